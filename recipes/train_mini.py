@@ -1,0 +1,309 @@
+"""How the embedded model `mini` was made, stage by stage. Every stage reads what the one before it left in --work.
+
+    python recipes/train_mini.py pools    --work runs/mini --signs FOLDER     # scenes and photos to train on
+    torchrun --nproc_per_node 2 recipes/train_mini.py ground --work runs/mini # stage A: the base model
+    torchrun --nproc_per_node 2 recipes/train_mini.py zoom   --work runs/mini # stage B: the zoom policy, all weights
+    ... adapters | whole       # stage B with the base frozen; stage B answering from the whole frame in one look
+    torchrun --nproc_per_node 2 recipes/train_mini.py final  --work runs/mini # stage C: `zoom` goes on, as long as there is time
+
+A stage that is interrupted goes on where it was when called again. --signs is a folder with images/ and train.json in
+SOREC's format. The two processes use one thread each, which is faster on two cores than one process with two.
+"""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import BertConfig, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection, RTDetrResNetConfig
+
+from piza.data.pool import Frame, Pool, photo_frames, scene_frames, write_pool
+from piza.data.signs import crop_frame, cutouts, kinds_of_names, paste
+from piza.data.sorec import read_rows
+from piza.data.windows import first_look, ground_look, later_look, random_window
+from piza.methods import METHODS, train_only
+from piza.model.piza import Piza, PizaConfig, save_folder
+from piza.model.text import CLS, DOT, SEP
+from piza.path import PathConfig
+from piza.training.looks import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
+from piza.training.loop import LoopConfig, train
+
+SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
+FIRST, TALL_FIRST, CROP, LATER = (640, 352), (544, 416), (320, 192), (224, 224)  # input sizes, width x height
+HELD_OUT_PHOTOS = 100
+PATH = PathConfig()
+WIDTH = 96
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def make_pools(work: Path, signs: Path, scenes: int, tall: int) -> None:
+    """Scenes with seeds from 1,000,000 on; photos but for 100 that are held out, by photo."""
+    rows = read_rows(signs / "train.json")
+    names = sorted({row.image for row in rows})
+    held = {names[i] for i in np.random.default_rng(0).permutation(len(names))[:HELD_OUT_PHOTOS]}
+    raw = json.loads((signs / "train.json").read_text())
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "signs_val.json").write_text(json.dumps([row for row in raw if row["image"] in held]))
+    train_rows = [row for row in rows if row.image not in held]
+    others = sorted({path.name for path in (signs / "images").iterdir()} - set(names))  # no rows: to paste signs into
+    photos = photo_frames(train_rows, signs / "images", SIGN_SIZE, others)
+    write_pool(work / "signs", len(names) - len(held) + len(others), SIGN_SIZE, photos)
+    write_pool(work / "tall", tall, TALL_SIZE, scene_frames(range(2_000_000, 2_000_000 + tall), TALL_SIZE))
+    write_pool(work / "scenes", scenes, SCENE_SIZE, scene_frames(range(1_000_000, 1_000_000 + scenes), SCENE_SIZE))
+    write_vocabulary(work / "tokenizer", [Pool(work / name) for name in ("scenes", "signs")])
+
+
+def write_vocabulary(folder: Path, pools: list[Pool]) -> None:
+    """A WordPiece vocabulary of the words met, with letters and digits for all others.
+
+    The library cuts blocks at the hard-coded ids 101, 102, 1012 ("."), 1029 ("?"); they keep their places.
+    """
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizer
+
+    splitter = BertWordPieceTokenizer(lowercase=True)
+    words: Counter[str] = Counter()
+    for pool in pools:
+        for note in pool.notes:
+            for sentence in [row[0] for row in note["rows"]] + [phrase for phrase, _ in note["phrases"]]:
+                pieces = splitter.pre_tokenizer.pre_tokenize_str(sentence.lower())
+                words.update(piece for piece, _ in pieces)
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789")
+    plain = letters + ["##" + c for c in letters] + list(",;:!'\"-()/&%+")
+    plain += [word for word, count in words.most_common() if count >= 2 and word not in plain and word not in ".?"]
+    fixed = {0: "[PAD]", 100: "[UNK]", CLS: "[CLS]", SEP: "[SEP]", 103: "[MASK]", DOT: ".", 1029: "?"}
+    entries, rest = [], iter(plain)
+    while len(entries) < max(fixed) + 1 or (word := next(rest, None)) is not None:
+        at = len(entries)
+        if at in fixed:
+            entries.append(fixed[at])
+        elif at <= max(fixed):
+            entries.append(next(rest, f"[unused{at}]"))
+        else:
+            entries.append(word)
+    BertTokenizer(vocab={word: i for i, word in enumerate(entries)}, do_lower_case=True).save_pretrained(folder)
+
+
+# --- model ------------------------------------------------------------------------------------------------------------
+
+
+def load_tokenizer(work: Path):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(work / "tokenizer")
+
+
+def new_detector(vocabulary: int) -> MMGroundingDinoForObjectDetection:
+    config = MMGroundingDinoConfig(
+        backbone_config=RTDetrResNetConfig(
+            embedding_size=32,
+            hidden_sizes=[32, 64, 128, 192],
+            depths=[1, 2, 2, 1],
+            layer_type="basic",
+            out_indices=[2, 3, 4],
+        ),
+        text_config=BertConfig(
+            vocab_size=vocabulary,
+            hidden_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=256,
+            max_position_embeddings=256,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        ),
+        d_model=WIDTH,
+        num_queries=30,
+        num_feature_levels=3,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=256,
+        decoder_ffn_dim=256,
+        encoder_n_points=2,
+        decoder_n_points=2,
+        dropout=0.0,
+        fusion_droppath=0.0,
+        decoder_bbox_embed_share=False,
+        decoder_cls_embed_share=False,
+    )
+    detector = MMGroundingDinoForObjectDetection(config)
+    for layer in detector.model.encoder.layers:  # 1e-4 suits a pretrained model; from scratch nothing would be fused
+        layer.fusion_layer.vision_param.data.fill_(1.0)
+        layer.fusion_layer.text_param.data.fill_(1.0)
+    return detector
+
+
+def base_config(first_pixels: int) -> PizaConfig:
+    return PizaConfig(
+        method="full",
+        method_options={"condition": False},
+        path=PATH,
+        first_pixels=first_pixels,
+        later_pixels=LATER[0],
+    )
+
+
+def zoom_config(method: str) -> PizaConfig:
+    options = {
+        "full": {"bottleneck": 48, "embedding_dim": WIDTH},
+        "adapter_plus": {"image_bottleneck": 48, "text_bottleneck": 48, "embedding_dim": WIDTH},
+    }[method]
+    return replace(base_config(480), method=method, method_options=options)
+
+
+def trained(work: Path, stage: str, make) -> Piza:
+    """The model of a finished or running stage, with its averaged weights."""
+    from safetensors.torch import load_file
+
+    model = make()
+    weights = load_file(work / stage / "checkpoint.safetensors")
+    model.load_state_dict({k[8:]: v for k, v in weights.items() if k.startswith("average.")})
+    return model
+
+
+def new_base(work: Path) -> Piza:
+    tokenizer = load_tokenizer(work)
+    torch.manual_seed(0)
+    model = Piza(new_detector(len(tokenizer)), tokenizer, base_config(480))
+    thaw_batch_norm(model)
+    return model
+
+
+def after_ground(work: Path, method: str) -> Piza:
+    base = trained(work, "ground", lambda: new_base(work))
+    torch.manual_seed(1)
+    return Piza(base.detector, base.tokenizer, zoom_config(method))
+
+
+# --- stages -----------------------------------------------------------------------------------------------------------
+
+
+class SignPhotos:
+    """Photos of signs, cropped and with signs pasted in, by chance."""
+
+    def __init__(self, folder: Path):
+        self.pool = Pool(folder)
+        frames = [self.pool[i] for i in range(len(self.pool))]
+        self.kinds = kinds_of_names(frames)
+        self.cutouts = cutouts(frames, self.kinds)
+
+    def draw(self, rng: np.random.Generator) -> Frame:
+        frame = self.pool[int(rng.integers(len(self.pool)))]
+        if rng.random() < 0.5:
+            frame = crop_frame(frame, rng)
+        if not frame.rows or rng.random() < 0.5:
+            frame = paste(frame, self.cutouts, self.kinds, rng)
+        return frame if frame.rows else self.draw(rng)
+
+
+class Scenes:
+    def __init__(self, folder: Path):
+        self.pool = Pool(folder)
+
+    def draw(self, rng: np.random.Generator) -> Frame:
+        return self.pool[int(rng.integers(len(self.pool)))]
+
+
+class GroundBatches:
+    """Windows of every size, the things themselves for answers."""
+
+    def __init__(self, work: Path, seed: int):
+        self.scenes, self.signs = Scenes(work / "scenes"), SignPhotos(work / "signs")
+        self.seed = seed
+
+    def __call__(self, step: int, process: int) -> LookBatch:
+        kind = np.random.default_rng([self.seed, step]).choice(3, p=[0.6, 0.2, 0.2])
+        rng = np.random.default_rng([self.seed, step, process])
+        source, size, count, least = [
+            (self.scenes, CROP, 12, 240.0),
+            (self.scenes, FIRST, 3, 1600.0),
+            (self.signs, CROP, 12, 160.0),
+        ][kind]
+        looks = []
+        while len(looks) < count:
+            frame = source.draw(rng)
+            window = random_window(frame.size, rng, least, size[0] / size[1])
+            look = ground_look(frame, rng, window, least=4.0 * (window[2] - window[0]) / size[0])
+            if look.sentences:
+                looks.append(look)
+        return collate(looks, size, rng)
+
+
+class ZoomBatches:
+    """First looks and later looks. `whole`: first looks only, answering with the things themselves."""
+
+    def __init__(self, work: Path, seed: int, whole: bool = False):
+        self.sources = {
+            "scenes": Scenes(work / "scenes"),
+            "tall": Scenes(work / "tall"),
+            "signs": SignPhotos(work / "signs"),
+        }
+        self.seed, self.whole = seed, whole
+
+    def __call__(self, step: int, process: int) -> LookBatch:
+        chosen = np.random.default_rng([self.seed, step])
+        name = chosen.choice(["scenes", "tall", "signs"], p=[0.6, 0.1, 0.3])
+        first = self.whole or chosen.random() < 0.6
+        rng = np.random.default_rng([self.seed, step, process])
+        size = {"scenes": FIRST, "tall": TALL_FIRST, "signs": FIRST}[name] if first else LATER
+        looks = []
+        while len(looks) < (4 if first else 12):
+            frame = self.sources[name].draw(rng)
+            look = first_look(frame, rng, PATH, whole=self.whole) if first else later_look(frame, rng, PATH)
+            if look.sentences:
+                looks.append(look)
+        return collate(looks, size, rng)
+
+
+def run_stage(work: Path, stage: str, steps: int, lr: float, seed: int) -> None:
+    torch.set_num_threads(1)
+    if stage == "ground":
+        model, batches = new_base(work), GroundBatches(work, seed)
+    else:
+        model = after_ground(work, "adapter_plus" if stage == "adapters" else "full")
+        if stage == "final":
+            model = trained(work, "zoom", lambda: after_ground(work, "full"))
+        batches = ZoomBatches(work, seed, whole=stage == "whole")
+    if stage == "adapters":
+        freeze_batch_norm(model)  # the base stays as it is
+    names = METHODS[model.config.method].trained_names(model)
+    names -= {name for name in names if name.startswith(("zoom.", "history."))} if stage == "ground" else set()
+    parameters = train_only(model, names)
+    model.train()
+    print(f"{stage}: {sum(p.numel() for p in parameters):,} of {sum(p.numel() for p in model.parameters()):,} trained")
+    train(model, parameters, batches, batch_loss, LoopConfig(steps=steps, lr=lr), work / stage)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=["pools", "ground", "zoom", "adapters", "whole", "final"])
+    parser.add_argument("--work", type=Path, required=True, help="folder for pools, checkpoints and logs")
+    parser.add_argument("--signs", type=Path, help="folder of sign photos (images/, train.json)")
+    parser.add_argument("--scenes", type=int, default=2400)
+    parser.add_argument("--tall", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--lr", type=float, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if args.stage == "pools":
+        make_pools(args.work, args.signs, args.scenes, args.tall)
+    else:
+        steps, lr = {
+            "ground": (1500, 1e-3),
+            "zoom": (900, 6e-4),
+            "adapters": (900, 3e-3),
+            "whole": (900, 6e-4),
+            "final": (3000, 6e-4),
+        }[args.stage]
+        run_stage(args.work, args.stage, args.steps or steps, args.lr or lr, args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Find one tiny thing in a large picture by a sentence, by looking again and again, closer each time.
+
+model = piza.load("mini")
+result = model.locate("photo.jpg", "the round sign with a red border and the number 70")
+result.box_xyxy, result.score, result.draw()
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from piza.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from piza.model.piza import Piza
+    from piza.picture import PictureSource
+    from piza.result import Result, Step
+
+__version__ = "0.1.0"
+__all__ = ["InputError", "Piza", "Result", "Step", "load", "locate"]
+
+_models: "dict[tuple[str, str], Piza]" = {}
+
+
+def load(name: str = "mini", device: str = "cpu") -> "Piza":
+    """Load a model: "mini" (embedded in the package), a folder written by `piza.model.piza.save_folder`, or a name on the model hub.
+
+    `device` is "cpu", "cuda" or "cuda:1". Raises InputError when there is no such model or device, or when the files
+    of the model are damaged.
+    """
+    from piza.hub import find_model
+
+    folder = find_model(name)
+    _check_device(device)
+    from piza.model.piza import load_folder
+
+    return load_folder(folder, device=device)
+
+
+def locate(
+    image: "PictureSource", expression: "str | Sequence[str]", model: str = "mini", device: str = "cpu", **options: Any
+) -> "Result | list[Result]":
+    """`load(model, device).locate(image, expression, **options)`, keeping the loaded model for the next call."""
+    if (model, device) not in _models:
+        _models[model, device] = load(model, device)
+    return _models[model, device].locate(image, expression, **options)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device.split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise InputError(f"there is no device {device!r}: 'cpu', 'cuda' or 'cuda:1' is wanted")
+    try:
+        torch.zeros(1, device=device)
+    except Exception as error:  # unknown name, no such card, torch built without CUDA: each raises its own kind
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise InputError(f"the device {device!r} cannot be used here: {reason}") from None
+
+
+def __getattr__(name: str) -> Any:
+    """Names that live below, imported when asked for: `import piza` itself starts neither torch nor numpy."""
+    if name in ("Result", "Step"):
+        import piza.result
+
+        return getattr(piza.result, name)
+    if name == "Piza":
+        from piza.model.piza import Piza
+
+        return Piza
+    raise AttributeError(f"module 'piza' has no attribute {name!r}")

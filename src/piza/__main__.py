@@ -1,0 +1,5 @@
+import sys
+
+from piza.cli import main
+
+sys.exit(main())

@@ -1,0 +1,299 @@
+"""The command line. A door: it reads arguments, calls the library, prints; no logic of its own.
+
+What was asked for goes to stdout and nothing else does. Bad input is one sentence on stderr and exit code 2. The heavy
+modules are imported where they are used, so that --help and most refusals answer at once.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from piza import __version__
+from piza.errors import InputError
+from piza.files import check_writable
+
+if TYPE_CHECKING:
+    from piza.evaluation.evaluate import Evaluation
+    from piza.result import Result
+
+STOPPED = {
+    "stop": "the model said stop",
+    "max_steps": "no more looks were allowed",
+    "no_shrink": "there was no closer window to look at",
+}
+LONGEST_MESSAGE = 500
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for bad input, 1 when a file cannot be written, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a sentence in any script, a terminal in any encoding
+    try:
+        options = _parser().parse_args(arguments)
+        _hush()
+        options.run(options)
+        sys.stdout.flush()
+        return 0
+    except InputError as error:
+        return _complain(str(error), 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:  # the reader of stdout, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # the disk is full, the folder was removed meanwhile
+        return _complain(str(error), 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="piza", description="Find tiny things in large pictures by a sentence.")
+    parser.add_argument("--version", action="version", version=f"piza {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    locate = commands.add_parser("locate", help="find what a sentence describes in a picture")
+    locate.add_argument("photo", metavar="PHOTO", help="a picture file")
+    locate.add_argument("sentences", metavar="SENTENCE", nargs="+", help="what to find, in words; one or more")
+    locate.add_argument("--json", action="store_true", help="print JSON: an object, or a list for several sentences")
+    locate.add_argument(
+        "--out", metavar="PICTURE", help="draw the search (.png, .jpg, .webp; numbered for several sentences)"
+    )
+    _model_options(locate)
+    locate.add_argument("--max-steps", metavar="N", type=_at_least(1), help="take at most N looks")
+    locate.set_defaults(run=_locate)
+
+    evaluate = commands.add_parser("evaluate", help="measure a model on rows in SOREC's format")
+    evaluate.add_argument("data", metavar="DATA.json", help="rows: image, bbox [x, y, width, height], ref, id")
+    evaluate.add_argument("--images", metavar="DIR", required=True, help="the folder of the pictures")
+    _model_options(evaluate)
+    evaluate.add_argument("--limit", metavar="N", type=_at_least(1), help="take the first N rows only")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument("--predictions", metavar="FILE.jsonl", help="write one JSON line a row (to FILE.jsonl.part until all is done)")
+    evaluate.add_argument(
+        "--missing", choices=("error", "skip"), default="error", help="rows without a picture (default: error)"
+    )
+    evaluate.set_defaults(run=_evaluate)
+
+    data = commands.add_parser("data", help="make data")
+    kinds = data.add_subparsers(metavar="KIND", required=True, parser_class=_Parser)
+    scenes = kinds.add_parser("scenes", help="synthetic street scenes with sentences, in SOREC's format")
+    scenes.add_argument("out", metavar="OUT", help="the folder to write: OUT/images/*.jpg and OUT/rows.json")
+    scenes.add_argument("--count", metavar="N", type=_at_least(1), required=True, help="how many scenes")
+    scenes.add_argument("--seed", metavar="S", type=_at_least(0), required=True, help="same seed, same bytes")
+    scenes.add_argument("--size", metavar="WxH", type=_size, default=(2048, 1152), help="default: 2048x1152")
+    scenes.add_argument("--workers", metavar="N", type=_at_least(1), default=1, help="processes (default: 1)")
+    scenes.set_defaults(run=_scenes)
+
+    convert = commands.add_parser("convert", help="turn published weights into a model folder")
+    sources = convert.add_subparsers(metavar="SOURCE", required=True, parser_class=_Parser)
+    reference = sources.add_parser("reference", help="the checkpoint published with the paper")
+    reference.add_argument("checkpoint", metavar="CHECKPOINT", help="a .pth or .safetensors file")
+    reference.add_argument(
+        "--base", metavar="FOLDER|HUB", required=True, help="the MM-GroundingDINO underneath, for config and tokenizer"
+    )
+    reference.add_argument("--out", metavar="FOLDER", required=True, help="the model folder to write")
+    reference.add_argument("--history", metavar="FILE", help="the box-history encoder, if in a file of its own")
+    reference.set_defaults(run=_convert_reference)
+    return parser
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="NAME", default="mini", help="mini, a model folder or a hub name (default: mini)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    parser.add_argument("--whole-frame", action="store_true", help="answer from one look at the whole picture")
+
+
+def _locate(options: argparse.Namespace) -> None:
+    for sentence in options.sentences:
+        _check_sentence(sentence)
+    drawings = _drawing_paths(options.out, len(options.sentences))
+    if drawings:
+        from piza.draw import check_drawing_path
+
+        for path in drawings:
+            check_drawing_path(path)
+    from piza.picture import open_picture
+
+    picture = open_picture(options.photo)  # refused, if need be, before a model is loaded
+    model = _load(options)
+    results = model.locate(
+        picture, options.sentences, max_steps=options.max_steps, whole_frame=options.whole_frame
+    )
+    for result, path in zip(results, drawings):
+        result.save_drawing(path)
+    if options.json:
+        answers = [result.to_dict() for result in results]
+        print(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2))
+    else:
+        print("\n\n".join(_describe(result) for result in results))
+    for path in drawings:
+        print(f"piza: drew {path}", file=sys.stderr)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from piza.data.sorec import read_rows
+    from piza.evaluation.evaluate import evaluate, predictions_file
+
+    rows = read_rows(options.data)
+    if options.predictions:
+        check_writable(options.predictions)
+    if not Path(options.images).is_dir():
+        raise InputError(f"the folder of pictures {options.images!r} does not exist")
+    model = _load(options)
+
+    def run(write: Callable[[dict[str, Any]], None] | None) -> "Evaluation":
+        return evaluate(
+            model,
+            rows,
+            options.images,
+            whole_frame=options.whole_frame,
+            limit=options.limit,
+            on_missing=options.missing,
+            progress=_progress,
+            write=write,
+        )
+
+    if options.predictions:
+        with predictions_file(options.predictions) as write:
+            summary = run(write)
+    else:
+        summary = run(None)
+    if summary.skipped:
+        print(f"piza: left out {summary.skipped} rows whose picture cannot be opened", file=sys.stderr)
+    if options.json:
+        print(json.dumps(summary.to_dict()))
+    else:
+        print(
+            f"rows        {summary.rows}\n"
+            f"Acc50       {summary.acc50:.1f} %\n"
+            f"Acc75       {summary.acc75:.1f} %\n"
+            f"mAcc        {summary.macc:.1f} %\n"
+            f"mean steps  {summary.mean_steps:.2f}\n"
+            f"mean time   {summary.mean_ms:.0f} ms"
+        )
+
+
+def _scenes(options: argparse.Namespace) -> None:
+    from piza.data import scenes
+
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"cannot write to {options.out!r}: it is a file, a folder is wanted")
+    scenes.write(out, options.count, options.seed, size=options.size, workers=options.workers)
+    print(f"{options.count} scenes in {out / 'images'}, their rows in {out / 'rows.json'}")
+
+
+def _convert_reference(options: argparse.Namespace) -> None:
+    out = Path(options.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"cannot write to {options.out!r}: a new or empty folder is wanted")
+    from piza.model.convert import reference_model
+    from piza.model.piza import save_folder
+
+    model, report = reference_model(options.checkpoint, options.base, options.history)
+    save_folder(model, out)
+    print(report)
+
+
+def _load(options: argparse.Namespace) -> Any:
+    import piza
+
+    return piza.load(options.model, device=options.device)
+
+
+def _check_sentence(sentence: str) -> None:
+    if not sentence.strip():
+        raise InputError("the sentence is empty; say in words what to find")
+    try:
+        sentence.encode()
+    except UnicodeEncodeError:
+        raise InputError("the sentence is not valid text in this terminal's encoding") from None
+
+
+def _drawing_paths(out: str | None, count: int) -> list[Path]:
+    """One path a sentence: `out` itself, or for several out-1.png, out-2.png, ..."""
+    if out is None:
+        return []
+    path = Path(out)
+    if count == 1:
+        return [path]
+    if not path.name:
+        raise InputError(f"cannot draw to {out!r}: a file name is wanted")
+    return [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]
+
+
+def _describe(result: "Result") -> str:
+    looks = f"{len(result.path)} look{'s' if len(result.path) > 1 else ''}"
+    lines = [
+        " ".join(result.expression.split()),
+        f"  box    {_box(result.box_xyxy)}",
+        f"  score  {result.score:.2f}",
+        f"  time   {result.milliseconds:.0f} ms",
+        f"  path   {looks}; {STOPPED.get(result.stopped, result.stopped)}",
+    ]
+    lines += [f"    {number}    {_box(window)}" for number, window in enumerate(result.windows, start=1)]
+    return "\n".join(lines)
+
+
+def _box(box_xyxy: Sequence[float]) -> str:
+    x1, y1, x2, y2 = box_xyxy
+    return f"{x1:.1f}, {y1:.1f} to {x2:.1f}, {y2:.1f}  ({x2 - x1:.1f} x {y2 - y1:.1f} pixels)"
+
+
+def _progress(done: int, total: int) -> None:
+    """A line that rewrites itself, for people only."""
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} rows", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def _hush() -> None:
+    """Keep the libraries below from talking on a user's screen."""
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _complain(message: str, code: int) -> int:
+    """One line on stderr, whatever the message holds."""
+    line = " ".join(message.split())
+    if len(line) > LONGEST_MESSAGE:
+        line = f"{line[:LONGEST_MESSAGE]}..."
+    print(f"piza: {line}" if line.endswith((".", "!", "?")) else f"piza: {line}.", file=sys.stderr)
+    return code
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"a whole number is wanted, got {text!r}") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"at least {least} is wanted, got {value}")
+        return value
+
+    return number
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"WIDTHxHEIGHT such as 2560x1440 is wanted, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong arguments are reported like all bad input: in one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")

@@ -1,0 +1,119 @@
+"""A pool: many frames of one size with what may be said of them, on disk, read without decoding anything.
+
+    POOL/frames.npy     uint8 (count, height, width, 3) RGB, memory-mapped
+    POOL/frames.jsonl   one line a frame: {"rows": [[sentence, box, thing], ...], "phrases": [[phrase, [box, ...]], ...]}
+
+Training cuts thousands of windows an hour from it; decoding JPEGs would cost as much as the model.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.data.sorec import Row
+from piza.errors import InputError
+from piza.picture import cut, open_picture
+
+
+@dataclass
+class Frame:
+    """A picture with sentences. Boxes are xyxy in frame pixels.
+
+    rows: (sentence, box, number of the thing in its frame); a thing may have several sentences.
+    phrases: (noun phrase, (n, 4) all boxes it is true of).
+    """
+
+    picture: NDArray[np.uint8]
+    rows: list[tuple[str, NDArray, int]]
+    phrases: list[tuple[str, NDArray]] = field(default_factory=list)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.picture.shape[1], self.picture.shape[0]
+
+
+class Pool:
+    def __init__(self, folder: str | Path):
+        folder = Path(folder)
+        try:
+            self.pictures = np.load(folder / "frames.npy", mmap_mode="r")
+            lines = (folder / "frames.jsonl").read_text().splitlines()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder} is no pool of frames: {error}") from None
+        self.notes = [json.loads(line) for line in lines]
+        if len(self.notes) != len(self.pictures):
+            raise InputError(f"{folder} holds {len(self.pictures)} pictures but {len(self.notes)} lines; write it anew.")
+
+    def __len__(self) -> int:
+        return len(self.notes)
+
+    def __getitem__(self, index: int) -> Frame:
+        note = self.notes[index]
+        return Frame(
+            self.pictures[index],
+            [(ref, np.array(box, dtype=float), thing) for ref, box, thing in note["rows"]],
+            [(phrase, np.array(boxes, dtype=float).reshape(-1, 4)) for phrase, boxes in note["phrases"]],
+        )
+
+
+def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: Iterable[Frame]) -> None:
+    """Writes `count` frames of one size (width, height)."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = np.lib.format.open_memmap(
+        folder / "frames.part", mode="w+", dtype=np.uint8, shape=(count, size[1], size[0], 3)
+    )
+    with open(folder / "frames.jsonl", "w") as notes:
+        for index, frame in enumerate(frames):
+            pictures[index] = frame.picture
+            rows = [[ref, np.round(box, 2).tolist(), thing] for ref, box, thing in frame.rows]
+            phrases = [[phrase, np.round(boxes, 2).tolist()] for phrase, boxes in frame.phrases]
+            notes.write(json.dumps({"rows": rows, "phrases": phrases}) + "\n")
+    pictures.flush()
+    (folder / "frames.part").replace(folder / "frames.npy")
+
+
+def _scene_frame(job: tuple[int, tuple[int, int]]) -> Frame:
+    from piza.data import scenes
+
+    seed, size = job
+    scene = scenes.render(seed, size)
+    phrases = scenes.phrases(scene, np.random.default_rng([seed, 1]))
+    return Frame(scene.image, [(row.ref, np.asarray(row.box_xyxy), row.object) for row in scene.rows], phrases)
+
+
+def scene_frames(seeds: Iterable[int], size: tuple[int, int], workers: int = 2) -> Iterator[Frame]:
+    """Synthetic scenes, rendered by several processes, in the order of their seeds."""
+    with get_context("spawn").Pool(workers) as processes:
+        yield from processes.imap(_scene_frame, [(seed, size) for seed in seeds], chunksize=4)
+
+
+def photo_frames(
+    rows: list[Row], folder: str | Path, size: tuple[int, int], others: Iterable[str] = ()
+) -> Iterator[Frame]:
+    """Photos with rows in SOREC's format, then `others` (names) without any, each resized to `size`.
+
+    Equal boxes in a photo are one thing.
+    """
+    by_picture: dict[str, list[Row]] = {}
+    for row in rows:
+        by_picture.setdefault(row.image, []).append(row)
+    for name in others:
+        by_picture.setdefault(name, [])
+    for name, of_picture in by_picture.items():
+        picture = open_picture(Path(folder) / name)
+        height, width = picture.shape[:2]
+        scale = np.array([size[0] / width, size[1] / height] * 2)
+        if (width, height) != size:
+            picture = cut(picture, (0, 0, width, height), size)
+        things: dict[tuple, int] = {}
+        found = [
+            (row.expression, np.asarray(row.box_xyxy) * scale, things.setdefault(tuple(row.box_xyxy), len(things)))
+            for row in of_picture
+        ]
+        yield Frame(picture, found)

@@ -1,0 +1,175 @@
+"""Training samples: windows cut from frames, each with sentences and the boxes to answer.
+
+Three kinds of look are taught. `ground_look`: any window, answer the things themselves (the base model).
+`first_look`: the whole frame, answer the next window of each target's path. `later_look`: a window of a path as the
+model might have predicted it, answer the next box; some sentences are of things that are not in the window, and some
+windows lie around the wrong thing, so that a low score comes to mean "not here".
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.boxes import clip_xyxy
+from piza.data.pool import Frame
+from piza.path import PathConfig, frame_window, jitter_window, plan_windows, side, square_window
+from piza.picture import cut
+
+
+@dataclass
+class Look:
+    """One window to teach. Boxes are xyxy in frame pixels.
+
+    sentences: the blocks of the prompt. block, answer, thing: which sentence, the box to predict, the thing itself;
+    a sentence without a box is true of nothing in the window.
+    """
+
+    frame: Frame
+    window: NDArray
+    progress: float
+    sentences: list[str] = field(default_factory=list)
+    block: list[int] = field(default_factory=list)
+    answer: list[NDArray] = field(default_factory=list)
+    thing: list[NDArray] = field(default_factory=list)
+
+    def add(self, sentence: str, answers: list[NDArray], things: list[NDArray]) -> None:
+        self.sentences.append(sentence)
+        self.block += [len(self.sentences) - 1] * len(answers)
+        self.answer += answers
+        self.thing += things
+
+    def normalized(self, boxes: list[NDArray]) -> NDArray[np.float32]:
+        """(n, 4) cxcywh, normalised to the window."""
+        found = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        origin, size = np.tile(self.window[:2], 2), np.tile(self.window[2:] - self.window[:2], 2)
+        found = (found - origin) / size
+        return np.concatenate([(found[:, :2] + found[:, 2:]) / 2, found[:, 2:] - found[:, :2]], 1).astype(np.float32)
+
+    def pixels(self, size: tuple[int, int], rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
+        """The window resized to (width, height); with `rng`, in other light and noise."""
+        picture = cut(self.frame.picture, self.window, size)
+        return picture if rng is None else relight(picture, rng)
+
+
+def relight(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Brightness, contrast, saturation, tint and noise, mild enough that the names of colors stay true."""
+    x = picture.astype(np.float32)
+    if rng.random() < 0.8:
+        gain = np.exp(rng.normal(0, 0.15)) * np.exp(rng.normal(0, 0.04, 3))
+        gray = x.mean(2, keepdims=True)
+        middle = float(gray.mean())
+        saturation = np.exp(rng.normal(0, 0.2))
+        x = (gray + (x - gray) * saturation - middle) * np.exp(rng.normal(0, 0.15)) + middle + rng.normal(0, 10)
+        x = x * gain.astype(np.float32)
+    if rng.random() < 0.3:
+        x = x + rng.normal(0, rng.uniform(1, 8), x.shape[:2] + (1,)).astype(np.float32)
+    return np.clip(x, 0, 255).astype(np.uint8)
+
+
+def _inside(box: NDArray, window: NDArray) -> float:
+    """Share of the box's area that lies in the window."""
+    low, high = np.maximum(box[:2], window[:2]), np.minimum(box[2:], window[2:])
+    area = float((box[2:] - box[:2]).prod())
+    return float(np.clip(high - low, 0, None).prod()) / max(area, 1e-9)
+
+
+def ground_look(
+    frame: Frame, rng: np.random.Generator, window: NDArray, least: float, most: int = 8, sentence_share: float = 0.5
+) -> Look:
+    """Phrases and sentences about a window; the answers are the things. Things under `least` frame pixels are left out."""
+    look = Look(frame, window, progress=0.0)
+    rows = [frame.rows[i] for i in rng.permutation(len(frame.rows))]
+    phrases = [frame.phrases[i] for i in rng.permutation(len(frame.phrases))]
+    wanted = int(rng.integers(1, most + 1))
+    absent = wanted // 4
+    seen: set[int] = set()
+    while len(look.sentences) < wanted and (rows or phrases):
+        use_row = bool(rows) and (not phrases or rng.random() < sentence_share)
+        if use_row:
+            sentence, box, thing = rows.pop()
+            share, boxes = [_inside(box, window)], [box]
+            if thing in seen:
+                continue
+            seen.add(thing)
+        else:
+            sentence, found = phrases.pop()
+            boxes = list(found)
+            share = [_inside(box, window) for box in boxes]
+        if any(0.05 < s < 0.7 for s in share):
+            continue  # neither here nor not
+        here = [clip_xyxy(b, window) for b, s in zip(boxes, share, strict=True) if s >= 0.7]
+        if any(side(box) < least for box in here) or len(here) > 6:
+            continue
+        if not here:
+            if absent <= 0:
+                continue
+            absent -= 1
+        look.add(sentence, here, here)
+    return look
+
+
+def random_window(frame_size: tuple[int, int], rng: np.random.Generator, least: float, aspect: float) -> NDArray:
+    """A window of random place and size (width `least` pixels up to the frame), width / height = aspect."""
+    most = min(frame_size[0], frame_size[1] * aspect)
+    width = np.exp(rng.uniform(np.log(min(least, most)), np.log(most)))
+    height = width / aspect
+    x, y = rng.uniform(0, frame_size[0] - width), rng.uniform(0, max(frame_size[1] - height, 1e-9))
+    return clip_xyxy(np.array([x, y, x + width, y + height]), frame_window(frame_size))
+
+
+def first_look(
+    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 8, whole: bool = False
+) -> Look:
+    """The whole frame and several sentences; the answer to each is the next window of its path (`whole`: its thing)."""
+    look = Look(frame, frame_window(frame.size), progress=0.0)
+    wanted = int(rng.choice([1, 2, most // 2, most]))
+    seen: set[int] = set()
+    for index in rng.permutation(len(frame.rows)):
+        sentence, box, thing = frame.rows[index]
+        if thing not in seen and len(look.sentences) < wanted:
+            seen.add(thing)
+            look.add(sentence, [box if whole else plan_windows(box, frame.size, config)[1]], [box])
+    return look
+
+
+def later_look(
+    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 3, wrong_share: float = 0.25
+) -> Look:
+    """A window after the first. With `wrong_share`, it is around another thing than the first sentence's."""
+    sentence, target, thing = frame.rows[int(rng.integers(len(frame.rows)))]
+    windows = plan_windows(target, frame.size, config)
+    step = int(rng.integers(1, len(windows)))
+    last = step == len(windows) - 1
+    others = [frame.rows[i] for i in rng.permutation(len(frame.rows)) if frame.rows[i][2] != thing]
+    progress = step / len(windows) + (rng.uniform(-0.1, 0.1) if rng.random() < 0.5 else 0.0)
+    if others and last and rng.random() < wrong_share:
+        center = others[0][1]
+        ideal = square_window(
+            (float(center[[0, 2]].mean()), float(center[[1, 3]].mean())), side(windows[step]), frame.size
+        )
+        window = jitter_window(ideal, center, frame.size, rng)
+    else:
+        window = jitter_window(windows[step], target, frame.size, rng)
+    look = Look(frame, window, progress=float(np.clip(progress, 0.05, 1.0)))
+    seen: set[int] = set()
+    wanted = int(rng.integers(1, most + 1))
+    absent = 1
+    for ref, box, owner in [(sentence, target, thing), *others]:
+        share = _inside(box, window)
+        if owner in seen or len(look.sentences) >= wanted or 0.02 < share < 0.95:
+            continue
+        if share >= 0.95:
+            planned = plan_windows(box, frame.size, config)
+            ratio = side(window) / side(planned[step]) if step < len(planned) else 0.0
+            if owner != thing and not (len(planned) == len(windows) and 0.5 < ratio < 2.0):
+                continue  # of another size: this window is not one of its path
+            answer = clip_xyxy(box, window) if last else clip_xyxy(planned[step + 1], window)
+            look.add(ref, [answer], [clip_xyxy(box, window)])
+        elif owner == thing or absent > 0:
+            absent -= owner != thing
+            look.add(ref, [], [])
+        else:
+            continue
+        seen.add(owner)
+    return look

@@ -1,0 +1,82 @@
+"""Fine-tuning methods: what each adds to a grounder, which parameters it trains, how to save only those."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from piza.errors import InputError
+from piza.methods import adapter_plus, full
+from piza.methods.adapter_plus import AdapterPlusConfig, ZoomContext
+from piza.methods.full import FullConfig
+
+
+@dataclass(frozen=True)
+class Method:
+    config: type  # its dataclass of options
+    apply: Callable[
+        [nn.Module, Any], ZoomContext
+    ]  # (transformers grounder, config): changes the grounder in place
+    trained_names: Callable[
+        [nn.Module], set[str]
+    ]  # (whole model or a part of it) -> names in its named_parameters()
+
+
+METHODS = {
+    "adapter_plus": Method(AdapterPlusConfig, adapter_plus.apply, adapter_plus.trained_names),
+    "full": Method(FullConfig, full.apply, full.trained_names),
+}
+
+
+def train_only(root: nn.Module, names: Iterable[str]) -> list[nn.Parameter]:
+    """Freeze `root` but for the named parameters, and return these in the model's order."""
+    names = set(names)
+    parameters = dict(root.named_parameters())
+    _refuse_difference(names - parameters.keys(), "the model has no parameter")
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in names)
+    return [parameter for name, parameter in parameters.items() if name in names]
+
+
+def adapter_state(root: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """The named parameters alone, detached copies: an adapter-only checkpoint (tied weights appear once)."""
+    names = set(names)
+    return {name: p.detach().clone() for name, p in root.named_parameters() if name in names}
+
+
+def load_adapter_state(root: nn.Module, state: Mapping[str, Tensor], names: Iterable[str]) -> None:
+    """Copy `state` into the named parameters of `root`, in place.
+
+    Raises InputError unless `state` holds exactly these names, in the shapes of the model.
+    """
+    names = set(names)
+    _refuse_difference(names - state.keys(), "the checkpoint lacks")
+    _refuse_difference(state.keys() - names, "the checkpoint holds an unknown weight")
+    parameters = dict(root.named_parameters())
+    for name in names:
+        if state[name].shape != parameters[name].shape:
+            given, wanted = tuple(state[name].shape), tuple(parameters[name].shape)
+            raise InputError(f"the checkpoint's {name} has shape {given}; the model wants {wanted}")
+    with torch.no_grad():
+        for name in names:
+            parameters[name].copy_(state[name])
+
+
+def _refuse_difference(difference: set[str], what: str) -> None:
+    if difference:
+        first, more = min(difference), len(difference) - 1
+        raise InputError(f"{what} {first!r}" + (f" (and {more} more)" if more else ""))
+
+
+__all__ = [
+    "METHODS",
+    "AdapterPlusConfig",
+    "FullConfig",
+    "Method",
+    "ZoomContext",
+    "adapter_state",
+    "load_adapter_state",
+    "train_only",
+]

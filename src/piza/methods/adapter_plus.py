@@ -1,0 +1,155 @@
+"""Adapter+ (Steitz and Roth, "Adapters Strike Back", CVPR 2024) with zoom conditioning, on a GroundingDINO's
+encoder.
+
+Two adapters go into each image layer (deformable) and each text layer (enhancer) of the encoder, after the
+attention residual and after the feed-forward residual, each before the layer norm: the norm is replaced by
+adapter-then-norm. Trained are the adapters, all layer norms of the grounder and the zoom embedding; all else
+is frozen.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn, ones
+from transformers import SwinBackbone
+
+from piza.model.progress import BoxHistoryEncoder
+from piza.model.zoom import ZoomEmbedding
+
+
+@dataclass(frozen=True)
+class AdapterPlusConfig:
+    image_bottleneck: int = 256
+    text_bottleneck: int = 256
+    condition_image: bool = True  # False for both: plain Adapter+
+    condition_text: bool = False  # published: the text adapters take no embedding
+    embedding_dim: int = 256  # of the zoom embedding
+
+
+class ZoomContext:
+    """Where the conditioned adapters of one model read the zoom embedding; not a module, so it is in no state
+    dict.
+
+    `embedding` is (B, dim), a row for each window in the encoder's batch (or (1, dim) for all of them), or
+    None outside a look. One look at a time: the model must not be run from two threads at once. Copies of a
+    model (deepcopy, pickle) share one new, empty context.
+    """
+
+    def __init__(self) -> None:
+        self.embedding: Tensor | None = None
+
+    def __reduce__(self) -> tuple[type["ZoomContext"], tuple[()]]:
+        return ZoomContext, ()
+
+    @contextmanager
+    def use(self, embedding: Tensor | None) -> Iterator[None]:
+        """The embedding, for the length of a `with` block."""
+        before, self.embedding = self.embedding, embedding
+        try:
+            yield
+        finally:
+            self.embedding = before
+
+
+class AdapterPlus(nn.Module):
+    """x + scale * up(gelu(down(x))) [+ project(silu(embedding))]: x (B, L, dim), embedding (B,
+    embedding_dim).
+
+    The projected embedding is not multiplied by the scale, as published.
+    """
+
+    def __init__(self, dim: int, bottleneck: int, embedding_dim: int | None = None) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(ones(dim))
+        self.down = nn.Linear(dim, bottleneck)
+        self.up = nn.Linear(bottleneck, dim)
+        self.project = nn.Linear(embedding_dim, dim) if embedding_dim is not None else None
+        # Small weights: a fresh adapter leaves the pretrained model nearly as it was.
+        for linear in (self.down, self.up, self.project):
+            if linear is not None:
+                nn.init.trunc_normal_(linear.weight, std=0.01)
+                nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        y = x + self.scale * self.up(F.gelu(self.down(x)))
+        if self.project is None:
+            return y
+        if embedding is None:
+            raise RuntimeError(
+                "a conditioned adapter ran without a zoom embedding: set ZoomContext.embedding first"
+            )
+        return y + self.project(F.silu(embedding))[:, None, :]
+
+
+class AdaptedNorm(nn.Module):
+    """Stands where a layer norm stood: the adapter, then that norm. x (B, L, dim) -> (B, L, dim)."""
+
+    def __init__(self, adapter: AdapterPlus, norm: nn.LayerNorm, context: ZoomContext) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.norm = norm
+        self.context = context
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.adapter(x, self.context.embedding))
+
+
+def apply(base: nn.Module, config: AdapterPlusConfig) -> ZoomContext:
+    """Put the adapters into `base`, a MMGroundingDinoForObjectDetection or GroundingDinoForObjectDetection,
+    in place.
+
+    Returns the context to set before each run (unused if nothing is conditioned). Names change only where
+    norms are wrapped: `...layer_norm.weight` becomes `...layer_norm.norm.weight`, beside
+    `...layer_norm.adapter.*`.
+    """
+    context = ZoomContext()
+    image_embedding = config.embedding_dim if config.condition_image else None
+    text_embedding = config.embedding_dim if config.condition_text else None
+    encoder: Any = base.model.encoder  # type: ignore[union-attr]
+    for layer in encoder.layers:
+        places = [
+            (layer.deformable_layer, "self_attn_layer_norm", config.image_bottleneck, image_embedding),
+            (layer.deformable_layer, "final_layer_norm", config.image_bottleneck, image_embedding),
+            (layer.text_enhancer_layer, "layer_norm_before", config.text_bottleneck, text_embedding),
+            (layer.text_enhancer_layer, "layer_norm_after", config.text_bottleneck, text_embedding),
+        ]
+        for parent, name, bottleneck, embedding_dim in places:
+            norm = getattr(parent, name)
+            if not isinstance(norm, nn.LayerNorm):
+                raise ValueError(
+                    f"{name} is a {type(norm).__name__}, not a layer norm: are adapters already in place?"
+                )
+            adapter = AdapterPlus(norm.normalized_shape[0], bottleneck, embedding_dim).to(norm.weight)
+            setattr(parent, name, AdaptedNorm(adapter, norm, context))
+    return context
+
+
+def idle_modules(root: nn.Module) -> set[nn.Module]:
+    """Modules that fine-tuning leaves alone: the box-history encoder (trained on its own, then frozen), and
+    the last norm of a Swin backbone (the library computes it and drops the result, so no gradient would
+    reach it).
+    """
+    idle: set[nn.Module] = set()
+    for module in root.modules():
+        if isinstance(module, BoxHistoryEncoder):
+            idle.update(module.modules())
+        elif isinstance(module, SwinBackbone):
+            idle.add(module.swin.layernorm)
+    return idle
+
+
+def trained_names(root: nn.Module) -> set[str]:
+    """Names (as in `root.named_parameters()`) of what this method trains, given the whole model or any part
+    of it.
+    """
+    idle = idle_modules(root)
+    trained = (AdapterPlus, nn.LayerNorm, ZoomEmbedding)
+    return {
+        f"{path}.{name}" if path else name
+        for path, module in root.named_modules()
+        if isinstance(module, trained) and module not in idle
+        for name, _ in module.named_parameters()
+    }

@@ -1,0 +1,42 @@
+"""Full fine-tuning: every weight of the grounder is trained, with or without zoom conditioning.
+
+The paper's full fine-tuning answers from the whole frame in one look and is not conditioned
+(`condition=False`). To zoom, the grounder must know the step; it is told in the same place as by Adapter+,
+through the same adapters.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from piza.methods import adapter_plus
+from piza.methods.adapter_plus import AdapterPlusConfig, ZoomContext, idle_modules
+
+
+@dataclass(frozen=True)
+class FullConfig:
+    condition: bool = True  # False: no adapters, no zoom embedding
+    bottleneck: int = 64  # of the adapters that carry the condition; all other weights move too
+    condition_text: bool = False
+    embedding_dim: int = 256
+
+
+def apply(base: nn.Module, config: FullConfig) -> ZoomContext:
+    """Put conditioned adapters into `base` if asked to; returns the context to set: adapter_plus.apply."""
+    if not config.condition:
+        return ZoomContext()
+    adapters = AdapterPlusConfig(
+        image_bottleneck=config.bottleneck,
+        text_bottleneck=config.bottleneck,
+        condition_text=config.condition_text,
+        embedding_dim=config.embedding_dim,
+    )
+    return adapter_plus.apply(base, adapters)
+
+
+def trained_names(root: nn.Module) -> set[str]:
+    """Names of every parameter in `root` but those of the box-history encoder and of a Swin's unused last
+    norm.
+    """
+    idle = {id(parameter) for module in idle_modules(root) for parameter in module.parameters()}
+    return {name for name, parameter in root.named_parameters() if id(parameter) not in idle}

@@ -1,0 +1,176 @@
+"""GroundingDINO in three stages: text once, picture once, then ground.
+
+The library's `forward` runs text, picture and grounding together, so a search of several looks would encode its
+sentence again at every look. The stages here call the same submodules in the same order and give the same numbers;
+tests hold them to the library's `forward`. Both `MMGroundingDinoForObjectDetection` and
+`GroundingDinoForObjectDetection` fit.
+"""
+
+import sys
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class TextFeatures:
+    """A batch of encoded prompts.
+
+    features: (batch, tokens, d_model), projected, before fusion with a picture.
+    token_mask: (batch, tokens) bool, True where a token is real.
+    self_mask: (batch, tokens, tokens) bool, True where two tokens are of one block.
+    position_ids: (batch, tokens), counted anew in each block.
+    """
+
+    features: Tensor
+    token_mask: Tensor
+    self_mask: Tensor
+    position_ids: Tensor
+
+    def __getitem__(self, index) -> "TextFeatures":
+        return TextFeatures(*(getattr(self, f)[index] for f in self.__dataclass_fields__))
+
+
+@dataclass
+class PictureFeatures:
+    """A batch of encoded windows: the flattened pyramid, before fusion with a text.
+
+    features, positions: (batch, cells, d_model). mask: (batch, cells) bool, True where a cell lies on the picture.
+    shapes: (height, width) of each level in cells. valid_ratios: (batch, levels, 2), width then height.
+    """
+
+    features: Tensor
+    positions: Tensor
+    mask: Tensor
+    valid_ratios: Tensor
+    shapes: list[tuple[int, int]]
+
+    def __getitem__(self, index) -> "PictureFeatures":
+        return PictureFeatures(
+            self.features[index], self.positions[index], self.mask[index], self.valid_ratios[index], self.shapes
+        )
+
+
+@dataclass
+class Grounding:
+    """What one look answers. Boxes are cxcywh, normalised to [0, 1] of the (padded) window.
+
+    logits: (layers, batch, queries, tokens), -inf at padding tokens. boxes: (layers, batch, queries, 4). The last layer answers.
+    proposal_logits: (batch, cells, tokens). proposal_boxes: (batch, cells, 4) before the sigmoid, +inf in cells that may not propose.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    proposal_logits: Tensor
+    proposal_boxes: Tensor
+
+
+def encode_text(detector: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
+    """Encodes prompts; input_ids and attention_mask are (batch, tokens)."""
+    model = detector.model
+    library = sys.modules[type(model).__module__]
+    if hasattr(model, "special_tokens"):
+        self_mask, position_ids = library.generate_masks_with_special_tokens_and_transfer_map(
+            input_ids, special_tokens=model.special_tokens
+        )
+    else:
+        self_mask, position_ids = library.generate_masks_with_special_tokens_and_transfer_map(input_ids)
+    encoded = model.text_backbone(
+        input_ids, self_mask[:, None], torch.zeros_like(input_ids), position_ids, return_dict=True
+    ).last_hidden_state
+    return TextFeatures(model.text_projection(encoded), attention_mask.bool(), self_mask, position_ids)
+
+
+def encode_picture(detector: nn.Module, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> PictureFeatures:
+    """Encodes windows; pixel_values is (batch, 3, height, width), normalised; pixel_mask (batch, height, width), 1 on the picture."""
+    model = detector.model
+    batch, _, height, width = pixel_values.shape
+    if pixel_mask is None:
+        pixel_mask = torch.ones((batch, height, width), dtype=torch.long, device=pixel_values.device)
+    stages, positions = model.backbone(pixel_values, pixel_mask)
+    sources = [project(feature) for project, (feature, _) in zip(model.input_proj_vision, stages, strict=False)]
+    masks = [mask for _, mask in stages]
+    for level in range(len(sources), model.config.num_feature_levels):
+        below = stages[-1][0] if level == len(stages) else sources[-1]
+        source = model.input_proj_vision[level](below)
+        mask = nn.functional.interpolate(pixel_mask[None].float(), size=source.shape[-2:]).to(torch.bool)[0]
+        sources.append(source)
+        masks.append(mask)
+        positions.append(model.backbone.position_embedding(source, mask).to(source.dtype))
+    return PictureFeatures(
+        features=torch.cat([source.flatten(2).transpose(1, 2) for source in sources], 1),
+        positions=torch.cat(
+            [p.flatten(2).transpose(1, 2) + model.level_embed[i] for i, p in enumerate(positions)], 1
+        ),
+        mask=torch.cat([mask.flatten(1) for mask in masks], 1),
+        valid_ratios=torch.stack([model.get_valid_ratio(mask, dtype=pixel_values.dtype) for mask in masks], 1),
+        shapes=[(int(source.shape[-2]), int(source.shape[-1])) for source in sources],
+    )
+
+
+def ground(detector: nn.Module, text: TextFeatures, picture: PictureFeatures, pooling: Tensor | None = None) -> Grounding:
+    """One look: fuses texts and windows of the same batch size and predicts boxes.
+
+    pooling: (batch, tokens, blocks) or None. With it, token logits are averaged over each block and `logits` has
+    blocks for its last axis; the best cells for the decoder are then picked by block. None is the library's way.
+    """
+    model = detector.model
+    shapes = picture.shapes
+    shape_tensor = torch.as_tensor(shapes, dtype=torch.long, device=picture.features.device)
+    level_start = torch.cat((shape_tensor.new_zeros((1,)), shape_tensor.prod(1).cumsum(0)[:-1]))
+    tokens = text.features.shape[1]
+
+    def pooled(logits: Tensor) -> Tensor:
+        logits = logits[..., :tokens]
+        return logits if pooling is None else logits.masked_fill(~text.token_mask[:, None], 0) @ pooling
+
+    encoded = model.encoder(
+        vision_features=picture.features,
+        vision_attention_mask=~picture.mask,
+        vision_position_embedding=picture.positions,
+        spatial_shapes=shape_tensor,
+        spatial_shapes_list=shapes,
+        level_start_index=level_start,
+        valid_ratios=picture.valid_ratios,
+        text_features=text.features,
+        text_attention_mask=~text.token_mask,
+        text_position_embedding=None,
+        text_self_attention_masks=~text.self_mask,
+        text_position_ids=text.position_ids,
+        return_dict=True,
+    )
+    memory, memory_text = encoded.last_hidden_state_vision, encoded.last_hidden_state_text
+
+    queries, anchors = model.generate_encoder_output_proposals(memory, ~picture.mask, shapes)
+    proposal_logits = pooled(model.encoder_output_class_embed(queries, memory_text, text.token_mask))
+    proposal_boxes = model.encoder_output_bbox_embed(queries) + anchors
+    best = torch.topk(proposal_logits.max(-1)[0], model.config.num_queries, dim=1)[1]
+    references = torch.gather(proposal_boxes, 1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
+    if hasattr(model, "query_position_embeddings"):
+        target = model.query_position_embeddings.weight[None].expand(len(memory), -1, -1)
+    else:
+        target = torch.gather(queries, 1, best[..., None].expand(-1, -1, queries.shape[-1])).detach()
+
+    decoded = model.decoder(
+        inputs_embeds=target,
+        vision_encoder_hidden_states=memory,
+        vision_encoder_attention_mask=picture.mask,
+        text_encoder_hidden_states=memory_text,
+        text_encoder_attention_mask=~text.token_mask,
+        reference_points=references,
+        spatial_shapes=shape_tensor,
+        spatial_shapes_list=shapes,
+        level_start_index=level_start,
+        valid_ratios=picture.valid_ratios,
+        self_attn_mask=None,
+        return_dict=True,
+    )
+    states = decoded.intermediate_hidden_states
+    logits, boxes = [], []
+    for layer in range(states.shape[1]):
+        reference = references if layer == 0 else decoded.intermediate_reference_points[:, layer - 1]
+        logits.append(pooled(detector.class_embed[layer](states[:, layer], memory_text, text.token_mask)))
+        delta = detector.bbox_embed[layer](states[:, layer])
+        boxes.append((delta + torch.special.logit(reference, eps=1e-5)).sigmoid())
+    return Grounding(torch.stack(logits), torch.stack(boxes), proposal_logits, proposal_boxes)

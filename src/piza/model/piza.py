@@ -1,0 +1,160 @@
+"""The whole: a grounder, its adapters, the zoom embedding and the box-history encoder, and how they are saved.
+
+A model folder holds `piza.json` (PizaConfig), `config.json` (the grounder's, as transformers writes it),
+`model.safetensors` (all weights) and the tokenizer's files.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from piza.errors import InputError
+from piza.files import atomic_write
+from piza.methods import METHODS
+from piza.model import grounder
+from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
+from piza.model.progress import BoxHistoryEncoder
+from piza.model.text import Prompter
+from piza.model.zoom import ZoomEmbedding
+from piza.path import PathConfig
+
+
+@dataclass
+class PizaConfig:
+    """All that is not in the grounder's own config. Lengths are pixels of the model's input."""
+
+    method: str = "full"  # a key of METHODS
+    method_options: dict[str, Any] = field(default_factory=dict)
+    path: PathConfig = field(default_factory=PathConfig)
+    first_pixels: int = 480  # square root of the area the frame is resized to for the first look
+    later_pixels: int = 224  # the same for every later window
+    pooling: str = "mean"  # over a sentence's tokens: "mean", or "max" as GroundingDINO does
+    zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
+    stop_at: float = 0.95  # stop at this probability
+    progress_step: float | None = 0.05  # progress is rounded to multiples of this
+    max_steps: int = 5
+    image_mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # RGB, of 255
+    image_std: tuple[float, ...] = (58.395, 57.12, 57.375)
+
+
+class Piza(nn.Module):
+    """A grounder that zooms. Build one with `build`, `load_folder` or `piza.load`; search with `piza.search`."""
+
+    def __init__(self, detector: nn.Module, tokenizer, config: PizaConfig):
+        super().__init__()
+        if config.method not in METHODS:
+            raise InputError(f"There is no method {config.method!r}; known are {', '.join(sorted(METHODS))}.")
+        method = METHODS[config.method]
+        options = method.config(**config.method_options)
+        self.config = config
+        self.zoom_context = method.apply(detector, options)
+        self.detector = detector
+        self.zoom = ZoomEmbedding(getattr(options, "embedding_dim", 256), config.zoom_scale)
+        self.history = BoxHistoryEncoder()
+        self.tokenizer = tokenizer
+        self.prompter = Prompter(tokenizer, detector.config.max_text_len)
+
+    @property
+    def device(self) -> torch.device:
+        return self.zoom.mlp[0].weight.device
+
+    def encode_text(self, prompts: list[list[str]]) -> tuple[TextFeatures, Tensor]:
+        """Prompts of one or more sentences each -> features and pooling (batch, tokens, blocks)."""
+        ids, mask, pooling = (tensor.to(self.device) for tensor in self.prompter(prompts))
+        return grounder.encode_text(self.detector, ids, mask), pooling
+
+    def encode_pictures(self, pictures: Iterable[np.ndarray]) -> PictureFeatures:
+        """Windows of one size, uint8 (height, width, 3) RGB -> features."""
+        return grounder.encode_picture(self.detector, self.pixels(pictures))
+
+    def pixels(self, pictures: Iterable[np.ndarray]) -> Tensor:
+        """uint8 RGB windows of one size -> (batch, 3, height, width), normalised, channels last in memory."""
+        stacked = torch.from_numpy(np.stack(list(pictures))).to(self.device)
+        mean, std = (torch.tensor(v, device=self.device) for v in (self.config.image_mean, self.config.image_std))
+        return ((stacked.float() - mean) / std).permute(0, 3, 1, 2)
+
+    def ground(self, text: TextFeatures, pooling: Tensor, picture: PictureFeatures, progress: Tensor) -> Grounding:
+        """One look at a batch of windows; progress is (batch,) in [0, 1]."""
+        conditioned = hasattr(self.zoom_context, "use")
+        with self.zoom_context.use(self.zoom(progress)) if conditioned else nullcontext():
+            return grounder.ground(self.detector, text, picture, pooling if self.config.pooling == "mean" else None)
+
+    def locate(self, image, expression: str | list[str], max_steps: int | None = None, whole_frame: bool = False):
+        """Finds what a sentence describes: see `piza.search.locate`, of which this is the short form."""
+        from piza.search import locate
+
+        return locate(self, image, expression, max_steps=max_steps, whole_frame=whole_frame)
+
+
+def build(detector: nn.Module, tokenizer, config: PizaConfig) -> Piza:
+    """A model around a grounder that has no adapters yet; fresh adapters leave its answers nearly unchanged."""
+    return Piza(detector, tokenizer, config)
+
+
+def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
+    """Writes a model folder. `half` stores weights as float16; they are read back as float32."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[int] = set()
+    weights = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) in seen:  # heads shared between decoder layers are stored once
+            continue
+        seen.add(id(tensor))
+        tensor = tensor.detach().cpu().contiguous()
+        weights[name] = tensor.half() if half and tensor.is_floating_point() else tensor
+    with atomic_write(folder / "model.safetensors") as part:
+        save_file(weights, part, metadata={"format": "pt"})
+    with atomic_write(folder / "config.json") as part:
+        Path(part).write_text(model.detector.config.to_json_string())
+    with atomic_write(folder / "piza.json") as part:
+        Path(part).write_text(json.dumps(asdict(model.config), indent=2) + "\n")
+    model.tokenizer.save_pretrained(folder)
+
+
+def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
+    """Reads a model folder. Raises InputError for a folder that is no model or whose weights are broken."""
+    from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTokenizer
+
+    folder = Path(folder)
+    missing = [n for n in ("piza.json", "config.json", "model.safetensors") if not (folder / n).is_file()]
+    if missing:
+        raise InputError(f"{folder} is no piza model: it lacks {', '.join(missing)}.")
+    try:
+        written = json.loads((folder / "piza.json").read_text())
+        config = PizaConfig(**{**written, "path": PathConfig(**written["path"])})
+        base = AutoConfig.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{folder} is no piza model: {str(error).splitlines()[0]}") from None
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{folder / 'model.safetensors'} cannot be read: {str(error).splitlines()[0]}") from None
+    model = Piza(AutoModelForZeroShotObjectDetection.from_config(base), tokenizer, config)
+    load_weights(model, weights, str(folder))
+    return model.to(device).eval()
+
+
+def load_weights(model: Piza, weights: dict[str, Tensor], source: str) -> None:
+    """Copies weights into a model; every weight of the model must be there, in its shape, and no other."""
+    wanted = model.state_dict(keep_vars=True)
+    given_ids = {id(wanted[name]) for name in weights if name in wanted}
+    lacking = [name for name, tensor in wanted.items() if id(tensor) not in given_ids]
+    unknown = [name for name in weights if name not in wanted]
+    misshapen = [name for name in weights if name in wanted and weights[name].shape != wanted[name].shape]
+    for what, names in (("lacks", lacking), ("has unknown", unknown), ("has a wrong shape for", misshapen)):
+        if names:
+            raise InputError(f"The weights of {source} do not fit: the file {what} {names[0]} ({len(names)} in all).")
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            wanted[name].copy_(tensor)

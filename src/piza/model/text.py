@@ -1,0 +1,68 @@
+"""Sentences to tokens: one block a sentence, ending in exactly one full stop.
+
+GroundingDINO cuts a prompt into blocks at "." and "?" and lets words see only their own block, so marks inside a
+sentence would cut it in two, and without a final "." the result depends on padding.
+"""
+
+import re
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from piza.errors import InputError
+
+DOT = 1012  # the id of "." on which the library cuts blocks; its tokenizers and ours use it
+CLS, SEP = 101, 102
+
+
+def normalize(expression: str) -> str:
+    """The sentence as one block: inner "." and "?" become spaces (or nothing between digits: 2.5 -> 2 5), one final "."."""
+    if not isinstance(expression, str):
+        raise InputError(f"An expression must be a string, but a {type(expression).__name__} was given.")
+    words = re.sub(r"[.?\s]+", " ", expression).strip()
+    if not re.search(r"\w", words):
+        raise InputError(f"The expression {expression!r} holds no words; give a sentence that describes the object.")
+    return words + "."
+
+
+class Prompter:
+    """Turns lists of sentences into model inputs, each sentence a block of its own."""
+
+    def __init__(self, tokenizer, max_tokens: int = 256):
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self._ids = lru_cache(maxsize=200_000)(self._tokenize)
+
+    def _tokenize(self, expression: str) -> tuple[int, ...]:
+        text = normalize(expression)
+        if len(text) > 40 * self.max_tokens:  # no need to tokenize a book to know that it is too long
+            raise InputError(f"The expression has {len(text)} characters; at most {self.max_tokens} tokens are read.")
+        ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if len(ids) + 2 > self.max_tokens:
+            raise InputError(
+                f"The expression has {len(ids) + 2} tokens; at most {self.max_tokens} are read. Shorten the sentence."
+            )
+        return ids
+
+    def __call__(self, prompts: list[list[str]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens of a batch of prompts.
+
+        Returns input_ids (batch, tokens), attention_mask (batch, tokens) and pooling (batch, tokens, blocks): each
+        column averages over the tokens of one sentence, the full stop included; columns of missing blocks are zero.
+        """
+        rows = [[self._ids(sentence) for sentence in prompt] for prompt in prompts]
+        longest = max(2 + sum(map(len, row)) for row in rows)
+        input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
+        attention_mask = torch.zeros_like(input_ids)
+        pooling = torch.zeros(len(rows), longest, max(map(len, rows)))
+        for i, row in enumerate(rows):
+            at = 1
+            input_ids[i, 0] = CLS
+            for k, ids in enumerate(row):
+                input_ids[i, at : at + len(ids)] = torch.tensor(ids)
+                pooling[i, at : at + len(ids), k] = 1 / len(ids)
+                at += len(ids)
+            input_ids[i, at] = SEP
+            attention_mask[i, : at + 1] = 1
+        return input_ids, attention_mask, pooling

@@ -1,0 +1,95 @@
+"""The windows of one search: those to teach, and the next one at inference.
+
+All windows and boxes are xyxy in frame pixels, floats; nothing is rounded between looks. A window is square where the
+frame allows, and always inside the frame.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PathConfig:
+    """The shape of a search. Sides are lengths in frame pixels; the side of a box is the square root of its area."""
+
+    last_zoom: float = 8.0  # side of the last window over the side of the target (published examples: 7 to 13)
+    first_zoom: float = 2.0  # the first window is at least this much smaller than the frame
+    most_zoom: float = 20.0  # a larger jump between two windows gets another window between them
+    least_side: float = 64.0  # no window is smaller, so the last look has context and pixels
+    margin: float = 1.0  # at inference a predicted window is enlarged by this factor
+
+
+def side(box: Box) -> float:
+    """Square root of the area of an xyxy box."""
+    return math.sqrt(max(0.0, float(box[2] - box[0])) * max(0.0, float(box[3] - box[1])))
+
+
+def frame_window(frame_size: tuple[int, int]) -> Box:
+    """The whole frame as a window; frame_size is (width, height)."""
+    return np.array([0.0, 0.0, frame_size[0], frame_size[1]])
+
+
+def square_window(center: tuple[float, float], length: float, frame_size: tuple[int, int]) -> Box:
+    """The square of this side length around `center`, moved inside the frame; cut only where the frame is narrower."""
+    width, height = (min(float(length), float(limit)) for limit in frame_size)
+    x = min(max(center[0] - width / 2, 0.0), frame_size[0] - width)
+    y = min(max(center[1] - height / 2, 0.0), frame_size[1] - height)
+    return np.array([x, y, x + width, y + height])
+
+
+def plan_windows(target: Box, frame_size: tuple[int, int], config: PathConfig) -> list[Box]:
+    """The ideal windows from the frame down to the last one, all holding the target; the answer after them is the target.
+
+    Sides shrink geometrically from the frame to `last_zoom` times the target (the published examples fit
+    area = frame^(1-a) target^a, which is the same law), each window around the target's center.
+    """
+    frame = frame_window(frame_size)
+    longest = float(max(target[2] - target[0], target[3] - target[1]))
+    last = max(config.last_zoom * side(target), config.least_side, 1.25 * longest)
+    last = min(last, max(side(frame) / config.first_zoom, 1.25 * longest))
+    jumps = max(1, math.ceil(math.log(max(side(frame) / last, 1.0)) / math.log(config.most_zoom)))
+    center = ((target[0] + target[2]) / 2, (target[1] + target[3]) / 2)
+    lengths = [side(frame) * (last / side(frame)) ** (step / jumps) for step in range(1, jumps + 1)]
+    return [frame] + [square_window(center, length, frame_size) for length in lengths]
+
+
+def jitter_window(
+    window: Box, target: Box, frame_size: tuple[int, int], rng: np.random.Generator, shift: float = 0.3
+) -> Box:
+    """A window as the model might have predicted it: scaled by x0.7 to x1.4 and moved, still holding the target.
+
+    `shift` is the largest movement as a share of the window's side; the target keeps a rim of a tenth of its own size
+    where the frame has room for it.
+    """
+    length = max(window[2] - window[0], window[3] - window[1]) * math.exp(rng.uniform(math.log(0.7), math.log(1.4)))
+    rim = 0.1 * (target[2:] - target[:2])
+    low, high = target[:2] - rim, target[2:] + rim
+    length = max(length, float((high - low).max()))
+    center = (window[:2] + window[2:]) / 2 + rng.uniform(-shift, shift, 2) * length
+    center = np.clip(center, high - length / 2, low + length / 2)
+    return square_window((float(center[0]), float(center[1])), length, frame_size)
+
+
+def next_window(box: Box, frame_size: tuple[int, int], config: PathConfig) -> Box:
+    """The window to look at after predicting `box`: square, with a margin, never below `least_side`, inside the frame."""
+    center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    length = max(float(box[2] - box[0]), float(box[3] - box[1])) * config.margin
+    return square_window(center, max(length, config.least_side), frame_size)
+
+
+def input_size(window: Box, first: bool, first_pixels: int, later_pixels: int, multiple: int = 32) -> tuple[int, int]:
+    """(width, height) of the tensor a window is resized to: about `pixels` squared in area, both multiples of `multiple`.
+
+    Rounding to multiples changes the aspect by a few per cent and in return nothing is ever padded.
+    """
+    width, height = float(window[2] - window[0]), float(window[3] - window[1])
+    scale = (first_pixels if first else later_pixels) / math.sqrt(width * height)
+    return (
+        max(multiple, round(width * scale / multiple) * multiple),
+        max(multiple, round(height * scale / multiple) * multiple),
+    )

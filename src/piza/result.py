@@ -1,0 +1,103 @@
+"""What a search answers: one box, and every look that led to it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.picture import Picture
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+CANDIDATES_IN_DICT = 5
+
+
+@dataclass(eq=False)
+class Step:
+    """One look.
+
+    window_xyxy: the part of the frame looked at, in pixels of the frame.
+    input_size: (width, height) in pixels of what the model was given.
+    progress: how far along the search was believed to be before this look, 0 to 1.
+    stop: how probable it was, before this look, that it would be the last one, 0 to 1.
+    candidates_xyxy: (k, 4) the boxes this look proposed, in pixels of the frame, best first.
+    candidate_scores: (k,) their scores, 0 to 1, falling.
+    """
+
+    window_xyxy: tuple[float, float, float, float]
+    input_size: tuple[int, int]
+    progress: float
+    stop: float
+    candidates_xyxy: NDArray = field(repr=False)
+    candidate_scores: NDArray = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, ready for JSON; of the candidates only the best five."""
+        best = slice(0, CANDIDATES_IN_DICT)
+        return {
+            "window_xyxy": [float(v) for v in self.window_xyxy],
+            "input_size": [int(v) for v in self.input_size],
+            "progress": float(self.progress),
+            "stop": float(self.stop),
+            "candidates_xyxy": np.asarray(self.candidates_xyxy, dtype=float)[best].tolist(),
+            "candidate_scores": np.asarray(self.candidate_scores, dtype=float)[best].tolist(),
+        }
+
+
+@dataclass(eq=False)
+class Result:
+    """The answer to one sentence about one picture.
+
+    expression: the sentence, as it was given.
+    box_xyxy: the answer, in pixels of the frame (the upright picture); not rounded.
+    score: how sure the model is that this is what the sentence names, 0 to 1.
+    path: the looks, in the order they were taken.
+    frame_size: (width, height) of the frame in pixels.
+    stopped: why the search ended: "stop" (the model said so), "max_steps" or "no_shrink" (no closer window to look at).
+    milliseconds: time this sentence took, without loading the model.
+    picture: the frame, uint8 (height, width, 3) RGB, kept for drawing.
+    """
+
+    expression: str
+    box_xyxy: tuple[float, ...]
+    score: float
+    path: list[Step]
+    frame_size: tuple[int, int]
+    stopped: str
+    milliseconds: float
+    picture: Picture = field(repr=False)
+
+    @property
+    def windows(self) -> list[tuple[float, float, float, float]]:
+        """The windows looked at, in order, xyxy in pixels of the frame."""
+        return [step.window_xyxy for step in self.path]
+
+    def draw(self) -> "Image.Image":
+        """The frame with every window and the box drawn in, and the last window enlarged beside it."""
+        from piza.draw import draw_result
+
+        return draw_result(self)
+
+    def save_drawing(self, path: str | Path) -> None:
+        """Write `draw()` to a file; the suffix chooses the format (.png, .jpg, .webp).
+
+        Raises InputError for a suffix that is none of these or a place that cannot be written.
+        """
+        from piza.draw import save_picture
+
+        save_picture(self.draw(), path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pixels, as plain numbers, strings and lists, ready for JSON."""
+        return {
+            "expression": self.expression,
+            "box_xyxy": [float(v) for v in self.box_xyxy],
+            "score": float(self.score),
+            "frame_size": [int(v) for v in self.frame_size],
+            "stopped": self.stopped,
+            "milliseconds": float(self.milliseconds),
+            "path": [step.to_dict() for step in self.path],
+        }

@@ -1,0 +1,75 @@
+"""From looks to a loss: making a batch, running the model on it, and batch norm that learns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from piza.data.windows import Look
+from piza.model.piza import Piza
+from piza.training.loss import Targets, look_loss
+
+
+@dataclass
+class LookBatch:
+    """Windows of one size with their sentences and targets. pictures: uint8 (batch, height, width, 3) RGB."""
+
+    pictures: Tensor
+    prompts: list[list[str]]
+    progress: Tensor
+    targets: list[Targets]
+
+
+def collate(looks: Sequence[Look], size: tuple[int, int], rng: np.random.Generator | None) -> LookBatch:
+    """Cuts the windows to (width, height); with `rng`, in varied light."""
+    looks = [look for look in looks if look.sentences]
+    targets = [
+        Targets(
+            torch.tensor(look.block, dtype=torch.long),
+            torch.from_numpy(look.normalized(look.answer)),
+            torch.from_numpy(look.normalized(look.thing)),
+            len(look.sentences),
+        )
+        for look in looks
+    ]
+    return LookBatch(
+        torch.from_numpy(np.stack([look.pixels(size, rng) for look in looks])),
+        [look.sentences for look in looks],
+        torch.tensor([look.progress for look in looks]),
+        targets,
+    )
+
+
+def batch_loss(model: Piza, batch: LookBatch) -> dict[str, Tensor]:
+    text, pooling = model.encode_text(batch.prompts)
+    picture = model.encode_pictures(batch.pictures.numpy())
+    grounding = model.ground(text, pooling, picture, batch.progress.to(model.device))
+    return look_loss(grounding, batch.targets, picture.shapes)
+
+
+FROZEN = ("MMGroundingDinoFrozenBatchNorm2d", "GroundingDinoFrozenBatchNorm2d")
+
+
+def thaw_batch_norm(model: nn.Module) -> None:
+    """The library freezes every batch norm, which is right for a pretrained backbone and fatal from scratch."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__ in FROZEN:
+                live = nn.BatchNorm2d(len(child.weight))
+                live.load_state_dict({**dict(child.named_buffers()), "num_batches_tracked": torch.tensor(0)})
+                setattr(module, name, live)
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Undoes `thaw_batch_norm`, with what was learned."""
+    from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MMGroundingDinoFrozenBatchNorm2d
+
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                frozen = MMGroundingDinoFrozenBatchNorm2d(child.num_features)
+                learned = ("weight", "bias", "running_mean", "running_var")
+                frozen.load_state_dict({k: getattr(child, k).detach() for k in learned})
+                setattr(module, name, frozen)

@@ -1,0 +1,129 @@
+"""What a look is taught: Hungarian matching on every decoder layer, and a dense one-to-many loss on the proposals.
+
+Boxes are cxcywh normalised to the window. Logits are one number a sentence (block), averaged over its tokens.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional
+
+from piza.model.grounder import Grounding
+
+
+@dataclass
+class Targets:
+    """What one window should answer.
+
+    block: (n,) which sentence of the prompt. answer: (n, 4) the box to predict (the next window, or the thing itself).
+    thing: (n, 4) the thing itself: proposals are taught at its place, whatever the answer's size.
+    blocks: how many sentences the prompt holds; those without a target teach "not here".
+    """
+
+    block: Tensor
+    answer: Tensor
+    thing: Tensor
+    blocks: int
+
+
+def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Sigmoid focal loss, elementwise (Lin et al. 2017, eq. 5)."""
+    loss = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    probability = logits.sigmoid()
+    miss = probability * (1 - labels) + (1 - probability) * labels
+    return (alpha * labels + (1 - alpha) * (1 - labels)) * miss**gamma * loss
+
+
+def corners(boxes: Tensor) -> Tensor:
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([center - half, center + half], -1)
+
+
+def giou(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised IoU of cxcywh boxes, broadcast over leading axes (Rezatofighi et al. 2019)."""
+    a, b = corners(a), corners(b)
+    overlap = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    area = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
+    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
+    union = area - overlap
+    return overlap / union.clamp(min=1e-9) - (hull - union) / hull.clamp(min=1e-9)
+
+
+def match(logits: Tensor, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    """Pairs queries with targets of one window: cost = class (2) + L1 (5) + GIoU (2). Returns (query, target) indices."""
+    with torch.no_grad():
+        probability = logits[:, targets.block].sigmoid()
+        class_cost = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
+        class_cost = class_cost - 0.75 * probability**2 * -(1 - probability + 1e-8).log()
+        cost = 2 * class_cost + 5 * torch.cdist(boxes, targets.answer, p=1)
+        cost = cost - 2 * giou(boxes[:, None], targets.answer[None])
+        query, target = linear_sum_assignment(cost.cpu().numpy())
+    return torch.as_tensor(query, device=boxes.device), torch.as_tensor(target, device=boxes.device)
+
+
+def dense_positives(targets: Targets, shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    """The few cells nearest each thing's center, at the level of its size. Returns (cell, target) indices.
+
+    The level is the one whose cells are between a half and a sixth of the thing wide, as far as there is one.
+    """
+    cells, owners = [], []
+    start = 0
+    height0, width0 = shapes[0]
+    size = (targets.thing[:, 2] * width0 * targets.thing[:, 3] * height0).clamp(min=1e-6).sqrt()  # in finest cells
+    level_of = (size / 3).clamp(min=1).log2().floor().clamp(max=len(shapes) - 1).long()
+    for level, (height, width) in enumerate(shapes):
+        chosen = (level_of == level).nonzero()[:, 0]
+        if len(chosen):
+            scale = targets.thing.new_tensor([width, height])
+            center = targets.thing[chosen, :2] * scale - 0.5
+            base = center.floor()
+            for dx in (0, 1):
+                for dy in (0, 1):
+                    xy = base + center.new_tensor([dx, dy])
+                    inside = ((xy >= 0) & (xy < scale)).all(-1)
+                    cells.append((start + xy[inside, 1] * width + xy[inside, 0]).long())
+                    owners.append(chosen[inside])
+        start += height * width
+    if not cells:
+        empty = torch.zeros(0, dtype=torch.long, device=targets.thing.device)
+        return empty, empty
+    return torch.cat(cells), torch.cat(owners)
+
+
+def box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
+    """L1 (5) + GIoU (2), summed over boxes."""
+    return 5 * (predicted - wanted).abs().sum() + 2 * (1 - giou(predicted, wanted)).sum()
+
+
+def look_loss(grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]]) -> dict[str, Tensor]:
+    """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum."""
+    count = max(1, sum(len(t.block) for t in targets))
+    present = grounding.logits.new_zeros(len(targets), 1, grounding.logits.shape[-1])
+    for i, t in enumerate(targets):
+        present[i, 0, : t.blocks] = 1
+    losses = {"class": grounding.logits.new_zeros(()), "box": grounding.logits.new_zeros(())}
+    for logits, boxes in zip(grounding.logits, grounding.boxes, strict=True):
+        labels = torch.zeros_like(logits)
+        for i, t in enumerate(targets):
+            if len(t.block):
+                query, target = match(logits[i], boxes[i], t)
+                labels[i, query, t.block[target]] = 1
+                losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / count
+        losses["class"] = losses["class"] + 2 * (focal(logits, labels) * present).sum() / count
+
+    labels = torch.zeros_like(grounding.proposal_logits)
+    predicted, wanted = [], []
+    for i, t in enumerate(targets):
+        cell, owner = dense_positives(t, shapes)
+        may = grounding.proposal_boxes[i, cell].isfinite().all(-1)
+        cell, owner = cell[may], owner[may]
+        labels[i, cell, t.block[owner]] = 1
+        predicted.append(grounding.proposal_boxes[i, cell].sigmoid())
+        wanted.append(t.answer[owner])
+    positives = max(1, sum(map(len, predicted)))
+    losses["dense_class"] = 2 * (focal(grounding.proposal_logits, labels) * present).sum() / positives
+    losses["dense_box"] = box_loss(torch.cat(predicted), torch.cat(wanted)) / positives
+    losses["loss"] = sum(losses.values())
+    return losses

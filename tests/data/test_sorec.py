@@ -1,0 +1,129 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from piza.data.sorec import find_picture, read_rows
+from piza.errors import InputError
+
+GOOD = {"image": "1.jpg", "bbox": [10, 20.5, 30, 40], "ref": "the red car", "id": 7}
+
+
+def write(tmp_path, content):
+    path = tmp_path / "rows.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_row_is_read(tmp_path):
+    rows = read_rows(write(tmp_path, [GOOD, {**GOOD, "scene": 3, "tags": ["a"]}]))
+    assert rows[0].image == "1.jpg" and rows[0].expression == "the red car" and rows[0].id == 7
+    assert rows[0].box_xyxy == (10, 20.5, 40, 60.5)
+    assert rows[0].extra == {} and rows[1].extra == {"scene": 3, "tags": ["a"]}
+
+
+def test_a_row_without_an_id_gets_its_number(tmp_path):
+    nameless = {key: value for key, value in GOOD.items() if key != "id"}
+    assert [row.id for row in read_rows(write(tmp_path, [GOOD, nameless]))] == [7, 2]
+
+
+def test_an_empty_list_and_a_byte_order_mark(tmp_path):
+    assert read_rows(write(tmp_path, [])) == []
+    assert len(read_rows(write(tmp_path, "\ufeff" + json.dumps([GOOD])))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"bbox": [1, 2, 3]}, "'bbox' must be"),
+        ({"bbox": "1 2 3 4"}, "'bbox' must be"),
+        ({"bbox": [1, 2, 3, "4"]}, "'bbox' must be"),
+        ({"bbox": [1, 2, 3, True]}, "'bbox' must be"),
+        ({"bbox": [1, 2, 0, 4]}, "sides over 0"),
+        ({"bbox": [1, 2, 3, -4]}, "sides over 0"),
+        ({"bbox": [-1, 2, 3, 4]}, "at least 0"),
+        ({"bbox": [1, 2, 3, float("nan")]}, "finite"),
+        ({"bbox": [1, 2, 3, float("inf")]}, "finite"),
+        ({"bbox": [1, 2, 3, 10**400]}, "finite"),
+        ({"ref": ""}, "'ref' must be"),
+        ({"ref": " \n"}, "'ref' must be"),
+        ({"ref": ["the car"]}, "'ref' must be"),
+        ({"image": 10849}, "'image' must be"),
+        ({"id": [1]}, "'id' must be"),
+    ],
+)
+def test_a_wrong_field_is_named_with_file_and_row(tmp_path, change, says):
+    with pytest.raises(InputError, match=says) as caught:
+        read_rows(write(tmp_path, [GOOD, {**GOOD, **change}]))
+    assert "rows.json" in str(caught.value) and "row 2" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("field", ["image", "bbox", "ref"])
+def test_a_missing_field_is_named(tmp_path, field):
+    with pytest.raises(InputError, match=f"row 1: the field '{field}' is missing"):
+        read_rows(write(tmp_path, [{key: value for key, value in GOOD.items() if key != field}]))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"rows": [GOOD]}, "a JSON list of rows, but it holds an object"),
+        ("7", "holds a number"),
+        ([GOOD, "row"], "row 2: a row must be an object, but it is a text"),
+        ('[{"image": "1.jpg",', "not valid JSON: .* line 1"),
+        ("", "not valid JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ("[" + "9" * 10_000 + "]", "cannot be read as JSON"),
+    ],
+)
+def test_a_file_that_is_no_list_of_rows(tmp_path, content, says):
+    with pytest.raises(InputError, match=says):
+        read_rows(write(tmp_path, content))
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00\x01")
+    for path, says in [
+        (tmp_path / "missing.json", "does not exist"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "binary.json", "UTF-8"),
+        ("x" * 5000, "cannot be read"),
+    ]:
+        with pytest.raises(InputError, match=says):
+            read_rows(path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*GOOD, "x"]), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.fixed_dictionaries({key: st.just(value) | json_values for key, value in GOOD.items()}), max_size=3))
+def test_whatever_a_row_holds_it_is_read_or_refused(tmp_path_factory, rows):
+    path = write(tmp_path_factory.getbasetemp(), rows)
+    try:
+        read = read_rows(path)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert len(read) == len(rows)
+        assert all(row.box_xyxy[0] < row.box_xyxy[2] and row.box_xyxy[1] < row.box_xyxy[3] for row in read)
+
+
+def test_find_picture(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "1.jpg").touch()
+    assert find_picture(tmp_path, "sub/1.jpg") == tmp_path / "sub" / "1.jpg"
+    for folder, image, says in [
+        (tmp_path, "2.jpg", "no picture '2.jpg' in the folder"),
+        (tmp_path / "nowhere", "1.jpg", "does not exist"),
+        (tmp_path / "sub", "../sub/1.jpg", "leads out"),
+        (tmp_path, str(tmp_path / "sub" / "1.jpg"), "leads out"),
+        (tmp_path, "x" * 5000, "cannot be read"),
+    ]:
+        with pytest.raises(InputError, match=says):
+            find_picture(folder, image)

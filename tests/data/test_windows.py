@@ -1,0 +1,107 @@
+"""Looks to teach: answers lie in their windows, absent things have no box, and coordinates survive the cut."""
+
+import numpy as np
+import pytest
+
+from piza.data.pool import Frame
+from piza.data.windows import first_look, ground_look, later_look, random_window, relight
+from piza.path import PathConfig, plan_windows, side
+
+SIZE = (1600, 900)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """A gray street with 24 bright squares, each with two sentences."""
+    rng = np.random.default_rng(0)
+    picture = np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)
+    rows, phrases = [], []
+    for thing in range(24):
+        x, y = 60 + (thing % 8) * 190 + int(rng.integers(0, 60)), 80 + (thing // 8) * 280 + int(rng.integers(0, 90))
+        w, h = int(rng.integers(14, 60)), int(rng.integers(14, 60))
+        picture[y : y + h, x : x + w] = 255
+        box = np.array([x, y, x + w, y + h], float)
+        rows += [(f"thing {thing}", box, thing), (f"the thing with number {thing}", box, thing)]
+        phrases.append((f"square {thing}", box[None]))
+    return Frame(picture, rows, phrases)
+
+
+def looks_of(kind, frame, count=60):
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        if kind == "ground":
+            yield ground_look(frame, rng, random_window(SIZE, rng, 200, 5 / 3), least=4)
+        elif kind == "first":
+            yield first_look(frame, rng, PathConfig())
+        elif kind == "whole":
+            yield first_look(frame, rng, PathConfig(), whole=True)
+        else:
+            yield later_look(frame, rng, PathConfig())
+
+
+@pytest.mark.parametrize("kind", ["ground", "first", "whole", "later"])
+def test_answers_and_things_lie_in_the_window(frame, kind):
+    answered = 0
+    for look in looks_of(kind, frame):
+        answered += len(look.answer)
+        boxes = look.normalized(look.answer + look.thing)
+        assert np.isfinite(boxes).all() and (boxes >= -1e-5).all() and (boxes <= 1 + 1e-5).all()
+        assert len(look.answer) == len(look.thing) == len(look.block)
+        assert all(0 <= block < len(look.sentences) for block in look.block)
+        assert 0 <= look.progress <= 1
+    assert answered > 30
+
+
+def test_normalized_boxes_point_at_the_pixels(frame):
+    """Cutting a window and reading the box off it finds the bright square again."""
+    checked = 0
+    for look in looks_of("later", frame):
+        picture = look.pixels((224, 224)).astype(float).mean(2)
+        for cx, cy, w, h in look.normalized(look.thing):
+            x1, x2 = (cx - w / 2) * 224, (cx + w / 2) * 224
+            y1, y2 = (cy - h / 2) * 224, (cy + h / 2) * 224
+            middle = picture[round(y1) + 2 : round(y2) - 2, round(x1) + 2 : round(x2) - 2]
+            if middle.size:
+                checked += 1
+                assert middle.min() > 200
+    assert checked > 30
+
+
+def test_first_looks_answer_with_the_next_window_and_whole_ones_with_the_thing(frame):
+    for look in looks_of("first", frame, 10):
+        for answer, thing in zip(look.answer, look.thing, strict=True):
+            np.testing.assert_allclose(answer, plan_windows(thing, SIZE, PathConfig())[1])
+    for look in looks_of("whole", frame, 10):
+        assert all((answer == thing).all() for answer, thing in zip(look.answer, look.thing, strict=True))
+
+
+def test_some_later_windows_miss_their_thing_and_say_so(frame):
+    empty = full = 0
+    for look in looks_of("later", frame, 200):
+        has = {look.sentences[block] for block in look.block}
+        for sentence, box, _ in frame.rows:
+            if sentence in look.sentences:
+                inside = (box[:2] >= look.window[:2] - 1).all() and (box[2:] <= look.window[2:] + 1).all()
+                assert inside == (sentence in has)
+        empty += look.sentences[0] not in has
+        full += look.sentences[0] in has
+    assert 0.1 < empty / (empty + full) < 0.4
+
+
+def test_a_look_is_a_function_of_its_seed(frame):
+    one, two = (later_look(frame, np.random.default_rng(5), PathConfig()) for _ in range(2))
+    assert one.sentences == two.sentences and (one.window == two.window).all()
+    light = [one.pixels((64, 64), np.random.default_rng(7)) for _ in range(2)]
+    assert (light[0] == light[1]).all()
+
+
+def test_ground_windows_leave_out_what_is_too_small(frame):
+    for look in looks_of("ground", frame):
+        assert all(side(thing) >= 4 for thing in look.thing)
+
+
+def test_relight_keeps_shape_and_range():
+    picture = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    changed = [relight(picture, np.random.default_rng(s)) for s in range(20)]
+    assert all(c.shape == picture.shape and c.dtype == np.uint8 for c in changed)
+    assert sum((c != picture).any() for c in changed) > 10

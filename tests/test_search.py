@@ -1,0 +1,61 @@
+"""The search ends, stays in the frame, and gives each sentence the same answer alone and among others."""
+
+import numpy as np
+import pytest
+
+from piza.errors import InputError
+from piza.result import Result
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
+
+
+def inside(box, size):
+    return 0 <= box[0] <= box[2] <= size[0] and 0 <= box[1] <= box[3] <= size[1]
+
+
+@pytest.mark.parametrize("size", [(500, 300), (300, 500), (40, 900), (64, 64), (3, 2), (1, 1)])
+def test_always_ends_inside_the_frame(tiny_piza, size):
+    picture = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    result = tiny_piza.locate(picture, "the red car")
+    assert isinstance(result, Result)
+    assert 1 <= len(result.path) <= tiny_piza.config.max_steps
+    assert inside(result.box_xyxy, size) and 0 <= result.score <= 1
+    assert result.stopped in ("stop", "max_steps", "no_shrink")
+    sides = [(s.window_xyxy[2] - s.window_xyxy[0]) * (s.window_xyxy[3] - s.window_xyxy[1]) for s in result.path]
+    assert all(after < before for before, after in zip(sides, sides[1:], strict=False))
+    assert all(inside(step.window_xyxy, size) for step in result.path)
+    assert all((np.diff(step.candidate_scores) <= 0).all() for step in result.path)
+
+
+def test_several_sentences_equal_each_alone(tiny_piza):
+    sentences = ["the red car", "a blue sign left of the car", "the round sign"]
+    together = tiny_piza.locate(PICTURE, sentences)
+    assert [result.expression for result in together] == sentences
+    for sentence, result in zip(sentences, together, strict=True):
+        alone = tiny_piza.locate(PICTURE, sentence)
+        np.testing.assert_allclose(alone.box_xyxy, result.box_xyxy, atol=1e-2)
+        assert len(alone.path) == len(result.path)
+
+
+def test_step_limits(tiny_piza):
+    assert len(tiny_piza.locate(PICTURE, "the car", max_steps=1).path) == 1
+    whole = tiny_piza.locate(PICTURE, "the car", whole_frame=True)
+    assert [step.window_xyxy for step in whole.path] == [(0, 0, 500, 300)]
+    assert tiny_piza.locate(PICTURE, []) == []
+    with pytest.raises(InputError):
+        tiny_piza.locate(PICTURE, "the car", max_steps=0)
+
+
+def test_the_first_look_does_not_depend_on_the_limit(tiny_piza):
+    one = tiny_piza.locate(PICTURE, "the car", max_steps=1).path[0]
+    more = tiny_piza.locate(PICTURE, "the car", max_steps=4).path[0]
+    np.testing.assert_allclose(one.candidates_xyxy, more.candidates_xyxy)
+
+
+def test_stop_is_asked_before_the_look(tiny_piza, monkeypatch):
+    looks = []
+    encode = tiny_piza.encode_pictures
+    monkeypatch.setattr(tiny_piza, "encode_pictures", lambda pictures: looks.append(1) or encode(pictures))
+    monkeypatch.setattr(tiny_piza.history, "read", lambda histories, step: (np.array([0.5]), np.array([1.0])))
+    result = tiny_piza.locate(PICTURE, "the car")
+    assert result.stopped == "stop" and len(result.path) == len(looks) == 1

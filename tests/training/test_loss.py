@@ -1,0 +1,70 @@
+"""The loss falls to nothing for right answers and rises for wrong ones; empty windows are fine."""
+
+import numpy as np
+import pytest
+import torch
+
+from piza.model.grounder import Grounding
+from piza.training.loss import Targets, dense_positives, giou, look_loss
+
+SHAPES = [(16, 32), (8, 16), (4, 8)]
+CELLS = sum(h * w for h, w in SHAPES)
+
+
+def grounding(answer, hot_block, blocks=2, queries=5):
+    """A look whose query 0 says `answer` for block `hot_block`, and whose proposals say the same everywhere."""
+    logits = torch.full((1, 1, queries, blocks), -12.0)
+    logits[..., 0, hot_block] = 12.0
+    boxes = torch.full((1, 1, queries, 4), 0.1)
+    boxes[..., 0, :] = answer
+    proposals = torch.logit(answer).expand(1, CELLS, 4)
+    return Grounding(logits, boxes, torch.full((1, CELLS, blocks), -12.0), proposals)
+
+
+def target(box, block):
+    return Targets(torch.tensor([block]), box[None], box[None], blocks=2)
+
+
+def test_right_answer_beats_wrong_block_and_wrong_box():
+    box = torch.tensor([0.4, 0.5, 0.1, 0.2])
+    right = look_loss(grounding(box, 1), [target(box, 1)], SHAPES)
+    wrong_block = look_loss(grounding(box, 0), [target(box, 1)], SHAPES)
+    wrong_box = look_loss(grounding(box + 0.1, 1), [target(box, 1)], SHAPES)
+    assert float(right["box"]) < 1e-5 and float(right["class"]) < 1e-3
+    assert float(wrong_block["class"]) > 1 and float(wrong_box["box"]) > 0.5
+    assert float(right["dense_box"]) < 1e-4 < float(wrong_box["dense_box"])
+
+
+def test_a_window_without_targets_teaches_not_here():
+    box = torch.tensor([0.4, 0.5, 0.1, 0.2])
+    empty = Targets(torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), torch.zeros(0, 4), blocks=2)
+    losses = look_loss(grounding(box, 1), [empty], SHAPES)
+    assert float(losses["class"]) > 1 and float(losses["box"]) == 0 and float(losses["dense_box"]) == 0
+    assert torch.isfinite(losses["loss"])
+
+
+def test_padding_blocks_cost_nothing():
+    box = torch.tensor([0.4, 0.5, 0.1, 0.2])
+    one = Targets(torch.tensor([0]), box[None], box[None], blocks=1)
+    losses = look_loss(grounding(box, 1), [one], SHAPES)  # block 1 does not exist in this prompt
+    shouted = grounding(box, 1)
+    shouted.logits[..., 1] = 50.0
+    assert float(losses["class"]) == pytest.approx(float(look_loss(shouted, [one], SHAPES)["class"]))
+
+
+def test_dense_positives_are_the_cells_around_the_center():
+    thing = torch.tensor([[0.5, 0.5, 0.05, 0.05], [0.0, 0.0, 0.02, 0.02], [0.3, 0.6, 0.9, 0.9]])
+    cells, owners = dense_positives(Targets(torch.arange(3), thing, thing, 3), SHAPES)
+    assert sorted(cells[owners == 0].tolist()) == [7 * 32 + 15, 7 * 32 + 16, 8 * 32 + 15, 8 * 32 + 16]
+    assert cells[owners == 1].tolist() == [0]  # at the corner only one of the four exists
+    assert (cells[owners == 2] >= 16 * 32 + 8 * 16).all()  # a large thing is taught at the coarsest level
+
+
+def test_giou_of_known_boxes():
+    a = torch.tensor([0.5, 0.5, 0.2, 0.2])
+    assert float(giou(a, a)) == pytest.approx(1)
+    b = torch.tensor([0.9, 0.5, 0.2, 0.2])  # hull 0.6 x 0.2, union 0.08
+    assert float(giou(a, b)) == pytest.approx(-(0.12 - 0.08) / 0.12, abs=1e-6)
+    rng = np.random.default_rng(0)
+    boxes = torch.tensor(rng.uniform(0.1, 0.9, (50, 4)))
+    assert torch.allclose(giou(boxes[:25], boxes[25:]), giou(boxes[25:], boxes[:25]))
