@@ -5,6 +5,8 @@
     torchrun --nproc_per_node 2 recipes/train_mini.py zoom   --work runs/mini # stage B: the zoom policy, all weights
     ... adapters | whole       # stage B with the base frozen; stage B answering from the whole frame in one look
     torchrun --nproc_per_node 2 recipes/train_mini.py final  --work runs/mini # stage C: `zoom` goes on, as long as there is time
+    python recipes/train_mini.py progress --work runs/mini                    # the box-history encoder
+    python recipes/train_mini.py export   --work runs/mini --stage final --out src/piza/weights/mini
 
 A stage that is interrupted goes on where it was when called again. --signs is a folder with images/ and train.json in
 SOREC's format. The two processes use one thread each, which is faster on two cores than one process with two.
@@ -18,21 +20,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection, RTDetrResNetConfig
 
+from piza.data.histories import draw_history
 from piza.data.pool import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.signs import crop_frame, cutouts, kinds_of_names, paste
 from piza.data.sorec import read_rows
 from piza.data.windows import first_look, ground_look, later_look, random_window
+from piza.files import atomic_write
 from piza.methods import METHODS, train_only
 from piza.model.piza import Piza, PizaConfig, save_folder
 from piza.model.text import CLS, DOT, SEP
 from piza.path import PathConfig
 from piza.training.looks import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
 from piza.training.loop import LoopConfig, train
+from piza.training.progress import HistorySample, train_progress
 
 SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
 FIRST, TALL_FIRST, CROP, LATER = (640, 352), (544, 416), (320, 192), (224, 224)  # input sizes, width x height
+SCENE_SEED, TALL_SEED = 2**40, 2**41
 HELD_OUT_PHOTOS = 100
 PATH = PathConfig()
 WIDTH = 96
@@ -42,7 +49,7 @@ WIDTH = 96
 
 
 def make_pools(work: Path, signs: Path, scenes: int, tall: int) -> None:
-    """Scenes with seeds from 1,000,000 on; photos but for 100 that are held out, by photo."""
+    """Scenes with seeds that no `piza data scenes` reaches; photos but for 100 that are held out, by photo."""
     rows = read_rows(signs / "train.json")
     names = sorted({row.image for row in rows})
     held = {names[i] for i in np.random.default_rng(0).permutation(len(names))[:HELD_OUT_PHOTOS]}
@@ -53,8 +60,8 @@ def make_pools(work: Path, signs: Path, scenes: int, tall: int) -> None:
     others = sorted({path.name for path in (signs / "images").iterdir()} - set(names))  # no rows: to paste signs into
     photos = photo_frames(train_rows, signs / "images", SIGN_SIZE, others)
     write_pool(work / "signs", len(names) - len(held) + len(others), SIGN_SIZE, photos)
-    write_pool(work / "tall", tall, TALL_SIZE, scene_frames(range(2_000_000, 2_000_000 + tall), TALL_SIZE))
-    write_pool(work / "scenes", scenes, SCENE_SIZE, scene_frames(range(1_000_000, 1_000_000 + scenes), SCENE_SIZE))
+    write_pool(work / "tall", tall, TALL_SIZE, scene_frames(range(TALL_SEED, TALL_SEED + tall), TALL_SIZE))
+    write_pool(work / "scenes", scenes, SCENE_SIZE, scene_frames(range(SCENE_SEED, SCENE_SEED + scenes), SCENE_SIZE))
     write_vocabulary(work / "tokenizer", [Pool(work / name) for name in ("scenes", "signs")])
 
 
@@ -158,11 +165,11 @@ def zoom_config(method: str) -> PizaConfig:
     return replace(base_config(480), method=method, method_options=options)
 
 
-def trained(work: Path, stage: str, make) -> Piza:
-    """The model of a finished or running stage, with its averaged weights."""
-    from safetensors.torch import load_file
-
+def trained(work: Path, stage: str, make, frozen: bool = False) -> Piza:
+    """The model of a finished or running stage, with its averaged weights; `frozen`: it had no live batch norm."""
     model = make()
+    if frozen:
+        freeze_batch_norm(model)
     weights = load_file(work / stage / "checkpoint.safetensors")
     model.load_state_dict({k[8:]: v for k, v in weights.items() if k.startswith("average.")})
     return model
@@ -281,9 +288,41 @@ def run_stage(work: Path, stage: str, steps: int, lr: float, seed: int) -> None:
     train(model, parameters, batches, batch_loss, LoopConfig(steps=steps, lr=lr), work / stage)
 
 
+def train_history(work: Path, seed: int) -> None:
+    """The box-history encoder, on paths to the targets of scenes and photos; frames of many sizes."""
+    targets = []
+    for name in ("scenes", "tall", "signs"):
+        pool = Pool(work / name)
+        height, width = pool.pictures.shape[1:3]
+        boxes = {tuple(row[1]) for note in pool.notes for row in note["rows"]}
+        targets += [(np.array(box), (width, height)) for box in sorted(boxes)]
+
+    def sampler(rng: np.random.Generator) -> HistorySample:
+        target, size = targets[int(rng.integers(len(targets)))]
+        return draw_history(target, size, PATH, rng)
+
+    def log(step: int, loss: float) -> None:
+        if (step + 1) % 250 == 0:
+            print(f"progress: step {step + 1}, loss {loss:.4f}", flush=True)
+
+    history = train_progress(sampler, steps=3000, seed=seed, log=log)
+    (work / "progress").mkdir(exist_ok=True)
+    with atomic_write(work / "progress" / "history.safetensors") as part:
+        save_file(history.state_dict(), part)
+
+
+def export(work: Path, stage: str, out: Path) -> None:
+    """A stage's averaged weights and the box-history encoder as a model folder, in half precision."""
+    method = {"ground": None, "adapters": "adapter_plus"}.get(stage, "full")
+    model = trained(work, stage, lambda: new_base(work) if method is None else after_ground(work, method), stage == "adapters")
+    freeze_batch_norm(model)
+    model.history.load_state_dict(load_file(work / "progress" / "history.safetensors"))
+    save_folder(model, out, half=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["pools", "ground", "zoom", "adapters", "whole", "final"])
+    parser.add_argument("stage", choices=["pools", "ground", "zoom", "adapters", "whole", "final", "progress", "export"])
     parser.add_argument("--work", type=Path, required=True, help="folder for pools, checkpoints and logs")
     parser.add_argument("--signs", type=Path, help="folder of sign photos (images/, train.json)")
     parser.add_argument("--scenes", type=int, default=2400)
@@ -291,9 +330,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stage", dest="source", default="final", help="which stage to export")
+    parser.add_argument("--out", type=Path, help="where to export to")
     args = parser.parse_args()
     if args.stage == "pools":
         make_pools(args.work, args.signs, args.scenes, args.tall)
+    elif args.stage == "progress":
+        train_history(args.work, args.seed)
+    elif args.stage == "export":
+        export(args.work, args.source, args.out)
     else:
         steps, lr = {
             "ground": (1500, 1e-3),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,18 +9,18 @@ from piza.draw import BOX_COLOR, FORMATS, WINDOW_COLORS, draw_result
 from piza.errors import InputError
 from piza.result import Result, Step
 
+SCORES = np.linspace(0.9, 0.1, 7)
+WINDOWS = ((0, 0, 1600, 900), (600.5, 300, 900, 480.25))
 
-def made_up(size=(1600, 900), box=(700, 400, 725, 420), windows=((0, 0, 1600, 900), (600.5, 300, 900, 480.25)), **changes):
+
+def made_up(size=(1600, 900), box=(700, 400, 725, 420), windows=WINDOWS, **changes):
     picture = np.full((size[1], size[0], 3), 120, np.uint8)
     steps = [
-        Step(tuple(w), (512, 288), 0.3 * i, np.float32(0.1), np.array([box] * 7, float), np.linspace(0.9, 0.1, 7))
+        Step(tuple(w), (512, 288), 0.3 * i, np.float32(0.1), np.array([box] * 7, float), SCORES)
         for i, w in enumerate(windows)
     ]
-    values = dict(
-        expression="the red car", box_xyxy=box, score=0.87, path=steps, frame_size=size, stopped="stop",
-        milliseconds=12.5, picture=picture,
-    )  # fmt: skip
-    return Result(**{**values, **changes})
+    made = Result("the red car", box, 0.87, steps, size, "stop", 12.5, picture)
+    return replace(made, **changes)
 
 
 def has_color(image, color):
@@ -56,7 +57,7 @@ def test_a_thin_box_is_seen_in_a_huge_frame():
         ((3, 2000), (1, 1000, 2, 1001), [(0, 0, 3, 2000)]),
         ((2000, 3), (0, 0, 2000, 3), [(0, 0, 2000, 3), (0, 0, 10, 3)]),
         ((640, 480), (639, 479, 640, 480), [(0, 0, 640, 480)] * 9),
-        ((640, 480), (0, 0, 5, 5), [(0, 0, 640, 480), (300, 300, 400, 400)]),  # the answer is not in the last window
+        ((640, 480), (0, 0, 5, 5), [(0, 0, 640, 480), (300, 300, 400, 400)]),  # the last window lacks it
     ],
 )
 def test_odd_shapes_are_drawn(size, box, windows):

@@ -7,7 +7,7 @@ result.box_xyxy, result.score, result.draw()
 
 from typing import TYPE_CHECKING, Any
 
-from piza.errors import InputError
+from piza.errors import InputError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,11 @@ def load(name: str = "mini", device: str = "cpu") -> "Piza":
 
 
 def locate(
-    image: "PictureSource", expression: "str | Sequence[str]", model: str = "mini", device: str = "cpu", **options: Any
+    image: "PictureSource",
+    expression: "str | Sequence[str]",
+    model: str = "mini",
+    device: str = "cpu",
+    **options: Any,
 ) -> "Result | list[Result]":
     """`load(model, device).locate(image, expression, **options)`, keeping the loaded model for the next call."""
     if (model, device) not in _models:
@@ -53,9 +57,8 @@ def _check_device(device: str) -> None:
         raise InputError(f"there is no device {device!r}: 'cpu', 'cuda' or 'cuda:1' is wanted")
     try:
         torch.zeros(1, device=device)
-    except Exception as error:  # unknown name, no such card, torch built without CUDA: each raises its own kind
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise InputError(f"the device {device!r} cannot be used here: {reason}") from None
+    except Exception as error:  # no such card, torch built without CUDA: each raises its own kind
+        raise InputError(f"the device {device!r} cannot be used here: {reason(error)}") from None
 
 
 def __getattr__(name: str) -> Any:

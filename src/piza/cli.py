@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for bad input, 1 when a file cannot be written, 130 for Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a sentence in any script, a terminal in any encoding
+            # A sentence in any script on a terminal in any encoding.
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
         _hush()
@@ -59,8 +60,10 @@ def _parser() -> argparse.ArgumentParser:
 
     locate = commands.add_parser("locate", help="find what a sentence describes in a picture")
     locate.add_argument("photo", metavar="PHOTO", help="a picture file")
-    locate.add_argument("sentences", metavar="SENTENCE", nargs="+", help="what to find, in words; one or more")
-    locate.add_argument("--json", action="store_true", help="print JSON: an object, or a list for several sentences")
+    locate.add_argument(
+        "sentences", metavar="SENTENCE", nargs="+", help="what to find, in words; one or more"
+    )
+    locate.add_argument("--json", action="store_true", help="print JSON; for several sentences, a list")
     locate.add_argument(
         "--out", metavar="PICTURE", help="draw the search (.png, .jpg, .webp; numbered for several sentences)"
     )
@@ -69,14 +72,23 @@ def _parser() -> argparse.ArgumentParser:
     locate.set_defaults(run=_locate)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on rows in SOREC's format")
-    evaluate.add_argument("data", metavar="DATA.json", help="rows: image, bbox [x, y, width, height], ref, id")
+    evaluate.add_argument(
+        "data", metavar="DATA.json", help="rows: image, bbox [x, y, width, height], ref, id"
+    )
     evaluate.add_argument("--images", metavar="DIR", required=True, help="the folder of the pictures")
     _model_options(evaluate)
     evaluate.add_argument("--limit", metavar="N", type=_at_least(1), help="take the first N rows only")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
-    evaluate.add_argument("--predictions", metavar="FILE.jsonl", help="write one JSON line a row (to FILE.jsonl.part until all is done)")
     evaluate.add_argument(
-        "--missing", choices=("error", "skip"), default="error", help="rows without a picture (default: error)"
+        "--predictions",
+        metavar="FILE.jsonl",
+        help="write one JSON line a row (to FILE.jsonl.part until all is done)",
+    )
+    evaluate.add_argument(
+        "--missing",
+        choices=("error", "skip"),
+        default="error",
+        help="rows without a picture (default: error)",
     )
     evaluate.set_defaults(run=_evaluate)
 
@@ -95,10 +107,15 @@ def _parser() -> argparse.ArgumentParser:
     reference = sources.add_parser("reference", help="the checkpoint published with the paper")
     reference.add_argument("checkpoint", metavar="CHECKPOINT", help="a .pth or .safetensors file")
     reference.add_argument(
-        "--base", metavar="FOLDER|HUB", required=True, help="the MM-GroundingDINO underneath, for config and tokenizer"
+        "--base",
+        metavar="FOLDER|HUB",
+        required=True,
+        help="the MM-GroundingDINO underneath, for config and tokenizer",
     )
     reference.add_argument("--out", metavar="FOLDER", required=True, help="the model folder to write")
-    reference.add_argument("--history", metavar="FILE", help="the box-history encoder, if in a file of its own")
+    reference.add_argument(
+        "--history", metavar="FILE", help="the box-history encoder, if in a file of its own"
+    )
     reference.set_defaults(run=_convert_reference)
     return parser
 
@@ -108,7 +125,9 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="NAME", default="mini", help="mini, a model folder or a hub name (default: mini)"
     )
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
-    parser.add_argument("--whole-frame", action="store_true", help="answer from one look at the whole picture")
+    parser.add_argument(
+        "--whole-frame", action="store_true", help="answer from one look at the whole picture"
+    )
 
 
 def _locate(options: argparse.Namespace) -> None:

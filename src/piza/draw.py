@@ -48,12 +48,24 @@ def draw_result(result: Result) -> Image.Image:
     for index, window in enumerate(result.windows):
         _outline(pen, _to_panel(window, frame_xyxy, left.size), _window_color(index), 3)
         _label(pen, _to_panel(window, frame_xyxy, left.size), str(index + 1), _window_color(index), index)
-    _outline(pen, _at_least(_to_panel(result.box_xyxy, frame_xyxy, left.size), SMALLEST_MARK), BOX_COLOR, 2, LIGHT_HALO)
+    _outline(
+        pen,
+        _at_least(_to_panel(result.box_xyxy, frame_xyxy, left.size), SMALLEST_MARK),
+        BOX_COLOR,
+        2,
+        LIGHT_HALO,
+    )
 
     right = _panel(result.picture, close_xyxy, WINDOW_PANEL)
     pen = ImageDraw.Draw(right)
     _outline(pen, (0, 0, right.width, right.height), color, 4)
-    _outline(pen, _at_least(_to_panel(result.box_xyxy, close_xyxy, right.size), SMALLEST_MARK), BOX_COLOR, 3, LIGHT_HALO)
+    _outline(
+        pen,
+        _at_least(_to_panel(result.box_xyxy, close_xyxy, right.size), SMALLEST_MARK),
+        BOX_COLOR,
+        3,
+        LIGHT_HALO,
+    )
 
     width, height = close_xyxy[2] - close_xyxy[0], close_xyxy[3] - close_xyxy[1]
     part = "around the box" if looked_at is None else f"window {looked_at + 1}"
@@ -140,8 +152,12 @@ def _outline(pen: ImageDraw.ImageDraw, box: Box, color: Color, width: int, halo:
     """A colored rectangle with a line of another brightness, seen on any ground; kept whole inside the panel."""
     panel_w, panel_h = pen.im.size
     pad = width + 1
-    x1, y1 = (min(max(round(value), pad), limit - pad - 1) for value, limit in zip(box[:2], (panel_w, panel_h)))
-    x2, y2 = (min(max(round(value), pad), limit - pad - 1) for value, limit in zip(box[2:], (panel_w, panel_h)))
+    x1, y1 = (
+        min(max(round(value), pad), limit - pad - 1) for value, limit in zip(box[:2], (panel_w, panel_h))
+    )
+    x2, y2 = (
+        min(max(round(value), pad), limit - pad - 1) for value, limit in zip(box[2:], (panel_w, panel_h))
+    )
     x2, y2 = max(x2, x1), max(y2, y1)
     pen.rectangle((x1 - pad, y1 - pad, x2 + pad, y2 + pad), outline=halo, width=width + 2)
     pen.rectangle((x1 - width, y1 - width, x2 + width, y2 + width), outline=color, width=width)

@@ -1,4 +1,4 @@
-"""The one error a user is meant to read."""
+"""The one error a user is meant to read, and how it quotes other errors."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,9 @@ class InputError(ValueError):
     The message is one sentence that says what was given and what is wanted; the command line prints it and
     exits with code 2. Faults of the program itself are never reported this way.
     """
+
+
+def reason(error: BaseException, longest: int = 200) -> str:
+    """The first sentence of what another library complains about, without its full stop, to quote in an InputError."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].partition(". ")[0].rstrip(" .")[:longest]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from piza.errors import InputError
+from piza.errors import InputError, reason
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Embedded models, a folder each."""
@@ -50,5 +50,6 @@ def _fetch(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=FILES))
     except Exception as error:  # not there, no network, no permission: the library raises a dozen kinds
-        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        raise InputError(f"the model {name!r} is no folder here and cannot be fetched from the hub: {reason}") from None
+        raise InputError(
+            f"the model {name!r} is no folder here and cannot be fetched from the hub: {reason(error)}"
+        ) from None

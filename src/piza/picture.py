@@ -8,16 +8,16 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from piza.errors import InputError
+from piza.errors import InputError, reason
 
 Picture: TypeAlias = NDArray[np.uint8]
-PictureSource: TypeAlias = Union[str, Path, Image.Image, NDArray]
+PictureSource: TypeAlias = str | Path | Image.Image | NDArray
 
 MAX_PIXELS = 150_000_000
 """Larger pictures are refused before they are decoded: 150 megapixels are 450 MB of RGB."""
@@ -74,7 +74,7 @@ def open_picture(image: PictureSource) -> Picture:
     except PermissionError:
         raise InputError(f"{name} cannot be read: no permission") from None
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
-        raise InputError(f"{name} cannot be read as a picture: {_first_line(error)}") from None
+        raise InputError(f"{name} cannot be read as a picture: {reason(error)}") from None
     with opened:
         return _from_pillow(opened, name)
 
@@ -137,7 +137,7 @@ def _from_pillow(image: Image.Image, name: str) -> Picture:
     except InputError:
         raise
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
-        raise InputError(f"{name} is damaged and cannot be decoded: {_first_line(error)}") from None
+        raise InputError(f"{name} is damaged and cannot be decoded: {reason(error)}") from None
     try:
         with _quiet():
             orientation = image.getexif().get(_ORIENTATION_TAG, 1)
@@ -202,7 +202,3 @@ def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         limit = MAX_PIXELS // 10**6
         raise InputError(f"{name} is too large: {width} x {height} pixels are over {limit} megapixels")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

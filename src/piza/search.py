@@ -99,7 +99,7 @@ def _search(model, picture, text, pooling, first, first_size, most: int) -> tupl
             size, seen = first_size, first
         grounding = model.ground(text, pooling, seen, torch.tensor([progress], device=model.device))
         boxes, scores = answers(grounding, window)
-        path.append(Step(tuple(window), size, progress, stop, boxes[:CANDIDATES], scores[:CANDIDATES]))
+        path.append(Step(tuple(float(v) for v in window), size, progress, stop, boxes[:CANDIDATES], scores[:CANDIDATES]))
         history.append(boxes[0])
 
 

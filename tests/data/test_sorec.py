@@ -97,12 +97,17 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*GOOD, "x"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*GOOD, "x"]), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
 
-@given(st.lists(st.fixed_dictionaries({key: st.just(value) | json_values for key, value in GOOD.items()}), max_size=3))
+nearly_rows = st.fixed_dictionaries({key: st.just(value) | json_values for key, value in GOOD.items()})
+
+
+@given(st.lists(nearly_rows, max_size=3))
 def test_whatever_a_row_holds_it_is_read_or_refused(tmp_path_factory, rows):
     path = write(tmp_path_factory.getbasetemp(), rows)
     try:

@@ -31,7 +31,9 @@ def test_an_overlap_of_exactly_a_threshold_reaches_it(hundredths):
 
 
 def test_thresholds_are_the_ten_of_coco():
-    assert np.allclose(THRESHOLDS, [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95], rtol=0, atol=1e-15)
+    assert np.allclose(
+        THRESHOLDS, [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95], rtol=0, atol=1e-15
+    )
 
 
 @given(ious)

@@ -26,7 +26,7 @@ from piza.model.zoom import ZoomEmbedding
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 DIM = 32
-SMALL = dict(image_bottleneck=8, text_bottleneck=6, embedding_dim=16)
+SMALL = {"image_bottleneck": 8, "text_bottleneck": 6, "embedding_dim": 16}
 
 CASES = {  # method, config, whether the zoom embedding reaches the grounder
     "adapter_plus": ("adapter_plus", AdapterPlusConfig(**SMALL), True),
@@ -51,7 +51,7 @@ def base(backbone: str = "swin", share: bool = False, mm: bool = True) -> nn.Mod
             layer_type="basic",
             out_indices=[2, 3],
         )
-    shared = dict(decoder_bbox_embed_share=share)
+    shared = {"decoder_bbox_embed_share": share}
     if mm:
         shared["decoder_cls_embed_share"] = share
     config = (MMGroundingDinoConfig if mm else GroundingDinoConfig)(

@@ -47,7 +47,13 @@ needs_golden = pytest.mark.skipif(
 
 
 def small_config(**changes) -> MMGroundingDinoConfig:
-    sizes = dict(encoder_layers=2, decoder_layers=2, encoder_ffn_dim=256, decoder_ffn_dim=128, num_queries=30)
+    sizes = {
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_ffn_dim": 256,
+        "decoder_ffn_dim": 128,
+        "num_queries": 30,
+    }
     return MMGroundingDinoConfig(
         backbone_config=SwinConfig(
             embed_dim=16, depths=[2, 2, 2, 2], num_heads=[1, 1, 2, 4], window_size=7, out_indices=[2, 3, 4]
@@ -214,7 +220,11 @@ def test_names_and_shapes_of_the_full_size_fit(kind: str, bottleneck: int, condi
 
     with torch.device("meta"):
         detector = MMGroundingDinoForObjectDetection(parts.detector_config)
-        options = dict(image_bottleneck=bottleneck, text_bottleneck=bottleneck, condition_image=conditioned)
+        options = {
+            "image_bottleneck": bottleneck,
+            "text_bottleneck": bottleneck,
+            "condition_image": conditioned,
+        }
         model = Piza(detector, NoTokenizer(), PizaConfig(method="adapter_plus", method_options=options))
     wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
     given = {name: tensor.shape for name, tensor in parts.weights.items()}
@@ -224,7 +234,7 @@ def test_names_and_shapes_of_the_full_size_fit(kind: str, bottleneck: int, condi
         for name in wanted
         if name.startswith(("detector.model.decoder.bbox_embed", "detector.model.decoder.class_embed"))
     }
-    assert {name for name in wanted.keys() - given.keys() - twice} == {
+    assert set(wanted.keys() - given.keys() - twice) == {
         f"detector.model.backbone.conv_encoder.model.swin.layernorm.{p}" for p in ("weight", "bias")
     }
     if kind == "full":  # the list says what the published code trains
@@ -372,11 +382,11 @@ def test_other_variants_of_the_checkpoint_convert_too() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(encoder_layers=3), "lacks"),
-        (dict(encoder_layers=1), "no place"),
-        (dict(decoder_layers=1), "no place"),
-        (dict(num_queries=31), "shape"),
-        (dict(encoder_ffn_dim=512), "shape"),
+        ({"encoder_layers": 3}, "lacks"),
+        ({"encoder_layers": 1}, "no place"),
+        ({"decoder_layers": 1}, "no place"),
+        ({"num_queries": 31}, "shape"),
+        ({"encoder_ffn_dim": 512}, "shape"),
     ],
 )
 def test_a_base_of_other_sizes_is_refused(changes: dict, message: str) -> None:

@@ -80,11 +80,15 @@ def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: It
 
 def _scene_frame(job: tuple[int, tuple[int, int]]) -> Frame:
     from piza.data import scenes
+    from piza.data.scenes.write import pick_rows
 
     seed, size = job
     scene = scenes.render(seed, size)
-    phrases = scenes.phrases(scene, np.random.default_rng([seed, 1]))
-    return Frame(scene.image, [(row.ref, np.asarray(row.box_xyxy), row.object) for row in scene.rows], phrases)
+    rng = np.random.default_rng([seed, 1])
+    rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), 48, rng)
+    return Frame(
+        scene.image, [(row.ref, np.asarray(row.box_xyxy), row.index) for row in rows], scenes.phrases(scene, rng)
+    )
 
 
 def scene_frames(seeds: Iterable[int], size: tuple[int, int], workers: int = 2) -> Iterator[Frame]:

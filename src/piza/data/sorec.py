@@ -74,7 +74,10 @@ def _read_json(path: Path, name: str) -> Any:
         raise InputError(
             f"{name} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
-    except (RecursionError, ValueError):  # nested without end, a number of ten thousand digits, a name with a zero byte
+    except (
+        RecursionError,
+        ValueError,
+    ):  # nested without end, a number of ten thousand digits, a name with a zero byte
         raise InputError(f"{name} cannot be read as JSON, a JSON file of rows is wanted") from None
 
 
@@ -95,7 +98,9 @@ def _row(values: Any, where: str, number: int) -> Row:
 
 
 def _box(bbox: Any, where: str) -> tuple[float, float, float, float]:
-    numbers = isinstance(bbox, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in bbox)
+    numbers = isinstance(bbox, list) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) for v in bbox
+    )
     if not numbers or len(bbox) != 4:
         raise InputError(f"{where}: 'bbox' must be {BOX}, got {_show(bbox)}")
     try:

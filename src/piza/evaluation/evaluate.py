@@ -129,7 +129,9 @@ def evaluate(
             skipped += len(indices)
         else:
             try:
-                results = model.locate(picture, [rows[i].expression for i in indices], whole_frame=whole_frame)
+                results = model.locate(
+                    picture, [rows[i].expression for i in indices], whole_frame=whole_frame
+                )
             except InputError as error:
                 raise InputError(f"a sentence about the picture {image!r} cannot be asked: {error}") from None
             milliseconds = 1000 * (time.perf_counter() - begin) / len(indices)
@@ -140,7 +142,9 @@ def evaluate(
         if progress is not None:
             progress(len(outcomes) + skipped, len(rows))
     if not outcomes:
-        raise InputError(f"none of the {len(rows)} rows has a picture that can be opened in {str(images_dir)!r}")
+        raise InputError(
+            f"none of the {len(rows)} rows has a picture that can be opened in {str(images_dir)!r}"
+        )
     return _summary(sorted(outcomes, key=lambda outcome: outcome.index), skipped)
 
 

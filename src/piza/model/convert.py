@@ -99,7 +99,7 @@ def convert_state(
     """
     method, options = _method(state)
     config = copy.deepcopy(base_config)
-    # The checkpoint holds the heads of every decoder layer, so none is shared even if they happen to be equal.
+    # The checkpoint holds the heads of every decoder layer, so none is shared even if they happen to agree.
     config.decoder_bbox_embed_share = config.decoder_cls_embed_share = False
     names, unused = _names(config, adapted=method == "adapter_plus")
     families = {name.partition(".")[0] for name in names}
@@ -155,7 +155,7 @@ def build_reference(parts: ReferenceParts, tokenizer: Any, source: str) -> Piza:
     model = Piza(detector, tokenizer, config)
     weights = dict(parts.weights)
     for name, tensor in model.state_dict().items():
-        # Nothing reads these two: the last norm of the Swin, and the zoom embedding of unconditioned adapters.
+        # Nothing reads these: the last norm of the Swin, and the zoom embedding of unconditioned adapters.
         if ".swin.layernorm." in name or (name.startswith("zoom.") and not _conditioned(parts.options)):
             weights.setdefault(name, tensor)
     load_weights(model, weights, source)

@@ -119,12 +119,6 @@ def ground(detector: nn.Module, text: TextFeatures, picture: PictureFeatures, po
     shapes = picture.shapes
     shape_tensor = torch.as_tensor(shapes, dtype=torch.long, device=picture.features.device)
     level_start = torch.cat((shape_tensor.new_zeros((1,)), shape_tensor.prod(1).cumsum(0)[:-1]))
-    tokens = text.features.shape[1]
-
-    def pooled(logits: Tensor) -> Tensor:
-        logits = logits[..., :tokens]
-        return logits if pooling is None else logits.masked_fill(~text.token_mask[:, None], 0) @ pooling
-
     encoded = model.encoder(
         vision_features=picture.features,
         vision_attention_mask=~picture.mask,
@@ -141,9 +135,13 @@ def ground(detector: nn.Module, text: TextFeatures, picture: PictureFeatures, po
         return_dict=True,
     )
     memory, memory_text = encoded.last_hidden_state_vision, encoded.last_hidden_state_text
+    if pooling is None:
+        words, word_mask = memory_text, text.token_mask
+    else:  # a mean of dot products is the dot product with the mean, which is far smaller
+        words, word_mask = pooling.transpose(1, 2) @ memory_text, torch.ones_like(pooling[:, 0], dtype=torch.bool)
 
     queries, anchors = model.generate_encoder_output_proposals(memory, ~picture.mask, shapes)
-    proposal_logits = pooled(model.encoder_output_class_embed(queries, memory_text, text.token_mask))
+    proposal_logits = _similarity(model.encoder_output_class_embed, queries, words, word_mask)
     proposal_boxes = model.encoder_output_bbox_embed(queries) + anchors
     best = torch.topk(proposal_logits.max(-1)[0], model.config.num_queries, dim=1)[1]
     references = torch.gather(proposal_boxes, 1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
@@ -170,7 +168,16 @@ def ground(detector: nn.Module, text: TextFeatures, picture: PictureFeatures, po
     logits, boxes = [], []
     for layer in range(states.shape[1]):
         reference = references if layer == 0 else decoded.intermediate_reference_points[:, layer - 1]
-        logits.append(pooled(detector.class_embed[layer](states[:, layer], memory_text, text.token_mask)))
+        logits.append(_similarity(detector.class_embed[layer], states[:, layer], words, word_mask))
         delta = detector.bbox_embed[layer](states[:, layer])
         boxes.append((delta + torch.special.logit(reference, eps=1e-5)).sigmoid())
     return Grounding(torch.stack(logits), torch.stack(boxes), proposal_logits, proposal_boxes)
+
+
+def _similarity(head: nn.Module, queries: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+    """(batch, queries, words) logits. The library pads them to 256 columns, which nobody reads; not here."""
+    longest, head.max_text_len = head.max_text_len, words.shape[1]
+    try:
+        return head(queries, words, word_mask)
+    finally:
+        head.max_text_len = longest

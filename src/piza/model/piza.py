@@ -46,6 +46,14 @@ class PizaConfig:
     image_std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
 
+FAMILIES = ("mm-grounding-dino", "grounding-dino")
+
+# How the base models are used by their authors: one look, the shorter side about 800 pixels, a box's score its best token's.
+PLAIN = PizaConfig(
+    method="full", method_options={"condition": False}, first_pixels=923, later_pixels=923, pooling="max", max_steps=1
+)
+
+
 class Piza(nn.Module):
     """A grounder that zooms. Build one with `build`, `load_folder` or `piza.load`; search with `piza.search`."""
 
@@ -122,27 +130,39 @@ def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
 
 
 def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
-    """Reads a model folder. Raises InputError for a folder that is no model or whose weights are broken."""
+    """Reads a model folder, piza's own or a plain GroundingDINO's as transformers writes it.
+
+    A plain one has not been taught to zoom: it answers from one look at the whole frame, as its authors use it.
+    Raises InputError for a folder that is no model or whose weights are broken.
+    """
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTokenizer
 
     folder = Path(folder)
-    missing = [n for n in ("piza.json", "config.json", "model.safetensors") if not (folder / n).is_file()]
+    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"{folder} is no piza model: it lacks {', '.join(missing)}.")
+        raise InputError(f"{folder} is no model: it lacks {' and '.join(missing)}.")
     try:
-        written = json.loads((folder / "piza.json").read_text())
-        config = PizaConfig(**{**written, "path": PathConfig(**written["path"])})
         base = AutoConfig.from_pretrained(folder)
+        if base.model_type not in FAMILIES:
+            raise InputError(f"{folder} holds a {base.model_type!r} model; wanted is one of {', '.join(FAMILIES)}.")
+        config = _read_config(folder / "piza.json") if (folder / "piza.json").is_file() else PLAIN
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{folder} is no piza model: {str(error).splitlines()[0]}") from None
-    try:
         weights = load_file(folder / "model.safetensors")
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{folder / 'model.safetensors'} cannot be read: {str(error).splitlines()[0]}") from None
+        if config is PLAIN:
+            detector = AutoModelForZeroShotObjectDetection.from_pretrained(folder, use_safetensors=True)
+            return Piza(detector, tokenizer, config).to(device).eval()
+    except InputError:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{folder} is no model that can be read: {str(error).strip().splitlines()[0]}") from None
     model = Piza(AutoModelForZeroShotObjectDetection.from_config(base), tokenizer, config)
     load_weights(model, weights, str(folder))
     return model.to(device).eval()
+
+
+def _read_config(path: Path) -> PizaConfig:
+    written = json.loads(path.read_text())
+    return PizaConfig(**{**written, "path": PathConfig(**written["path"])})
 
 
 def load_weights(model: Piza, weights: dict[str, Tensor], source: str) -> None:

@@ -1,0 +1,49 @@
+# make demo, make test: all that is needed is Python 3.11 or newer, make and a package index.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    find tiny things in large pictures with the embedded model; drawings go to demo/"
+	@echo "make test    run the tests"
+	@echo "make lint    check style and types"
+	@echo "make format  put the code into its style"
+	@echo "make clean   remove what make made"
+
+demo: $(VENV)/installed
+	$(RUN) -m piza.demo --out demo
+
+# One thread a process: two processes of one thread are faster than either alone with two.
+test: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+
+lint: $(VENV)/installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/installed-dev
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The stamps are made last, so an interrupted installation is taken up again and a finished one is not repeated.
+$(VENV)/installed: pyproject.toml constraints.txt | $(RUN)
+	@echo "installing into $(VENV); the first time takes a few minutes"
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing the tools for tests into $(VENV)"
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(RUN):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,30 @@
+"""Draws the losses of every stage found in a work folder: python recipes/plot_logs.py runs/mini docs/mini_training.png"""
+
+import csv
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def main(work: Path, out: Path) -> None:
+    stages = [stage for stage in ("ground", "zoom", "adapters", "whole", "final") if (work / stage / "log.csv").exists()]
+    figure, axes = plt.subplots(1, len(stages), figsize=(3.4 * len(stages), 3), squeeze=False, layout="constrained")
+    for axis, stage in zip(axes[0], stages, strict=True):
+        with open(work / stage / "log.csv") as file:
+            rows = list(csv.DictReader(file))
+        steps = [int(row["step"]) for row in rows]
+        for name in ("class", "box", "dense_class", "dense_box"):
+            axis.plot(steps, [float(row[name]) for row in rows], label=name.replace("_", " "), linewidth=1)
+        axis.set(title=stage, xlabel="step", yscale="log")
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("loss")
+    axes[0][0].legend(fontsize=7)
+    figure.savefig(out, dpi=110)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,26 @@
+"""Box sequences as searches make them, to teach the box-history encoder progress and stop."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.boxes import xyxy_to_xywh
+from piza.path import PathConfig, frame_window, jitter_window, plan_windows
+from piza.training.progress import HistorySample
+
+
+def draw_history(
+    target: NDArray, frame_size: tuple[int, int], config: PathConfig, rng: np.random.Generator
+) -> HistorySample:
+    """The frame and the first boxes of the path to `target` (xyxy, frame pixels), each a little wrong.
+
+    The path of n windows, the frame among them, is at progress t / n after t predicted boxes; after n the last one is
+    the answer and the search should stop.
+    """
+    windows = plan_windows(target, frame_size, config)
+    done = int(rng.integers(0, len(windows) + 1))
+    boxes = [frame_window(frame_size)]
+    for window in windows[1 : done + 1]:
+        boxes.append(jitter_window(window, target, frame_size, rng, shift=0.2))
+    if done == len(windows):
+        boxes.append(target + rng.normal(0, 0.08, 4) * np.tile(target[2:] - target[:2], 2))
+    return HistorySample(xyxy_to_xywh(np.array(boxes)), progress=done / len(windows), stop=done == len(windows))
