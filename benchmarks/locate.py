@@ -33,7 +33,13 @@ def naive(model: "piza.Piza", file: Path, sentence: str, steps: int) -> np.ndarr
         size = (picture.shape[1], picture.shape[0])
         window = frame_window(size) if step == 0 else next_window(box, size, model.config.path)
         pixels = model.pixels(
-            [cut(picture, window, input_size(window, step == 0, model.config.first_pixels, model.config.later_pixels))]
+            [
+                cut(
+                    picture,
+                    window,
+                    input_size(window, step == 0, model.config.first_pixels, model.config.later_pixels),
+                )
+            ]
         )
         ids, mask, pooling = model.prompter([[sentence]])
         with torch.inference_mode(), model.zoom_context.use(model.zoom(torch.tensor([0.5 * step]))):
@@ -55,7 +61,9 @@ def median_ms(call, runs: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--runs", type=int, default=15)
     args = parser.parse_args()
@@ -76,7 +84,9 @@ def main() -> None:
             "shrink the frame": median_ms(lambda: cut(picture, frame, size), args.runs),
             "look at an open picture": median_ms(lambda: model.locate(picture, sentence), args.runs),
         }
-    print(f"2560x1920 JPEG, {torch.get_num_threads()} threads, {len(result.path)} looks, median of {args.runs} runs")
+    print(
+        f"2560x1920 JPEG, {torch.get_num_threads()} threads, {len(result.path)} looks, median of {args.runs} runs"
+    )
     print(f"piza   {ours:7.1f} ms a sentence, file to box")
     print(f"naive  {theirs:7.1f} ms   ratio {theirs / ours:.2f}")
     for name, value in parts.items():

@@ -11,8 +11,14 @@ import matplotlib.pyplot as plt
 
 
 def main(work: Path, out: Path) -> None:
-    stages = [stage for stage in ("ground", "zoom", "adapters", "whole", "final") if (work / stage / "log.csv").exists()]
-    figure, axes = plt.subplots(1, len(stages), figsize=(3.4 * len(stages), 3), squeeze=False, layout="constrained")
+    stages = [
+        stage
+        for stage in ("ground", "zoom", "adapters", "whole", "final")
+        if (work / stage / "log.csv").exists()
+    ]
+    figure, axes = plt.subplots(
+        1, len(stages), figsize=(3.4 * len(stages), 3), squeeze=False, layout="constrained"
+    )
     for axis, stage in zip(axes[0], stages, strict=True):
         with open(work / stage / "log.csv") as file:
             rows = list(csv.DictReader(file))

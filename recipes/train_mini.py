@@ -4,9 +4,8 @@
     torchrun --nproc_per_node 2 recipes/train_mini.py ground --work runs/mini # stage A: the base model
     torchrun --nproc_per_node 2 recipes/train_mini.py zoom   --work runs/mini # stage B: the zoom policy, all weights
     ... adapters | whole       # stage B with the base frozen; stage B answering from the whole frame in one look
-    torchrun --nproc_per_node 2 recipes/train_mini.py final  --work runs/mini # stage C: `zoom` goes on, as long as there is time
     python recipes/train_mini.py progress --work runs/mini                    # the box-history encoder
-    python recipes/train_mini.py export   --work runs/mini --stage final --out src/piza/weights/mini
+    python recipes/train_mini.py export   --work runs/mini --stage zoom --out src/piza/weights/mini
 
 A stage that is interrupted goes on where it was when called again. --signs is a folder with images/ and train.json in
 SOREC's format. The two processes use one thread each, which is faster on two cores than one process with two.
@@ -21,13 +20,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection, RTDetrResNetConfig
+from torch import nn
+from transformers import (
+    BertConfig,
+    MMGroundingDinoConfig,
+    MMGroundingDinoForObjectDetection,
+    RTDetrResNetConfig,
+)
 
 from piza.data.histories import draw_history
 from piza.data.pool import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.signs import crop_frame, cutouts, kinds_of_names, paste
 from piza.data.sorec import read_rows
-from piza.data.windows import first_look, ground_look, later_look, random_window
+from piza.data.windows import first_look, ground_look, later_look, window_around
 from piza.files import atomic_write
 from piza.methods import METHODS, train_only
 from piza.model.piza import Piza, PizaConfig, save_folder
@@ -43,6 +48,7 @@ SCENE_SEED, TALL_SEED = 2**40, 2**41
 HELD_OUT_PHOTOS = 100
 PATH = PathConfig()
 WIDTH = 96
+EASY_STEPS = 500  # of stage A
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -57,11 +63,15 @@ def make_pools(work: Path, signs: Path, scenes: int, tall: int) -> None:
     work.mkdir(parents=True, exist_ok=True)
     (work / "signs_val.json").write_text(json.dumps([row for row in raw if row["image"] in held]))
     train_rows = [row for row in rows if row.image not in held]
-    others = sorted({path.name for path in (signs / "images").iterdir()} - set(names))  # no rows: to paste signs into
+    others = sorted(
+        {path.name for path in (signs / "images").iterdir()} - set(names)
+    )  # no rows: to paste signs into
     photos = photo_frames(train_rows, signs / "images", SIGN_SIZE, others)
     write_pool(work / "signs", len(names) - len(held) + len(others), SIGN_SIZE, photos)
     write_pool(work / "tall", tall, TALL_SIZE, scene_frames(range(TALL_SEED, TALL_SEED + tall), TALL_SIZE))
-    write_pool(work / "scenes", scenes, SCENE_SIZE, scene_frames(range(SCENE_SEED, SCENE_SEED + scenes), SCENE_SIZE))
+    write_pool(
+        work / "scenes", scenes, SCENE_SIZE, scene_frames(range(SCENE_SEED, SCENE_SEED + scenes), SCENE_SIZE)
+    )
     write_vocabulary(work / "tokenizer", [Pool(work / name) for name in ("scenes", "signs")])
 
 
@@ -82,7 +92,9 @@ def write_vocabulary(folder: Path, pools: list[Pool]) -> None:
                 words.update(piece for piece, _ in pieces)
     letters = list("abcdefghijklmnopqrstuvwxyz0123456789")
     plain = letters + ["##" + c for c in letters] + list(",;:!'\"-()/&%+")
-    plain += [word for word, count in words.most_common() if count >= 2 and word not in plain and word not in ".?"]
+    plain += [
+        word for word, count in words.most_common() if count >= 2 and word not in plain and word not in ".?"
+    ]
     fixed = {0: "[PAD]", 100: "[UNK]", CLS: "[CLS]", SEP: "[SEP]", 103: "[MASK]", DOT: ".", 1029: "?"}
     entries, rest = [], iter(plain)
     while len(entries) < max(fixed) + 1 or (word := next(rest, None)) is not None:
@@ -93,7 +105,9 @@ def write_vocabulary(folder: Path, pools: list[Pool]) -> None:
             entries.append(next(rest, f"[unused{at}]"))
         else:
             entries.append(word)
-    BertTokenizer(vocab={word: i for i, word in enumerate(entries)}, do_lower_case=True).save_pretrained(folder)
+    BertTokenizer(vocab={word: i for i, word in enumerate(entries)}, do_lower_case=True).save_pretrained(
+        folder
+    )
 
 
 # --- model ------------------------------------------------------------------------------------------------------------
@@ -141,10 +155,29 @@ def new_detector(vocabulary: int) -> MMGroundingDinoForObjectDetection:
         decoder_cls_embed_share=False,
     )
     detector = MMGroundingDinoForObjectDetection(config)
-    for layer in detector.model.encoder.layers:  # 1e-4 suits a pretrained model; from scratch nothing would be fused
-        layer.fusion_layer.vision_param.data.fill_(1.0)
-        layer.fusion_layer.text_param.data.fill_(1.0)
+    start_from_scratch(detector)
     return detector
+
+
+@torch.no_grad()
+def start_from_scratch(detector: MMGroundingDinoForObjectDetection) -> None:
+    """Initial weights that learn. The library's suit a pretrained model: matrices of std 0.02 (a fifth of what this width
+    wants), queries that do not see where they are, and a fusion that is all but switched off."""
+    zeroed = {
+        id(head.layers[-1]) for head in [*detector.bbox_embed, detector.model.encoder_output_bbox_embed]
+    }
+    for name, module in detector.named_modules():
+        if "sampling_offsets" in name or "attention_weights" in name or id(module) in zeroed:
+            continue  # these start at zero on purpose
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and "input_proj" in name):
+            nn.init.xavier_uniform_(module.weight)
+    nn.init.normal_(detector.model.query_position_embeddings.weight)
+    embeddings = detector.model.text_backbone.embeddings
+    nn.init.normal_(embeddings.word_embeddings.weight, std=0.1)
+    nn.init.zeros_(embeddings.token_type_embeddings.weight)
+    for layer in detector.model.encoder.layers:
+        layer.fusion_layer.vision_param.fill_(1.0)
+        layer.fusion_layer.text_param.fill_(1.0)
 
 
 def base_config(first_pixels: int) -> PizaConfig:
@@ -165,11 +198,8 @@ def zoom_config(method: str) -> PizaConfig:
     return replace(base_config(480), method=method, method_options=options)
 
 
-def trained(work: Path, stage: str, make, frozen: bool = False) -> Piza:
-    """The model of a finished or running stage, with its averaged weights; `frozen`: it had no live batch norm."""
-    model = make()
-    if frozen:
-        freeze_batch_norm(model)
+def trained(work: Path, stage: str, model: Piza) -> Piza:
+    """The model with the averaged weights of a finished or running stage."""
     weights = load_file(work / stage / "checkpoint.safetensors")
     model.load_state_dict({k[8:]: v for k, v in weights.items() if k.startswith("average.")})
     return model
@@ -184,7 +214,9 @@ def new_base(work: Path) -> Piza:
 
 
 def after_ground(work: Path, method: str) -> Piza:
-    base = trained(work, "ground", lambda: new_base(work))
+    """The base of stage A with fresh adapters. Its batch norm is frozen: batches of one kind would teach it wrong means."""
+    base = trained(work, "ground", new_base(work))
+    freeze_batch_norm(base)
     torch.manual_seed(1)
     return Piza(base.detector, base.tokenizer, zoom_config(method))
 
@@ -226,18 +258,23 @@ class GroundBatches:
         self.seed = seed
 
     def __call__(self, step: int, process: int) -> LookBatch:
-        kind = np.random.default_rng([self.seed, step]).choice(3, p=[0.6, 0.2, 0.2])
+        easy = step < EASY_STEPS  # large things and short phrases first
+        kind = np.random.default_rng([self.seed, step]).choice(
+            3, p=[0.8, 0.0, 0.2] if easy else [0.55, 0.25, 0.2]
+        )
         rng = np.random.default_rng([self.seed, step, process])
-        source, size, count, least = [
-            (self.scenes, CROP, 12, 240.0),
-            (self.scenes, FIRST, 3, 1600.0),
-            (self.signs, CROP, 12, 160.0),
+        source, size, count, least, most = [
+            (self.scenes, CROP, 12, 240.0, 500.0 if easy else 1400.0),
+            (self.scenes, FIRST, 3, 1400.0, 2048.0),
+            (self.signs, CROP, 12, 160.0, 400.0 if easy else 1000.0),
         ][kind]
         looks = []
         while len(looks) < count:
             frame = source.draw(rng)
-            window = random_window(frame.size, rng, least, size[0] / size[1])
-            look = ground_look(frame, rng, window, least=4.0 * (window[2] - window[0]) / size[0])
+            box = frame.rows[int(rng.integers(len(frame.rows)))][1]
+            window = window_around(box, frame.size, rng, least, most, size[0] / size[1])
+            smallest = (7.0 if easy else 4.0) * (window[2] - window[0]) / size[0]
+            look = ground_look(frame, rng, window, smallest, sentence_share=0.15 if easy else 0.6)
             if look.sentences:
                 looks.append(look)
         return collate(looks, size, rng)
@@ -269,23 +306,23 @@ class ZoomBatches:
         return collate(looks, size, rng)
 
 
-def run_stage(work: Path, stage: str, steps: int, lr: float, seed: int) -> None:
+def run_stage(work: Path, stage: str, steps: int, lr: float, seed: int, stop_after: int | None) -> None:
     torch.set_num_threads(1)
     if stage == "ground":
         model, batches = new_base(work), GroundBatches(work, seed)
     else:
         model = after_ground(work, "adapter_plus" if stage == "adapters" else "full")
-        if stage == "final":
-            model = trained(work, "zoom", lambda: after_ground(work, "full"))
         batches = ZoomBatches(work, seed, whole=stage == "whole")
-    if stage == "adapters":
-        freeze_batch_norm(model)  # the base stays as it is
     names = METHODS[model.config.method].trained_names(model)
-    names -= {name for name in names if name.startswith(("zoom.", "history."))} if stage == "ground" else set()
+    names -= (
+        {name for name in names if name.startswith(("zoom.", "history."))} if stage == "ground" else set()
+    )
     parameters = train_only(model, names)
     model.train()
-    print(f"{stage}: {sum(p.numel() for p in parameters):,} of {sum(p.numel() for p in model.parameters()):,} trained")
-    train(model, parameters, batches, batch_loss, LoopConfig(steps=steps, lr=lr), work / stage)
+    print(
+        f"{stage}: {sum(p.numel() for p in parameters):,} of {sum(p.numel() for p in model.parameters()):,} trained"
+    )
+    train(model, parameters, batches, batch_loss, LoopConfig(steps=steps, lr=lr), work / stage, stop_after)
 
 
 def train_history(work: Path, seed: int) -> None:
@@ -313,24 +350,33 @@ def train_history(work: Path, seed: int) -> None:
 
 def export(work: Path, stage: str, out: Path) -> None:
     """A stage's averaged weights and the box-history encoder as a model folder, in half precision."""
-    method = {"ground": None, "adapters": "adapter_plus"}.get(stage, "full")
-    model = trained(work, stage, lambda: new_base(work) if method is None else after_ground(work, method), stage == "adapters")
-    freeze_batch_norm(model)
+    if stage == "ground":
+        model = trained(work, stage, new_base(work))
+        freeze_batch_norm(model)
+    else:
+        model = trained(work, stage, after_ground(work, "adapter_plus" if stage == "adapters" else "full"))
     model.history.load_state_dict(load_file(work / "progress" / "history.safetensors"))
     save_folder(model, out, half=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["pools", "ground", "zoom", "adapters", "whole", "final", "progress", "export"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "stage", choices=["pools", "ground", "zoom", "adapters", "whole", "progress", "export"]
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder for pools, checkpoints and logs")
     parser.add_argument("--signs", type=Path, help="folder of sign photos (images/, train.json)")
     parser.add_argument("--scenes", type=int, default=2400)
     parser.add_argument("--tall", type=int, default=300)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
+    parser.add_argument(
+        "--stop-after", type=int, help="leave after this step; the same command without it goes on"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stage", dest="source", default="final", help="which stage to export")
+    parser.add_argument("--stage", dest="source", default="zoom", help="which stage to export")
     parser.add_argument("--out", type=Path, help="where to export to")
     args = parser.parse_args()
     if args.stage == "pools":
@@ -341,13 +387,12 @@ def main() -> None:
         export(args.work, args.source, args.out)
     else:
         steps, lr = {
-            "ground": (1500, 1e-3),
-            "zoom": (900, 6e-4),
-            "adapters": (900, 3e-3),
-            "whole": (900, 6e-4),
-            "final": (3000, 6e-4),
+            "ground": (1300, 2e-3),
+            "zoom": (2600, 6e-4),
+            "adapters": (700, 3e-3),
+            "whole": (700, 6e-4),
         }[args.stage]
-        run_stage(args.work, args.stage, args.steps or steps, args.lr or lr, args.seed)
+        run_stage(args.work, args.stage, args.steps or steps, args.lr or lr, args.seed, args.stop_after)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ def tiny_tokenizer():
     from transformers import BertTokenizer
 
     words = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
-    plain = iter(["the", "red", "blue", "car", "sign", "left", "of", "a", "round", "number", "with", "##s", ","])
+    plain = iter(
+        ["the", "red", "blue", "car", "sign", "left", "of", "a", "round", "number", "with", "##s", ","]
+    )
     vocabulary = [words.get(i) or next(plain, f"[unused{i}]") for i in range(1040)]
     return BertTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, do_lower_case=True)
 

@@ -1,9 +1,11 @@
 """The commands, called as functions, with a model that answers at once; what must not work is in test_bad_input.py."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ from PIL import Image
 
 import piza
 from piza import cli
+from piza.data.sorec import find_picture, read_rows
 from piza.result import Result, Step
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(piza.__file__).parents[1])}
 
 
 @dataclass
@@ -157,7 +162,7 @@ def test_help_answers_at_once_and_imports_nothing_heavy():
         "assert not heavy, heavy\n"
         "assert time.perf_counter() - begin < 0.3\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "locate" in done.stdout and "evaluate" in done.stdout
 
@@ -169,7 +174,30 @@ def test_the_version_is_that_of_the_package(capsys):
 
 
 def test_a_reader_that_has_seen_enough(photo):
-    """`piza ... | true`: no traceback about the closed pipe."""
-    command = f"{sys.executable} -m piza locate --help | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    """`piza ... | true`: no traceback about the closed pipe, however late piza writes to it."""
+    command = f"(sleep 0.3; {sys.executable} -m piza locate --help) | true"
+    done = subprocess.run(["bash", "-c", command], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_scenes_are_written_and_can_be_read(tmp_path, capsys):
+    arguments = ["data", "scenes", str(tmp_path / "out"), "--count", "2", "--seed", "3", "--size", "960x540"]
+    assert cli.main(arguments) == 0
+    rows = read_rows(tmp_path / "out" / "rows.json")
+    assert f"{len(rows)} rows" in capsys.readouterr().out
+    assert len({row.image for row in rows}) == 2
+    for row in rows:
+        with Image.open(find_picture(tmp_path / "out" / "images", row.image)) as picture:
+            assert picture.size == (960, 540)
+            assert row.box_xyxy[2] <= 960 and row.box_xyxy[3] <= 540
+
+
+def test_scenes_do_not_depend_on_the_number_of_workers(tmp_path):
+    """In a process of its own: workers import the main module again."""
+    for workers in ("1", "2"):
+        command = [sys.executable, "-m", "piza", "data", "scenes", str(tmp_path / workers), "--count", "3"]
+        command += ["--seed", "9", "--size", "640x360", "--workers", workers]
+        subprocess.run(command, check=True, env=ENVIRONMENT, capture_output=True, timeout=60)
+    files = [sorted(p for p in (tmp_path / w).rglob("*") if p.is_file()) for w in ("1", "2")]
+    assert len(files[0]) == 4
+    assert [p.read_bytes() for p in files[0]] == [p.read_bytes() for p in files[1]]

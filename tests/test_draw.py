@@ -99,5 +99,11 @@ def test_a_result_becomes_plain_json():
     assert "picture" not in plain
 
 
+def test_looks_that_led_elsewhere_are_counted_in_words():
+    assert made_up().looks_in_words == "2 looks"
+    assert made_up(windows=WINDOWS[:1], looks=0).looks_in_words == "1 look"
+    assert made_up(looks=7).looks_in_words == "7 looks, 2 of them on the way to the answer"
+
+
 def test_windows_are_those_of_the_path():
     assert made_up().windows == [(0, 0, 1600, 900), (600.5, 300, 900, 480.25)]

@@ -21,7 +21,9 @@ def test_always_ends_inside_the_frame(tiny_piza, size):
     assert 1 <= len(result.path) <= tiny_piza.config.max_steps
     assert inside(result.box_xyxy, size) and 0 <= result.score <= 1
     assert result.stopped in ("stop", "max_steps", "no_shrink")
-    sides = [(s.window_xyxy[2] - s.window_xyxy[0]) * (s.window_xyxy[3] - s.window_xyxy[1]) for s in result.path]
+    sides = [
+        (s.window_xyxy[2] - s.window_xyxy[0]) * (s.window_xyxy[3] - s.window_xyxy[1]) for s in result.path
+    ]
     assert all(after < before for before, after in zip(sides, sides[1:], strict=False))
     assert all(inside(step.window_xyxy, size) for step in result.path)
     assert all((np.diff(step.candidate_scores) <= 0).all() for step in result.path)

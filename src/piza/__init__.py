@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from piza.errors import InputError, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from piza.model.piza import Piza
     from piza.picture import PictureSource
     from piza.result import Result, Step
@@ -39,7 +37,7 @@ def load(name: str = "mini", device: str = "cpu") -> "Piza":
 
 def locate(
     image: "PictureSource",
-    expression: "str | Sequence[str]",
+    expression: "str | list[str]",
     model: str = "mini",
     device: str = "cpu",
     **options: Any,

@@ -2,4 +2,5 @@ import sys
 
 from piza.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # worker processes import this file again
+    sys.exit(main())

@@ -24,23 +24,35 @@ if TYPE_CHECKING:
 
 STOPPED = {
     "stop": "the model said stop",
-    "max_steps": "no more looks were allowed",
+    "max_steps": "the path may not be longer",
     "no_shrink": "there was no closer window to look at",
+    "budget": "all looks were used up",
 }
 LONGEST_MESSAGE = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for bad input, 1 when a file cannot be written, 130 for Ctrl-C."""
+    """Run one command; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+
+    def run() -> None:
+        options = _parser().parse_args(arguments)
+        options.run(options)
+
+    return guard(run)
+
+
+def guard(action: Callable[[], None]) -> int:
+    """Call `action`; bad input becomes one sentence on stderr. Returns the exit code of `main`."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A sentence in any script on a terminal in any encoding.
             stream.reconfigure(errors="backslashreplace")
     try:
-        options = _parser().parse_args(arguments)
         _hush()
-        options.run(options)
-        sys.stdout.flush()
+        try:
+            action()
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is handled, and not while Python ends
         return 0
     except InputError as error:
         return _complain(str(error), 2)
@@ -50,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # the disk is full, the folder was removed meanwhile
-        return _complain(str(error), 1)
+        return _complain(str(error), 2)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", metavar="PICTURE", help="draw the search (.png, .jpg, .webp; numbered for several sentences)"
     )
     _model_options(locate)
-    locate.add_argument("--max-steps", metavar="N", type=_at_least(1), help="take at most N looks")
+    locate.add_argument(
+        "--max-steps", metavar="N", type=_at_least(1), help="the most looks from the picture to the answer"
+    )
     locate.set_defaults(run=_locate)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on rows in SOREC's format")
@@ -152,7 +166,7 @@ def _locate(options: argparse.Namespace) -> None:
         answers = [result.to_dict() for result in results]
         print(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2))
     else:
-        print("\n\n".join(_describe(result) for result in results))
+        print("\n\n".join(describe(result) for result in results))
     for path in drawings:
         print(f"piza: drew {path}", file=sys.stderr)
 
@@ -206,8 +220,8 @@ def _scenes(options: argparse.Namespace) -> None:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise InputError(f"cannot write to {options.out!r}: it is a file, a folder is wanted")
-    scenes.write(out, options.count, options.seed, size=options.size, workers=options.workers)
-    print(f"{options.count} scenes in {out / 'images'}, their rows in {out / 'rows.json'}")
+    rows = scenes.write(out, options.count, options.seed, size=options.size, workers=options.workers)
+    print(f"{options.count} scenes in {out / 'images'}, {rows} rows in {out / 'rows.json'}")
 
 
 def _convert_reference(options: argparse.Namespace) -> None:
@@ -249,14 +263,14 @@ def _drawing_paths(out: str | None, count: int) -> list[Path]:
     return [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]
 
 
-def _describe(result: "Result") -> str:
-    looks = f"{len(result.path)} look{'s' if len(result.path) > 1 else ''}"
+def describe(result: "Result") -> str:
+    """A result in words: sentence, box, score, time and the windows looked at, a line each."""
     lines = [
         " ".join(result.expression.split()),
         f"  box    {_box(result.box_xyxy)}",
         f"  score  {result.score:.2f}",
         f"  time   {result.milliseconds:.0f} ms",
-        f"  path   {looks}; {STOPPED.get(result.stopped, result.stopped)}",
+        f"  path   {result.looks_in_words}; {STOPPED.get(result.stopped, result.stopped)}",
     ]
     lines += [f"    {number}    {_box(window)}" for number, window in enumerate(result.windows, start=1)]
     return "\n".join(lines)
@@ -305,7 +319,7 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
+    match = re.fullmatch(r"(\d{3,4})x(\d{3,4})", text)
     if not match:
         raise argparse.ArgumentTypeError(f"WIDTHxHEIGHT such as 2560x1440 is wanted, got {text!r}")
     return int(match[1]), int(match[2])

@@ -72,7 +72,7 @@ def draw_result(result: Result) -> Image.Image:
     return _compose(
         [left, right],
         [
-            f"{frame_wh[0]} x {frame_wh[1]} pixels, {len(result.path)} {_looks(result)}",
+            f"{frame_wh[0]} x {frame_wh[1]} pixels, {result.looks_in_words}",
             f"{part}, {_pixels(width)} x {_pixels(height)} pixels, {_times(right.width / width)}",
         ],
         " ".join(result.expression.split()),
@@ -223,10 +223,6 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: 
 
 def _window_color(index: int) -> Color:
     return WINDOW_COLORS[index % len(WINDOW_COLORS)]
-
-
-def _looks(result: Result) -> str:
-    return "look" if len(result.path) == 1 else "looks"
 
 
 def _pixels(length: float) -> str:

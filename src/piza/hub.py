@@ -25,9 +25,9 @@ def find_model(name: str | Path) -> Path:
         return WEIGHTS / text
     try:
         path = Path(text).expanduser()
-        if path.is_dir():
+        if text and path.is_dir():  # an empty name would be the folder we happen to be in
             return path
-        is_file = path.exists()
+        is_file = path.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such user, a zero byte
         raise InputError(f"the model {text!r} cannot be read: {error}") from None
     wanted = f"give {', '.join(map(repr, embedded())) or 'the name'}, a model folder or a hub name such as 'owner/name'"

@@ -17,7 +17,9 @@ Box = NDArray[np.float64]
 class PathConfig:
     """The shape of a search. Sides are lengths in frame pixels; the side of a box is the square root of its area."""
 
-    last_zoom: float = 8.0  # side of the last window over the side of the target (published examples: 7 to 13)
+    last_zoom: float = (
+        8.0  # side of the last window over the side of the target (published examples: 7 to 13)
+    )
     first_zoom: float = 2.0  # the first window is at least this much smaller than the frame
     most_zoom: float = 20.0  # a larger jump between two windows gets another window between them
     least_side: float = 64.0  # no window is smaller, so the last look has context and pixels
@@ -66,7 +68,9 @@ def jitter_window(
     `shift` is the largest movement as a share of the window's side; the target keeps a rim of a tenth of its own size
     where the frame has room for it.
     """
-    length = max(window[2] - window[0], window[3] - window[1]) * math.exp(rng.uniform(math.log(0.7), math.log(1.4)))
+    length = max(window[2] - window[0], window[3] - window[1]) * math.exp(
+        rng.uniform(math.log(0.7), math.log(1.4))
+    )
     rim = 0.1 * (target[2:] - target[:2])
     low, high = target[:2] - rim, target[2:] + rim
     length = max(length, float((high - low).max()))
@@ -82,7 +86,9 @@ def next_window(box: Box, frame_size: tuple[int, int], config: PathConfig) -> Bo
     return square_window(center, max(length, config.least_side), frame_size)
 
 
-def input_size(window: Box, first: bool, first_pixels: int, later_pixels: int, multiple: int = 32) -> tuple[int, int]:
+def input_size(
+    window: Box, first: bool, first_pixels: int, later_pixels: int, multiple: int = 32
+) -> tuple[int, int]:
     """(width, height) of the tensor a window is resized to: about `pixels` squared in area, both multiples of `multiple`.
 
     Rounding to multiples changes the aspect by a few per cent and in return nothing is ever padded.

@@ -59,6 +59,8 @@ class Result:
     stopped: why the search ended: "stop" (the model said so), "max_steps" or "no_shrink" (no closer window to look at).
     milliseconds: time this sentence took, without loading the model.
     picture: the frame, uint8 (height, width, 3) RGB, kept for drawing.
+    looks: how many looks the search took; more than the path has where it followed other windows first.
+    rejected: the answers of the other paths that were followed to their end, with their scores, best first.
     """
 
     expression: str
@@ -69,11 +71,26 @@ class Result:
     stopped: str
     milliseconds: float
     picture: Picture = field(repr=False)
+    looks: int = 0
+    rejected: list[tuple[tuple[float, ...], float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.looks = self.looks or len(self.path)
 
     @property
     def windows(self) -> list[tuple[float, float, float, float]]:
         """The windows looked at, in order, xyxy in pixels of the frame."""
         return [step.window_xyxy for step in self.path]
+
+    @property
+    def looks_in_words(self) -> str:
+        """How many looks were taken, and how many of them led to the answer when not all did."""
+        words = f"{self.looks} look{'' if self.looks == 1 else 's'}"
+        return (
+            words
+            if self.looks == len(self.path)
+            else f"{words}, {len(self.path)} of them on the way to the answer"
+        )
 
     def draw(self) -> "Image.Image":
         """The frame with every window and the box drawn in, and the last window enlarged beside it."""
@@ -99,5 +116,7 @@ class Result:
             "frame_size": [int(v) for v in self.frame_size],
             "stopped": self.stopped,
             "milliseconds": float(self.milliseconds),
+            "looks": self.looks,
+            "rejected": [{"box_xyxy": list(box), "score": score} for box, score in self.rejected],
             "path": [step.to_dict() for step in self.path],
         }

@@ -6,7 +6,11 @@ import pytest
 from piza.data.pool import Frame
 from piza.data.signs import core, crop_frame, cutouts, kinds_of_names, paste, shape_mask
 
-NAMES = [("The red stop sign", "The octagonal sign"), ("The blue disc", "The round blue sign"), ("The give way sign",)]
+NAMES = [
+    ("The red stop sign", "The octagonal sign"),
+    ("The blue disc", "The round blue sign"),
+    ("The give way sign",),
+]
 
 
 def street(seed, kinds):
@@ -47,7 +51,7 @@ def test_pasted_signs_are_told_apart_and_visible(frames):
         after = paste(before, signs, kinds, np.random.default_rng(seed))
         sentences = [sentence for sentence, _, _ in after.rows]
         assert len(sentences) == len(set(sentences))
-        for sentence, box, thing in after.rows:
+        for _, box, thing in after.rows:
             if thing >= 1000:
                 pasted += 1
                 x1, y1, x2, y2 = box.astype(int)

@@ -17,7 +17,10 @@ def frame():
     picture = np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)
     rows, phrases = [], []
     for thing in range(24):
-        x, y = 60 + (thing % 8) * 190 + int(rng.integers(0, 60)), 80 + (thing // 8) * 280 + int(rng.integers(0, 90))
+        x, y = (
+            60 + (thing % 8) * 190 + int(rng.integers(0, 60)),
+            80 + (thing // 8) * 280 + int(rng.integers(0, 90)),
+        )
         w, h = int(rng.integers(14, 60)), int(rng.integers(14, 60))
         picture[y : y + h, x : x + w] = 255
         box = np.array([x, y, x + w, y + h], float)

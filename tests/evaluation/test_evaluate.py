@@ -27,7 +27,9 @@ class Oracle:
                 raise InputError("too long")
             box = tuple(float(v) for v in sentence.split())
             step = Step((0, 0, *size), (8, 8), 0.0, 0.0, np.array([box]), np.array([0.5]))
-            answers.append(Result(sentence, box, 0.5, [step] * steps, size, "stop", 1.0, image))
+            answers.append(
+                Result(sentence, box, 0.5, [step] * min(steps, 2), size, "stop", 1.0, image, steps)
+            )
         return answers
 
 
@@ -61,6 +63,7 @@ def test_numbers_and_order_of_outcomes(images):
     assert [(line["index"], line["id"], line["image"]) for line in seen] == [
         (0, 1, "a.png"), (2, 3, "a.png"), (1, 2, "b.png"), (3, 4, "b.png"),
     ]  # fmt: skip
+    assert seen[0]["steps"] == 3 and len(seen[0]["windows"]) == 2  # a look that led elsewhere counts
     assert seen[0]["bbox"] == [10, 10, 10, 10] and seen[1]["box_xyxy"] == [30, 30, 40, 40]
     assert set(summary.to_dict()) == {"rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms"}
     json.dumps(summary.to_dict())

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from tests.conftest import tiny_detector
 
 from piza.model import grounder
 from piza.model.text import Prompter
-from tests.conftest import tiny_detector
 
 SENTENCES = [
     "the red car left of a blue sign",
@@ -46,7 +46,9 @@ def test_a_batch_equals_each_alone(family, pooled, tiny_tokenizer):
     together = staged(detector, ids, mask, pixels, pooling=pooling if pooled else None)
     for i, sentence in enumerate(SENTENCES):
         one_ids, one_mask, one_pooling = prompter([[sentence]])
-        alone = staged(detector, one_ids, one_mask, pixels[i : i + 1], pooling=one_pooling if pooled else None)
+        alone = staged(
+            detector, one_ids, one_mask, pixels[i : i + 1], pooling=one_pooling if pooled else None
+        )
         torch.testing.assert_close(together.boxes[:, i], alone.boxes[:, 0], atol=1e-5, rtol=1e-4)
         width = alone.logits.shape[-1]
         torch.testing.assert_close(together.logits[:, i, :, :width], alone.logits[:, 0], atol=1e-5, rtol=1e-4)
@@ -71,7 +73,9 @@ def test_stages_equal_forward_at_full_size():
     from transformers import BertConfig, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection, SwinConfig
 
     torch.manual_seed(0)
-    swin = SwinConfig(embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], window_size=7, out_indices=[2, 3, 4])
+    swin = SwinConfig(
+        embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], window_size=7, out_indices=[2, 3, 4]
+    )
     config = MMGroundingDinoConfig(backbone_config=swin, text_config=BertConfig())
     detector = MMGroundingDinoForObjectDetection(config).eval()
     assert 165e6 < sum(p.numel() for p in detector.parameters()) < 180e6

@@ -59,7 +59,14 @@ def test_a_broken_loss_stops_and_keeps_the_checkpoint(tmp_path):
     train(model, list(model.parameters()), make_batch, loss_of, CONFIG, tmp_path, stop_after=5)
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
     with pytest.raises(FloatingPointError):
-        train(model, list(model.parameters()), make_batch, lambda m, b: {"loss": m(b[0]).sum() * np.nan}, CONFIG, tmp_path)
+        train(
+            model,
+            list(model.parameters()),
+            make_batch,
+            lambda m, b: {"loss": m(b[0]).sum() * np.nan},
+            CONFIG,
+            tmp_path,
+        )
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
 

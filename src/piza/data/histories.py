@@ -23,4 +23,6 @@ def draw_history(
         boxes.append(jitter_window(window, target, frame_size, rng, shift=0.2))
     if done == len(windows):
         boxes.append(target + rng.normal(0, 0.08, 4) * np.tile(target[2:] - target[:2], 2))
-    return HistorySample(xyxy_to_xywh(np.array(boxes)), progress=done / len(windows), stop=done == len(windows))
+    return HistorySample(
+        xyxy_to_xywh(np.array(boxes)), progress=done / len(windows), stop=done == len(windows)
+    )

@@ -47,7 +47,9 @@ class Pool:
             raise InputError(f"{folder} is no pool of frames: {error}") from None
         self.notes = [json.loads(line) for line in lines]
         if len(self.notes) != len(self.pictures):
-            raise InputError(f"{folder} holds {len(self.pictures)} pictures but {len(self.notes)} lines; write it anew.")
+            raise InputError(
+                f"{folder} holds {len(self.pictures)} pictures but {len(self.notes)} lines; write it anew."
+            )
 
     def __len__(self) -> int:
         return len(self.notes)
@@ -87,7 +89,9 @@ def _scene_frame(job: tuple[int, tuple[int, int]]) -> Frame:
     rng = np.random.default_rng([seed, 1])
     rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), 48, rng)
     return Frame(
-        scene.image, [(row.ref, np.asarray(row.box_xyxy), row.index) for row in rows], scenes.phrases(scene, rng)
+        scene.image,
+        [(row.ref, np.asarray(row.box_xyxy), row.index) for row in rows],
+        scenes.phrases(scene, rng),
     )
 
 
@@ -117,7 +121,11 @@ def photo_frames(
             picture = cut(picture, (0, 0, width, height), size)
         things: dict[tuple, int] = {}
         found = [
-            (row.expression, np.asarray(row.box_xyxy) * scale, things.setdefault(tuple(row.box_xyxy), len(things)))
+            (
+                row.expression,
+                np.asarray(row.box_xyxy) * scale,
+                things.setdefault(tuple(row.box_xyxy), len(things)),
+            )
             for row in of_picture
         ]
         yield Frame(picture, found)

@@ -58,18 +58,21 @@ def shape_mask(names: Sequence[str], width: int, height: int) -> NDArray[np.floa
     """The outline that the names speak of, inscribed in the box; a disc where they name none."""
     text = " ".join(names).lower()
     if "upside down" in text or "give way" in text:
-        points = [(0, 0), (1, 0), (0.5, 1)]
+        points = [(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)]
     elif "triang" in text or "warning" in text:
-        points = [(0.5, 0), (1, 1), (0, 1)]
+        points = [(0.5, 0.0), (1.0, 1.0), (0.0, 1.0)]
     elif "diamond" in text or "standing on its corner" in text:
-        points = [(0.5, 0), (1, 0.5), (0.5, 1), (0, 0.5)]
+        points = [(0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5)]
     else:
         angles = np.linspace(0, 2 * np.pi, 33)[:-1]
         points = [(0.5 + 0.5 * np.cos(a), 0.5 + 0.5 * np.sin(a)) for a in angles]
     zoom = 8
     big = np.zeros((height * zoom, width * zoom), np.uint8)
-    cv2.fillPoly(big, [np.int32([(x * width * zoom, y * height * zoom) for x, y in points])], 255)
-    return cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    cv2.fillPoly(
+        big, [np.array([(x * width * zoom, y * height * zoom) for x, y in points]).astype(np.int32)], 255
+    )
+    small = cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA)
+    return (small / 255).astype(np.float32)
 
 
 def cutouts(frames: Sequence[Frame], kinds: dict[str, int], least: float = 20) -> list[Cutout]:
@@ -119,7 +122,9 @@ def paste(
         name = sign.names[int(rng.integers(len(sign.names)))]
         number = 1000 + pasted
         if not same:
-            place = ("on the left side", "in the middle", "on the right side")[min(2, int(3 * (x + w / 2) / width))]
+            place = ("on the left side", "in the middle", "on the right side")[
+                min(2, int(3 * (x + w / 2) / width))
+            ]
             clear = abs(3 * (x + w / 2) / width % 1 - 0.5) < 0.35
             sentence = f"{name} {place} of the scene." if clear and rng.random() < 0.4 else f"{name}."
             rows.append((sentence, box, number))
@@ -139,7 +144,9 @@ def paste(
     return Frame(picture, rows, frame.phrases)
 
 
-def _blend(picture: NDArray[np.uint8], sign: Cutout, x: int, y: int, w: int, h: int, rng: np.random.Generator) -> None:
+def _blend(
+    picture: NDArray[np.uint8], sign: Cutout, x: int, y: int, w: int, h: int, rng: np.random.Generator
+) -> None:
     way = cv2.INTER_AREA if w < sign.mask.shape[1] else cv2.INTER_LINEAR
     pixels = cv2.resize(sign.pixels, (w, h), interpolation=way).astype(np.float32)
     mask = cv2.GaussianBlur(cv2.resize(sign.mask, (w, h), interpolation=way), (3, 3), 0.6)[..., None]

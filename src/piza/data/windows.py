@@ -44,7 +44,9 @@ class Look:
         found = np.array(boxes, dtype=np.float64).reshape(-1, 4)
         origin, size = np.tile(self.window[:2], 2), np.tile(self.window[2:] - self.window[:2], 2)
         found = (found - origin) / size
-        return np.concatenate([(found[:, :2] + found[:, 2:]) / 2, found[:, 2:] - found[:, :2]], 1).astype(np.float32)
+        return np.concatenate([(found[:, :2] + found[:, 2:]) / 2, found[:, 2:] - found[:, :2]], 1).astype(
+            np.float32
+        )
 
     def pixels(self, size: tuple[int, int], rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
         """The window resized to (width, height); with `rng`, in other light and noise."""
@@ -60,7 +62,11 @@ def relight(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
         gray = x.mean(2, keepdims=True)
         middle = float(gray.mean())
         saturation = np.exp(rng.normal(0, 0.2))
-        x = (gray + (x - gray) * saturation - middle) * np.exp(rng.normal(0, 0.15)) + middle + rng.normal(0, 10)
+        x = (
+            (gray + (x - gray) * saturation - middle) * np.exp(rng.normal(0, 0.15))
+            + middle
+            + rng.normal(0, 10)
+        )
         x = x * gain.astype(np.float32)
     if rng.random() < 0.3:
         x = x + rng.normal(0, rng.uniform(1, 8), x.shape[:2] + (1,)).astype(np.float32)
@@ -75,47 +81,63 @@ def _inside(box: NDArray, window: NDArray) -> float:
 
 
 def ground_look(
-    frame: Frame, rng: np.random.Generator, window: NDArray, least: float, most: int = 8, sentence_share: float = 0.5
+    frame: Frame,
+    rng: np.random.Generator,
+    window: NDArray,
+    least: float,
+    most: int = 8,
+    sentence_share: float = 0.5,
 ) -> Look:
-    """Phrases and sentences about a window; the answers are the things. Things under `least` frame pixels are left out."""
+    """Phrases and sentences about a window; the answers are the things. About a quarter are true of nothing in it.
+
+    Things under `least` frame pixels are left out, and so are phrases with things at the window's edge.
+    """
     look = Look(frame, window, progress=0.0)
-    rows = [frame.rows[i] for i in rng.permutation(len(frame.rows))]
-    phrases = [frame.phrases[i] for i in rng.permutation(len(frame.phrases))]
-    wanted = int(rng.integers(1, most + 1))
-    absent = wanted // 4
+    said: list[tuple[bool, str, list[NDArray], int]] = [
+        (True, ref, [box], thing) for ref, box, thing in frame.rows
+    ]
+    said += [(False, phrase, list(boxes), -1) for phrase, boxes in frame.phrases]
+    present: list[tuple[bool, str, list[NDArray]]] = []
+    absent: list[tuple[bool, str, list[NDArray]]] = []
     seen: set[int] = set()
-    while len(look.sentences) < wanted and (rows or phrases):
-        use_row = bool(rows) and (not phrases or rng.random() < sentence_share)
-        if use_row:
-            sentence, box, thing = rows.pop()
-            share, boxes = [_inside(box, window)], [box]
-            if thing in seen:
-                continue
-            seen.add(thing)
-        else:
-            sentence, found = phrases.pop()
-            boxes = list(found)
-            share = [_inside(box, window) for box in boxes]
-        if any(0.05 < s < 0.7 for s in share):
-            continue  # neither here nor not
-        here = [clip_xyxy(b, window) for b, s in zip(boxes, share, strict=True) if s >= 0.7]
+    for i in rng.permutation(len(said)):
+        is_sentence, text, boxes, thing = said[i]
+        share = [_inside(box, window) for box in boxes]
+        if thing in seen or any(0.05 < s < 0.7 for s in share):
+            continue  # named already, or neither here nor not
+        here = [clip_xyxy(box, window) for box, s in zip(boxes, share, strict=True) if s >= 0.7]
         if any(side(box) < least for box in here) or len(here) > 6:
             continue
-        if not here:
-            if absent <= 0:
-                continue
-            absent -= 1
-        look.add(sentence, here, here)
+        if is_sentence:
+            seen.add(thing)
+        (present if here else absent).append((is_sentence, text, here))
+    wanted = int(rng.integers(1, most + 1))
+    if present and rng.random() < 0.9:
+        absent = absent[: max(1, wanted // 4)] if rng.random() < 0.7 else []
+    order = sorted(
+        present, key=lambda item: rng.random() + (item[0] == (rng.random() < sentence_share)), reverse=True
+    )
+    chosen = order[: max(wanted - len(absent), 1)] + absent
+    for _, text, here in chosen[:most]:
+        look.add(text, here, here)
     return look
 
 
-def random_window(frame_size: tuple[int, int], rng: np.random.Generator, least: float, aspect: float) -> NDArray:
-    """A window of random place and size (width `least` pixels up to the frame), width / height = aspect."""
-    most = min(frame_size[0], frame_size[1] * aspect)
-    width = np.exp(rng.uniform(np.log(min(least, most)), np.log(most)))
-    height = width / aspect
-    x, y = rng.uniform(0, frame_size[0] - width), rng.uniform(0, max(frame_size[1] - height, 1e-9))
-    return clip_xyxy(np.array([x, y, x + width, y + height]), frame_window(frame_size))
+def window_around(
+    box: NDArray,
+    frame_size: tuple[int, int],
+    rng: np.random.Generator,
+    least: float,
+    most: float,
+    aspect: float,
+) -> NDArray:
+    """A window with `box` somewhere in it, `least` to `most` pixels wide (as the frame allows), width / height = aspect."""
+    limit = min(frame_size[0], frame_size[1] * aspect)
+    width = float(np.exp(rng.uniform(np.log(min(least, limit)), np.log(min(most, limit)))))
+    size = np.array([width, width / aspect])
+    free = np.maximum(size - (box[2:] - box[:2]), 0)
+    corner = np.clip(box[:2] - rng.uniform(0, 1, 2) * free, 0, np.array(frame_size) - size)
+    return clip_xyxy(np.concatenate([corner, corner + size]), frame_window(frame_size))
 
 
 def first_look(

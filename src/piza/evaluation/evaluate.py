@@ -27,8 +27,9 @@ class Locator(Protocol):
 class Outcome:
     """What became of one row.
 
-    index: place in the rows that were given, from 0. box_xyxy, windows: in pixels of the frame. milliseconds: as in
-    `Evaluation`. The rest as in `Result`, whose picture is not kept: thousands would not fit into memory.
+    index: place in the rows that were given, from 0. box_xyxy, windows: in pixels of the frame. looks: all that were
+    taken, also those that led elsewhere than to the answer, as in `Result`. milliseconds: as in `Evaluation`. The
+    picture of the result is not kept: thousands would not fit into memory.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Outcome:
     score: float
     iou: float
     windows: list[tuple[float, float, float, float]]
+    looks: int
     stopped: str
     milliseconds: float
 
@@ -51,7 +53,7 @@ class Outcome:
             "box_xyxy": [float(v) for v in self.box_xyxy],
             "score": float(self.score),
             "iou": self.iou,
-            "steps": len(self.windows),
+            "steps": self.looks,
             "stopped": self.stopped,
             "milliseconds": round(self.milliseconds, 3),
             "windows": [[float(v) for v in window] for window in self.windows],
@@ -62,7 +64,7 @@ class Outcome:
 class Evaluation:
     """The sum of it.
 
-    rows: how many were answered. acc50, acc75, macc: in percent. mean_steps: looks a sentence. mean_ms: milliseconds
+    rows: how many were answered. acc50, acc75, macc: in percent. mean_steps: looks a sentence, every one counted. mean_ms: milliseconds
     a sentence, opening the picture included (shared between its sentences), loading the model not. outcomes: one a row, in
     the order of the rows, without the pictures. skipped: rows left out because their picture could not be opened.
     """
@@ -167,7 +169,15 @@ def predictions_file(path: str | Path) -> Iterator[Callable[[dict[str, Any]], No
 def _outcome(index: int, row: Row, result: Result, milliseconds: float) -> Outcome:
     iou = float(iou_xyxy(row.box_xyxy, result.box_xyxy))
     return Outcome(
-        index, row, result.box_xyxy, result.score, iou, result.windows, result.stopped, milliseconds
+        index=index,
+        row=row,
+        box_xyxy=result.box_xyxy,
+        score=result.score,
+        iou=iou,
+        windows=result.windows,
+        looks=result.looks,
+        stopped=result.stopped,
+        milliseconds=milliseconds,
     )
 
 
@@ -178,7 +188,7 @@ def _summary(outcomes: list[Outcome], skipped: int) -> Evaluation:
         acc50=accuracy(ious, 0.50),
         acc75=accuracy(ious, 0.75),
         macc=mean_accuracy(ious),
-        mean_steps=sum(len(outcome.windows) for outcome in outcomes) / len(outcomes),
+        mean_steps=sum(outcome.looks for outcome in outcomes) / len(outcomes),
         mean_ms=sum(outcome.milliseconds for outcome in outcomes) / len(outcomes),
         outcomes=outcomes,
         skipped=skipped,

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
 
-from piza.errors import InputError
+from piza.errors import InputError, reason
 from piza.methods import AdapterPlusConfig, FullConfig
 from piza.model.piza import Piza, PizaConfig, load_weights
 
@@ -52,9 +52,9 @@ class ConversionReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.used)} published weights used, {len(self.unused)} not used"]
-        for reason in dict.fromkeys(self.unused.values()):
-            names = [name for name, why in self.unused.items() if why == reason]
-            lines.append(f"not used, {reason} ({len(names)}): {', '.join(names)}")
+        for why in dict.fromkeys(self.unused.values()):
+            names = [name for name, because in self.unused.items() if because == why]
+            lines.append(f"not used, {why} ({len(names)}): {', '.join(names)}")
         if self.skipped:
             lines.append(f"not read, no tensors: {', '.join(self.skipped)}")
         return "\n".join(lines)
@@ -139,7 +139,7 @@ def reference_model(
     try:
         config, tokenizer = AutoConfig.from_pretrained(base), AutoTokenizer.from_pretrained(base)
     except (OSError, ValueError) as error:
-        raise InputError(f"the base {str(base)!r} cannot be read: {str(error).splitlines()[0]}") from None
+        raise InputError(f"the base {str(base)!r} cannot be read: {reason(error)}") from None
     parts, report = convert_reference(checkpoint, config, history_checkpoint)
     if not any(name.startswith("history.") for name in parts.weights):
         raise InputError(
@@ -183,9 +183,8 @@ def _read(path: Path, report: ConversionReport) -> dict[str, Tensor]:
         raise InputError(f"there is no checkpoint {str(path)!r}")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path, report)
-    except Exception as error:  # what a reader raises on garbage is anything from KeyError to struct.error
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} is no readable checkpoint: {reason}") from None
+    except Exception:  # what a reader raises on garbage is anything from KeyError to struct.error
+        raise InputError(f"{path} is no readable checkpoint: {reason(error)}") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
         raise InputError(f"{path} is no checkpoint: it holds no named weights")

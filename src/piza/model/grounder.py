@@ -8,6 +8,7 @@ tests hold them to the library's `forward`. Both `MMGroundingDinoForObjectDetect
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,11 @@ class PictureFeatures:
 
     def __getitem__(self, index) -> "PictureFeatures":
         return PictureFeatures(
-            self.features[index], self.positions[index], self.mask[index], self.valid_ratios[index], self.shapes
+            self.features[index],
+            self.positions[index],
+            self.mask[index],
+            self.valid_ratios[index],
+            self.shapes,
         )
 
 
@@ -66,7 +71,7 @@ class Grounding:
     proposal_boxes: Tensor
 
 
-def encode_text(detector: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
+def encode_text(detector: Any, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
     """Encodes prompts; input_ids and attention_mask are (batch, tokens)."""
     model = detector.model
     library = sys.modules[type(model).__module__]
@@ -82,14 +87,16 @@ def encode_text(detector: nn.Module, input_ids: Tensor, attention_mask: Tensor) 
     return TextFeatures(model.text_projection(encoded), attention_mask.bool(), self_mask, position_ids)
 
 
-def encode_picture(detector: nn.Module, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> PictureFeatures:
+def encode_picture(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> PictureFeatures:
     """Encodes windows; pixel_values is (batch, 3, height, width), normalised; pixel_mask (batch, height, width), 1 on the picture."""
     model = detector.model
     batch, _, height, width = pixel_values.shape
     if pixel_mask is None:
         pixel_mask = torch.ones((batch, height, width), dtype=torch.long, device=pixel_values.device)
     stages, positions = model.backbone(pixel_values, pixel_mask)
-    sources = [project(feature) for project, (feature, _) in zip(model.input_proj_vision, stages, strict=False)]
+    sources = [
+        project(feature) for project, (feature, _) in zip(model.input_proj_vision, stages, strict=False)
+    ]
     masks = [mask for _, mask in stages]
     for level in range(len(sources), model.config.num_feature_levels):
         below = stages[-1][0] if level == len(stages) else sources[-1]
@@ -104,12 +111,16 @@ def encode_picture(detector: nn.Module, pixel_values: Tensor, pixel_mask: Tensor
             [p.flatten(2).transpose(1, 2) + model.level_embed[i] for i, p in enumerate(positions)], 1
         ),
         mask=torch.cat([mask.flatten(1) for mask in masks], 1),
-        valid_ratios=torch.stack([model.get_valid_ratio(mask, dtype=pixel_values.dtype) for mask in masks], 1),
+        valid_ratios=torch.stack(
+            [model.get_valid_ratio(mask, dtype=pixel_values.dtype) for mask in masks], 1
+        ),
         shapes=[(int(source.shape[-2]), int(source.shape[-1])) for source in sources],
     )
 
 
-def ground(detector: nn.Module, text: TextFeatures, picture: PictureFeatures, pooling: Tensor | None = None) -> Grounding:
+def ground(
+    detector: Any, text: TextFeatures, picture: PictureFeatures, pooling: Tensor | None = None
+) -> Grounding:
     """One look: fuses texts and windows of the same batch size and predicts boxes.
 
     pooling: (batch, tokens, blocks) or None. With it, token logits are averaged over each block and `logits` has
@@ -138,7 +149,10 @@ def ground(detector: nn.Module, text: TextFeatures, picture: PictureFeatures, po
     if pooling is None:
         words, word_mask = memory_text, text.token_mask
     else:  # a mean of dot products is the dot product with the mean, which is far smaller
-        words, word_mask = pooling.transpose(1, 2) @ memory_text, torch.ones_like(pooling[:, 0], dtype=torch.bool)
+        words, word_mask = (
+            pooling.transpose(1, 2) @ memory_text,
+            torch.ones_like(pooling[:, 0], dtype=torch.bool),
+        )
 
     queries, anchors = model.generate_encoder_output_proposals(memory, ~picture.mask, shapes)
     proposal_logits = _similarity(model.encoder_output_class_embed, queries, words, word_mask)
@@ -174,7 +188,7 @@ def ground(detector: nn.Module, text: TextFeatures, picture: PictureFeatures, po
     return Grounding(torch.stack(logits), torch.stack(boxes), proposal_logits, proposal_boxes)
 
 
-def _similarity(head: nn.Module, queries: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+def _similarity(head: Any, queries: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
     """(batch, queries, words) logits. The library pads them to 256 columns, which nobody reads; not here."""
     longest, head.max_text_len = head.max_text_len, words.shape[1]
     try:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from piza.errors import InputError
+from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.methods import METHODS
 from piza.model import grounder
@@ -41,7 +41,10 @@ class PizaConfig:
     zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
     stop_at: float = 0.95  # stop at this probability
     progress_step: float | None = 0.05  # progress is rounded to multiples of this
-    max_steps: int = 5
+    max_steps: int = 5  # the longest path, in looks
+    branch: int = 1  # windows of one look that are followed; 1 is the published greedy search
+    budget: int = 5  # looks at most, over all paths
+    enough: float = 1.0  # a path that ends with this score ends the search
     image_mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # RGB, of 255
     image_std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
@@ -50,14 +53,19 @@ FAMILIES = ("mm-grounding-dino", "grounding-dino")
 
 # How the base models are used by their authors: one look, the shorter side about 800 pixels, a box's score its best token's.
 PLAIN = PizaConfig(
-    method="full", method_options={"condition": False}, first_pixels=923, later_pixels=923, pooling="max", max_steps=1
+    method="full",
+    method_options={"condition": False},
+    first_pixels=923,
+    later_pixels=923,
+    pooling="max",
+    max_steps=1,
 )
 
 
 class Piza(nn.Module):
     """A grounder that zooms. Build one with `build`, `load_folder` or `piza.load`; search with `piza.search`."""
 
-    def __init__(self, detector: nn.Module, tokenizer, config: PizaConfig):
+    def __init__(self, detector: Any, tokenizer: Any, config: PizaConfig):
         super().__init__()
         if config.method not in METHODS:
             raise InputError(f"There is no method {config.method!r}; known are {', '.join(sorted(METHODS))}.")
@@ -73,7 +81,7 @@ class Piza(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.zoom.mlp[0].weight.device
+        return next(self.zoom.parameters()).device
 
     def encode_text(self, prompts: list[list[str]]) -> tuple[TextFeatures, Tensor]:
         """Prompts of one or more sentences each -> features and pooling (batch, tokens, blocks)."""
@@ -87,23 +95,29 @@ class Piza(nn.Module):
     def pixels(self, pictures: Iterable[np.ndarray]) -> Tensor:
         """uint8 RGB windows of one size -> (batch, 3, height, width), normalised, channels last in memory."""
         stacked = torch.from_numpy(np.stack(list(pictures))).to(self.device)
-        mean, std = (torch.tensor(v, device=self.device) for v in (self.config.image_mean, self.config.image_std))
+        mean, std = (
+            torch.tensor(v, device=self.device) for v in (self.config.image_mean, self.config.image_std)
+        )
         return ((stacked.float() - mean) / std).permute(0, 3, 1, 2)
 
-    def ground(self, text: TextFeatures, pooling: Tensor, picture: PictureFeatures, progress: Tensor) -> Grounding:
+    def ground(
+        self, text: TextFeatures, pooling: Tensor, picture: PictureFeatures, progress: Tensor
+    ) -> Grounding:
         """One look at a batch of windows; progress is (batch,) in [0, 1]."""
         conditioned = hasattr(self.zoom_context, "use")
         with self.zoom_context.use(self.zoom(progress)) if conditioned else nullcontext():
-            return grounder.ground(self.detector, text, picture, pooling if self.config.pooling == "mean" else None)
+            return grounder.ground(
+                self.detector, text, picture, pooling if self.config.pooling == "mean" else None
+            )
 
-    def locate(self, image, expression: str | list[str], max_steps: int | None = None, whole_frame: bool = False):
+    def locate(self, image, expression: str | list[str], **options):
         """Finds what a sentence describes: see `piza.search.locate`, of which this is the short form."""
         from piza.search import locate
 
-        return locate(self, image, expression, max_steps=max_steps, whole_frame=whole_frame)
+        return locate(self, image, expression, **options)
 
 
-def build(detector: nn.Module, tokenizer, config: PizaConfig) -> Piza:
+def build(detector: Any, tokenizer: Any, config: PizaConfig) -> Piza:
     """A model around a grounder that has no adapters yet; fresh adapters leave its answers nearly unchanged."""
     return Piza(detector, tokenizer, config)
 
@@ -144,25 +158,29 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     try:
         base = AutoConfig.from_pretrained(folder)
         if base.model_type not in FAMILIES:
-            raise InputError(f"{folder} holds a {base.model_type!r} model; wanted is one of {', '.join(FAMILIES)}.")
+            raise InputError(
+                f"{folder} holds a {base.model_type!r} model; wanted is one of {', '.join(FAMILIES)}."
+            )
         config = _read_config(folder / "piza.json") if (folder / "piza.json").is_file() else PLAIN
         tokenizer = AutoTokenizer.from_pretrained(folder)
         weights = load_file(folder / "model.safetensors")
         if config is PLAIN:
             detector = AutoModelForZeroShotObjectDetection.from_pretrained(folder, use_safetensors=True)
             return Piza(detector, tokenizer, config).to(device).eval()
+        model = Piza(AutoModelForZeroShotObjectDetection.from_config(base), tokenizer, config)
     except InputError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{folder} is no model that can be read: {str(error).strip().splitlines()[0]}") from None
-    model = Piza(AutoModelForZeroShotObjectDetection.from_config(base), tokenizer, config)
+        raise InputError(f"{folder} is no model that can be read: {reason(error)}.") from None
     load_weights(model, weights, str(folder))
     return model.to(device).eval()
 
 
 def _read_config(path: Path) -> PizaConfig:
     written = json.loads(path.read_text())
-    return PizaConfig(**{**written, "path": PathConfig(**written["path"])})
+    config = PizaConfig(**{**written, "path": PathConfig(**written["path"])})
+    config.image_mean, config.image_std = tuple(config.image_mean), tuple(config.image_std)
+    return config
 
 
 def load_weights(model: Piza, weights: dict[str, Tensor], source: str) -> None:
@@ -174,7 +192,9 @@ def load_weights(model: Piza, weights: dict[str, Tensor], source: str) -> None:
     misshapen = [name for name in weights if name in wanted and weights[name].shape != wanted[name].shape]
     for what, names in (("lacks", lacking), ("has unknown", unknown), ("has a wrong shape for", misshapen)):
         if names:
-            raise InputError(f"The weights of {source} do not fit: the file {what} {names[0]} ({len(names)} in all).")
+            raise InputError(
+                f"The weights of {source} do not fit: the file {what} {names[0]} ({len(names)} in all)."
+            )
     with torch.no_grad():
         for name, tensor in weights.items():
             wanted[name].copy_(tensor)

@@ -22,7 +22,9 @@ def normalize(expression: str) -> str:
         raise InputError(f"An expression must be a string, but a {type(expression).__name__} was given.")
     words = re.sub(r"[.?\s]+", " ", expression).strip()
     if not re.search(r"\w", words):
-        raise InputError(f"The expression {expression!r} holds no words; give a sentence that describes the object.")
+        raise InputError(
+            f"The expression {expression!r} holds no words; give a sentence that describes the object."
+        )
     return words + "."
 
 
@@ -37,7 +39,9 @@ class Prompter:
     def _tokenize(self, expression: str) -> tuple[int, ...]:
         text = normalize(expression)
         if len(text) > 40 * self.max_tokens:  # no need to tokenize a book to know that it is too long
-            raise InputError(f"The expression has {len(text)} characters; at most {self.max_tokens} tokens are read.")
+            raise InputError(
+                f"The expression has {len(text)} characters; at most {self.max_tokens} tokens are read."
+            )
         ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if len(ids) + 2 > self.max_tokens:
             raise InputError(

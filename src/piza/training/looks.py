@@ -57,14 +57,16 @@ def thaw_batch_norm(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child).__name__ in FROZEN:
-                live = nn.BatchNorm2d(len(child.weight))
+                live = nn.BatchNorm2d(child.get_buffer("weight").numel())
                 live.load_state_dict({**dict(child.named_buffers()), "num_batches_tracked": torch.tensor(0)})
                 setattr(module, name, live)
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
     """Undoes `thaw_batch_norm`, with what was learned."""
-    from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MMGroundingDinoFrozenBatchNorm2d
+    from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import (
+        MMGroundingDinoFrozenBatchNorm2d,
+    )
 
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

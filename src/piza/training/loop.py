@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,8 @@ def train(
     matrices = [p for p in parameters if p.ndim > 1]
     others = [p for p in parameters if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}], lr=config.lr
+        [{"params": matrices, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.lr,
     )
     average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     first = 0
@@ -93,14 +94,18 @@ def train(
     if checkpoint.exists():
         first = _resume(checkpoint, model, optimizer, average, config)
     end = config.steps if stop_after is None else min(stop_after, config.steps)
-    loader = DataLoader(
-        Batches(make_batch, first, end, process),
-        batch_size=None,
-        num_workers=1,
-        prefetch_factor=3,
-        worker_init_fn=_one_thread,
-        multiprocessing_context="fork",
-    ) if end > first else []
+    loader: Iterable[Any] = (
+        DataLoader(
+            Batches(make_batch, first, end, process),
+            batch_size=None,
+            num_workers=1,
+            prefetch_factor=3,
+            worker_init_fn=_one_thread,
+            multiprocessing_context="fork",
+        )
+        if end > first
+        else []
+    )
     saved = started = time.monotonic()
     sums: dict[str, float] = {}
     for step, batch in enumerate(loader, start=first):
@@ -112,7 +117,9 @@ def train(
         _average_gradients(parameters, processes)
         norm = nn.utils.clip_grad_norm_(parameters, config.clip)
         if not torch.isfinite(norm):
-            raise FloatingPointError(f"the gradient is not finite at step {step}; the last checkpoint is untouched")
+            raise FloatingPointError(
+                f"the gradient is not finite at step {step}; the last checkpoint is untouched"
+            )
         optimizer.step()
         keep = min(config.average, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -128,7 +135,10 @@ def train(
                 row = {k: round(v / config.log_every, 4) for k, v in sums.items()}
                 pace = (time.monotonic() - started) / (step + 1 - first)
                 left = round((config.steps - step - 1) * pace)
-                _log(folder / "log.csv", {"step": step + 1, **row, "s_per_step": round(pace, 3), "s_left": left})
+                _log(
+                    folder / "log.csv",
+                    {"step": step + 1, **row, "s_per_step": round(pace, 3), "s_left": left},
+                )
                 sums = {}
             if time.monotonic() - saved > config.save_every or step + 1 == end:
                 _save(checkpoint, model, optimizer, average, step + 1, config)
@@ -164,7 +174,9 @@ def _unique(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {prefix + name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
 
 
-def _save(path: Path, model: nn.Module, optimizer, average: dict[str, Tensor], step: int, config: LoopConfig) -> None:
+def _save(
+    path: Path, model: nn.Module, optimizer, average: dict[str, Tensor], step: int, config: LoopConfig
+) -> None:
     tensors = {**_unique(model.state_dict(), "model."), **_unique(average, "average.")}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= _unique(state, f"optimizer.{index}.")

@@ -44,7 +44,9 @@ def corners(boxes: Tensor) -> Tensor:
 def giou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU of cxcywh boxes, broadcast over leading axes (Rezatofighi et al. 2019)."""
     a, b = corners(a), corners(b)
-    overlap = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    overlap = (
+        (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    )
     area = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
     union = area - overlap
@@ -71,7 +73,9 @@ def dense_positives(targets: Targets, shapes: list[tuple[int, int]]) -> tuple[Te
     cells, owners = [], []
     start = 0
     height0, width0 = shapes[0]
-    size = (targets.thing[:, 2] * width0 * targets.thing[:, 3] * height0).clamp(min=1e-6).sqrt()  # in finest cells
+    size = (
+        (targets.thing[:, 2] * width0 * targets.thing[:, 3] * height0).clamp(min=1e-6).sqrt()
+    )  # in finest cells
     level_of = (size / 3).clamp(min=1).log2().floor().clamp(max=len(shapes) - 1).long()
     for level, (height, width) in enumerate(shapes):
         chosen = (level_of == level).nonzero()[:, 0]
@@ -97,7 +101,9 @@ def box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
     return 5 * (predicted - wanted).abs().sum() + 2 * (1 - giou(predicted, wanted)).sum()
 
 
-def look_loss(grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]]) -> dict[str, Tensor]:
+def look_loss(
+    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]]
+) -> dict[str, Tensor]:
     """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum."""
     count = max(1, sum(len(t.block) for t in targets))
     present = grounding.logits.new_zeros(len(targets), 1, grounding.logits.shape[-1])
@@ -125,5 +131,5 @@ def look_loss(grounding: Grounding, targets: list[Targets], shapes: list[tuple[i
     positives = max(1, sum(map(len, predicted)))
     losses["dense_class"] = 2 * (focal(grounding.proposal_logits, labels) * present).sum() / positives
     losses["dense_box"] = box_loss(torch.cat(predicted), torch.cat(wanted)) / positives
-    losses["loss"] = sum(losses.values())
+    losses["loss"] = torch.stack(list(losses.values())).sum()
     return losses

@@ -1,0 +1,364 @@
+"""What clauses mean: three-valued predicates over all objects of a scene.
+
+Every predicate gives 1 where a reader surely agrees, 0 where surely not, and 0.5 in between. A sentence names its
+target when all its clauses are 1 for the target and their smallest value is 0 for every other object.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .objects import Clause, SceneObject
+from .palette import color_match
+from .signs import KINDS, RED_RING
+
+_CARS = {"car": 1.0, "van": 0.5}
+# noun -> category -> how surely the noun fits
+NOUNS: dict[str, dict[str, float]] = {
+    "car": _CARS, "automobile": _CARS, "passenger car": _CARS,
+    "vehicle": {"car": 1, "van": 1, "truck": 1, "bus": 1, "motorcycle": 0.5, "motorcyclist": 0.5, "cyclist": 0.5, "bicycle": 0.5},
+    "van": {"van": 1, "car": 0.5, "truck": 0.5, "bus": 0.5},
+    "truck": {"truck": 1, "van": 0.5, "bus": 0.5},
+    "bus": {"bus": 1, "van": 0.5, "truck": 0.5},
+    "motorcycle": {"motorcycle": 1, "motorcyclist": 0.5, "bicycle": 0.5, "cyclist": 0.5},
+    "bicycle": {"bicycle": 1, "cyclist": 0.5, "motorcycle": 0.5, "motorcyclist": 0.5},
+    "cyclist": {"cyclist": 1, "motorcyclist": 0.5, "bicycle": 0.5},
+    "motorcyclist": {"motorcyclist": 1, "cyclist": 0.5, "motorcycle": 0.5},
+    "person": {"person": 1, "cyclist": 0.5, "motorcyclist": 0.5},
+    "traffic light": {"traffic light": 1, "pedestrian light": 0.5},
+    "pedestrian light": {"pedestrian light": 1, "traffic light": 0.5},
+    "sign": {"sign": 1},
+    "cone": {"cone": 1}, "barrel": {"barrel": 1, "bin": 0.5, "bollard": 0.5}, "barrier": {"barrier": 1},
+    "bollard": {"bollard": 1, "barrel": 0.5}, "hydrant": {"hydrant": 1, "bollard": 0.5},
+    "mailbox": {"mailbox": 1, "bin": 0.5}, "bin": {"bin": 1, "mailbox": 0.5, "barrel": 0.5, "planter": 0.5},
+    "bench": {"bench": 1}, "planter": {"planter": 1, "bin": 0.5, "hedge": 0.5}, "flag": {"flag": 1}, "balloon": {"balloon": 1},
+    "stall": {"stall": 1}, "dog": {"dog": 1}, "lamp": {"lamp": 1},
+    "tree": {"tree": 1, "hedge": 0.5, "planter": 0.5}, "hedge": {"hedge": 1, "tree": 0.5, "planter": 0.5},
+}  # fmt: skip
+BODIES = ("sedan", "hatchback", "suv", "wagon")
+MARGIN = 1.3  # how much nearer or larger than the next the extreme one must be
+
+
+class Facts:
+    """The measured facts of one scene, and the value of every clause over its objects (remembered)."""
+
+    def __init__(self, objects: list[SceneObject], size: tuple[int, int]) -> None:
+        self.objects, self.size = objects, size
+        n = self.n = len(objects)
+        box = np.array([o.box_xyxy for o in objects], np.float64).reshape(n, 4)
+        self.box = box
+        self.cx, self.cy = (box[:, 0] + box[:, 2]) / 2, (box[:, 1] + box[:, 3]) / 2
+        self.w, self.h = box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]
+        self.longest = np.maximum(self.w, self.h)
+        self.depth = np.array([o.depth for o in objects])
+        self.category = np.array([o.category for o in objects])
+        self.pole = np.array([o.pole for o in objects])
+        # colors and parts of what is tiny or mostly hidden cannot be sworn to
+        hidden = np.array([o.visible < 0.35 or o.clarity < 0.5 for o in objects], bool).reshape(n)
+        self.vague = (self.longest < 9 * size[0] / 2048) | hidden
+        self._memo: dict[object, np.ndarray] = {}
+        self._relations: dict[str, np.ndarray] = {}
+
+    # -- values ------------------------------------------------------------------------------------------------
+    def all(self, clauses: tuple[Clause, ...]) -> np.ndarray:
+        """(n,) the smallest value of the clauses for every object."""
+        out = self._memo.get(clauses)
+        if out is None:
+            out = np.ones(self.n)
+            for c in clauses:
+                out = np.minimum(out, self.value(c))
+            self._memo[clauses] = out
+        return out
+
+    def names_only(self, clauses: tuple[Clause, ...], index: int) -> bool:
+        """Whether the clauses are surely true of this object and surely false of every other."""
+        v = self.all(clauses)
+        return bool(v[index] == 1.0 and v.sum() == 1.0)
+
+    def value(self, clause: Clause) -> np.ndarray:
+        """(n,) the value of one clause for every object.
+
+        ("noun", noun) · ("body", b) · ("gender", g) · ("tone", "dark"/"light") · ("color", name, shade) · ("part", attribute, color) · ("is", attribute, value) ·
+        ("sign", aspect, value) · ("at", region) · ("rel", relation, anchor clauses) · ("most", extreme, set clauses) ·
+        ("nth", side, k, set clauses) · ("closest", set clauses, anchor clauses) · ("pair", side, set clauses)
+        """
+        out = self._memo.get(clause)
+        if out is None:
+            out = getattr(self, "_" + clause[0])(*clause[1:])
+            self._memo[clause] = out
+        return out
+
+    def _each(self, f, soften: bool = True) -> np.ndarray:
+        out = np.array([f(o) for o in self.objects], np.float64).reshape(self.n)
+        return np.where(self.vague, np.maximum(out, 0.5), out) if soften else out
+
+    def _noun(self, noun: str) -> np.ndarray:
+        fits = NOUNS[noun]
+        return self._each(lambda o: fits.get(o.category, 0.0), soften=False)
+
+    def _body(self, body: str) -> np.ndarray:
+        return self._each(
+            lambda o: (
+                0.0 if o.category not in ("car", "van") else 1.0 if o.attributes.get("body") == body else 0.5
+            ),
+            False,
+        )
+
+    def _color(self, name: str, shade: str) -> np.ndarray:
+        def one(o: SceneObject) -> float:
+            if o.category == "sign":
+                colors = KINDS[o.attributes["kind"]].colors
+                return 1.0 if name == colors[0] else 0.5 if name in colors else 0.0
+            v = color_match(name, shade, o.color, o.shade)
+            others = [o.attributes[k] for k in ("cab", "load", "roof", "ride") if k in o.attributes]
+            if v < 0.5 and any(color_match(name, "", c, "") > 0 for c in others):
+                return 0.5
+            return v
+
+        return self._each(one)
+
+    def _tone(self, tone: str) -> np.ndarray:
+        sure = ("black",) if tone == "dark" else ("white", "silver", "beige")
+        never = (
+            ("white", "silver", "beige", "yellow", "pink", "orange")
+            if tone == "dark"
+            else ("black", "brown", "red", "purple")
+        )
+
+        def one(o: SceneObject) -> float:
+            if o.color is None or o.category == "sign":
+                return 0.5
+            if o.shade:
+                return float(o.shade == tone)
+            return 1.0 if o.color in sure else 0.0 if o.color in never else 0.5
+
+        return self._each(one)
+
+    def _gender(self, gender: str) -> np.ndarray:
+        def one(o: SceneObject) -> float:
+            if o.category not in ("person", "cyclist", "motorcyclist"):
+                return 0.0
+            return 1.0 if o.attributes.get("gender") == gender else 0.5
+
+        return self._each(one)
+
+    def _part(self, part: str, color: str) -> np.ndarray:
+        def one(o: SceneObject) -> float:
+            has = o.attributes.get(part)
+            if has is None:
+                return (
+                    0.5
+                    if o.category in ("person", "cyclist")
+                    and part == "hat"
+                    and color in ("black", "brown", "gray", "yellow")
+                    else 0.0
+                )
+            return color_match(color, "", has, "")
+
+        return self._each(one)
+
+    def _is(self, attribute: str, wanted: str) -> np.ndarray:
+        def one(o: SceneObject) -> float:
+            has = o.attributes.get(attribute)
+            if attribute == "state" and has is not None and {has, wanted} == {"red", "amber"}:
+                return 0.5
+            return float(has == wanted)
+
+        return self._each(one)
+
+    def _sign(self, aspect: str, wanted: str) -> np.ndarray:
+        def one(o: SceneObject) -> float:
+            if o.category != "sign":
+                return 0.0
+            k = KINDS[o.attributes["kind"]]
+            if aspect == "kind":
+                return _kind_match(wanted, o.attributes["kind"])
+            if aspect == "shape":
+                near = {wanted, k.shape} in (
+                    {"square", "plate"},
+                    {"plate", "board"},
+                    {"square", "board"},
+                    {"triangle", "inverted"},
+                    {"octagon", "round"},
+                )
+                return 1.0 if k.shape == wanted else 0.5 if near else 0.0
+            if aspect == "family":
+                return float(k.family == wanted)
+            if aspect == "ring":
+                soft = k.family in ("no entry", "no stopping", "no parking", "stop")
+                return 1.0 if k.family in RED_RING else 0.5 if soft else 0.0
+            return 1.0 if wanted == k.colors[0] else 0.5 if wanted in k.colors else 0.0
+
+        return self._each(one)
+
+    def _at(self, region: str) -> np.ndarray:
+        w, h = self.size
+        x, y = self.cx / w, self.cy / h
+
+        def low(v: np.ndarray, yes: float, no: float) -> np.ndarray:
+            return np.where(v < yes, 1.0, np.where(v < no, 0.5, 0.0))
+
+        left, right = low(x, 0.32, 0.44), low(1 - x, 0.32, 0.44)
+        middle = low(np.abs(x - 0.5), 0.14, 0.24)
+        top, bottom = low(y, 0.30, 0.42), low(1 - y, 0.30, 0.42)
+        return {
+            "left": left, "right": right, "middle": middle, "top": top, "bottom": bottom,
+            "far left": low(x, 0.13, 0.24), "far right": low(1 - x, 0.13, 0.24),
+            "left half": low(x, 0.46, 0.53), "right half": low(1 - x, 0.46, 0.53),
+            "upper left": np.minimum(left, top), "upper right": np.minimum(right, top),
+            "lower left": np.minimum(left, bottom), "lower right": np.minimum(right, bottom),
+        }[region]  # fmt: skip
+
+    # -- relations ---------------------------------------------------------------------------------------------
+    def relation(self, name: str) -> np.ndarray:
+        """(n, n) how surely object i stands in the relation to object j."""
+        if not self._relations:
+            self._measure()
+        return self._relations[name]
+
+    def _measure(self) -> None:
+        b = self.box
+        dx, dy = self.cx[:, None] - self.cx[None], self.cy[:, None] - self.cy[None]
+        m = np.maximum(self.longest[:, None], self.longest[None])
+        gap_x = np.maximum(b[:, None, 0], b[None, :, 0]) - np.minimum(b[:, None, 2], b[None, :, 2])
+        gap_y = np.maximum(b[:, None, 1], b[None, :, 1]) - np.minimum(b[:, None, 3], b[None, :, 3])
+        apart = np.hypot(np.maximum(gap_x, 0), np.maximum(gap_y, 0))
+        ratio = self.depth[:, None] / self.depth[None]
+        same = (self.pole[:, None] == self.pole[None]) & (self.pole[:, None] >= 0)
+        w_min = np.minimum(self.w[:, None], self.w[None])
+        hh = np.maximum(self.h[:, None], self.h[None])
+        level = np.abs(dy) < 0.9 * hh
+        off = ~np.eye(self.n, dtype=bool)
+        r = self._relations
+
+        def tri(yes: np.ndarray, maybe: np.ndarray) -> np.ndarray:
+            return np.where(yes & off, 1.0, np.where(maybe & off, 0.5, 0.0))
+
+        beside = (gap_x > -0.15 * w_min) & level
+        left, right = dx < 0.0, dx > 0.0
+        slack = 0.25 * m
+        r["left"] = tri(left & beside & (gap_x < 6 * m), dx < slack)
+        r["right"] = tri(right & beside & (gap_x < 6 * m), dx > -slack)
+        close = level & (gap_x < 1.6 * m)
+        fuzzy = (np.abs(dy) < 2.2 * hh) & (gap_x < 4.0 * m)
+        r["just left"] = tri(left & beside & close, (dx < slack) & fuzzy)
+        r["just right"] = tri(right & beside & close, (dx > -slack) & fuzzy)
+        similar = (ratio < 1.5) & (ratio > 0.67)
+        r["near"] = tri((apart < 1.2 * m) & similar & (apart < 0.12 * self.size[0]), apart < 3.2 * m)
+        over = gap_x < -0.3 * w_min
+        r["above"] = tri(
+            (dy < 0) & over & (gap_y > -0.1 * hh) & (gap_y < 5 * m),
+            (dy < 0) & (np.abs(dx) < 0.14 * self.size[0] + m),
+        )
+        r["below"] = tri(
+            (dy > 0) & over & (gap_y > -0.1 * hh) & (gap_y < 5 * m),
+            (dy > 0) & (np.abs(dx) < 0.14 * self.size[0] + m),
+        )
+        stacked = (np.abs(dx) < 0.8 * m) & (gap_y < 1.5 * m)
+        # the very next on the same pole
+        r["mounted above"] = tri(same & (dy < 0) & (gap_y < 0.6 * m), stacked & (dy < 0))
+        r["mounted below"] = tri(same & (dy > 0) & (gap_y < 0.6 * m), stacked & (dy > 0))
+        touching = (gap_x < 0) & (gap_y < 0.5 * m) & ~same
+        r["in front of"] = tri(
+            touching & (ratio < 0.93), (ratio < 1.03) & (gap_x < 1.5 * m) & (gap_y < 3 * m)
+        )
+        r["behind"] = tri(touching & (ratio > 1.07), (ratio > 0.97) & (gap_x < 1.5 * m) & (gap_y < 3 * m))
+        lateral = beside & (gap_x < 8 * m)
+        wide = gap_x < 16 * m
+        r["flank left"] = tri(left & lateral, left & wide)  # used for "between", where the nearest is meant
+        r["flank right"] = tri(right & lateral, right & wide)
+        self.apart = np.hypot(dx, dy)
+
+    def _rel(self, name: str, anchor: tuple[Clause, ...]) -> np.ndarray:
+        return np.minimum(self.relation(name), self.all(anchor)[None]).max(1)
+
+    # -- comparisons -------------------------------------------------------------------------------------------
+    def _most(self, extreme: str, group: tuple[Clause, ...]) -> np.ndarray:
+        v = self.all(group)
+        members = v > 0
+        key, ratio = self._key(extreme)
+        out = np.zeros(self.n)
+        if members.sum() < 2:
+            return np.where(members, v, 0.0)
+        best = int(np.argmin(np.where(members, key, np.inf)))
+        rest = members.copy()
+        rest[best] = False
+        second = key[rest].min()
+        clear = (
+            second > key[best] * MARGIN
+            if ratio
+            else second - key[best] > max(0.012 * self.size[0], 0.5 * self.w[best])
+        )
+        tied = (
+            key < key[best] * MARGIN
+            if ratio
+            else key - key[best] < max(0.012 * self.size[0], 0.5 * self.w[best])
+        )
+        out[members & tied] = 0.5
+        if clear:
+            out[best] = v[best]
+        return out
+
+    def _key(self, extreme: str) -> tuple[np.ndarray, bool]:
+        """What is smallest for the extreme one, and whether margins are ratios (else pixels)."""
+        if extreme == "largest":
+            return 1.0 / (self.w * self.h), True
+        if extreme == "smallest":
+            return self.w * self.h, True
+        if extreme == "nearest":
+            return self.depth, True
+        if extreme == "farthest":
+            return 1.0 / self.depth, True
+        return {"leftmost": self.cx, "rightmost": -self.cx, "highest": self.cy, "lowest": -self.cy}[
+            extreme
+        ], False
+
+    def _nth(self, side: str, k: int, group: tuple[Clause, ...]) -> np.ndarray:
+        v = self.all(group)
+        out = np.where(v > 0, 0.5, 0.0)
+        if (v == 0.5).any() or (v > 0).sum() < k + 1:
+            return out
+        at = np.flatnonzero(v)
+        order = at[np.argsort(self.cx[at] if side == "left" else -self.cx[at], kind="stable")]
+        steps = np.abs(np.diff(self.cx[order]))
+        if (steps[:k] < np.maximum(0.012 * self.size[0], 0.4 * self.w[order][:k])).any():
+            return out
+        out[:] = 0.0
+        out[order[k - 1]] = 1.0
+        return out
+
+    def _pair(self, side: str, group: tuple[Clause, ...]) -> np.ndarray:
+        """ "The left sign": of exactly two, the one on that side."""
+        v = self.all(group)
+        if (v > 0).sum() != 2:
+            return np.where(v > 0, 0.5, 0.0)
+        return self._most(
+            {"left": "leftmost", "right": "rightmost", "upper": "highest", "lower": "lowest"}[side], group
+        )
+
+    def _closest(self, group: tuple[Clause, ...], anchor: tuple[Clause, ...]) -> np.ndarray:
+        v, a = self.all(group), self.all(anchor)
+        out = np.where(v > 0, 0.5, 0.0)
+        if a.sum() != 1.0 or a.max() != 1.0:
+            return out
+        j = int(np.argmax(a))
+        self.relation("near")
+        far = np.where((v > 0) & (np.arange(self.n) != j), self.apart[:, j], np.inf)
+        best = int(np.argmin(far))
+        others = np.delete(far, best)
+        if len(others) and others.min() > 1.5 * far[best]:
+            out[:] = 0.0
+            out[best] = v[best]
+        return out
+
+
+def _kind_match(said: str, kind: str) -> float:
+    """Whether a sign of `kind` could pass for the kind that was said."""
+    if said == kind:
+        return 1.0
+    if said.split("_", 1)[-1] == kind.split("_", 1)[-1] and {said.split("_")[0], kind.split("_")[0]} == {
+        "warn",
+        "yellow",
+    }:
+        return 0.5
+    return 0.5 if {said, kind} == {"no_stopping", "no_parking"} else 0.0
