@@ -183,7 +183,7 @@ def _read(path: Path, report: ConversionReport) -> dict[str, Tensor]:
         raise InputError(f"there is no checkpoint {str(path)!r}")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path, report)
-    except Exception:  # what a reader raises on garbage is anything from KeyError to struct.error
+    except Exception as error:  # what a reader raises on garbage is anything from KeyError to struct.error
         raise InputError(f"{path} is no readable checkpoint: {reason(error)}") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(t, Tensor) for t in state.values()):
