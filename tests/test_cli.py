@@ -25,7 +25,7 @@ class Fake:
 
     asked: list = field(default_factory=list)
 
-    def locate(self, image, expression, max_steps=None, whole_frame=False):
+    def locate(self, image, expression, max_steps=None, whole_frame=False, greedy=False):
         self.asked.append((expression, max_steps, whole_frame))
         size = (image.shape[1], image.shape[0])
         box = (10.0, 10.0, 20.25, 20.0)

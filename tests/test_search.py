@@ -61,3 +61,54 @@ def test_stop_is_asked_before_the_look(tiny_piza, monkeypatch):
     monkeypatch.setattr(tiny_piza.history, "read", lambda histories, step: (np.array([0.5]), np.array([1.0])))
     result = tiny_piza.locate(PICTURE, "the car")
     assert result.stopped == "stop" and len(result.path) == len(looks) == 1
+
+
+@pytest.fixture
+def branching(tiny_piza, monkeypatch):
+    monkeypatch.setattr(tiny_piza.config, "branch", 3)
+    monkeypatch.setattr(tiny_piza.config, "budget", 7)
+    monkeypatch.setattr(tiny_piza.config, "max_steps", 3)
+    return tiny_piza
+
+
+def test_the_budget_holds_and_no_window_is_seen_twice(branching, monkeypatch):
+    seen = []
+    encode = branching.encode_pictures
+    monkeypatch.setattr(branching, "encode_pictures", lambda pictures: seen.append(pictures[0].tobytes()) or encode(pictures))
+    result = branching.locate(PICTURE, "the red car")
+    assert result.looks == len(seen) == len(set(seen)) <= 7
+    assert len(result.path) <= 3 and inside(result.box_xyxy, (500, 300))
+    assert all(result.score >= score for _, score in result.rejected)
+
+
+def test_greedy_is_one_path(branching):
+    result = branching.locate(PICTURE, "the red car", greedy=True)
+    assert result.looks == len(result.path) and result.rejected == []
+
+
+def test_a_good_end_ends_the_search(branching, monkeypatch):
+    monkeypatch.setattr(branching.config, "enough", 0.0)
+    result = branching.locate(PICTURE, "the red car")
+    assert result.rejected == [] and result.looks == len(result.path)
+
+
+def test_the_search_comes_back_from_a_wrong_first_window(tiny_piza, monkeypatch):
+    """A grounder that is wrong once: its best first window holds nothing, its second best the thing."""
+    thing = np.array([400.0, 200.0, 410.0, 210.0])
+    wrong, right = np.array([20.0, 20.0, 100.0, 100.0]), np.array([365.0, 165.0, 445.0, 245.0])
+
+    def told(grounding, window):
+        if window[2] - window[0] > 200:
+            return np.array([wrong, right]), np.array([0.9, 0.4])
+        here = (window[:2] <= thing[:2]).all() and (window[2:] >= thing[2:]).all()
+        return np.array([thing if here else window]), np.array([0.8 if here else 0.1])
+
+    monkeypatch.setattr("piza.search.answers", told)
+    monkeypatch.setattr(tiny_piza.config, "max_steps", 2)
+    monkeypatch.setattr(tiny_piza.config, "budget", 4)
+    monkeypatch.setattr(tiny_piza.config, "branch", 1)
+    assert tiny_piza.locate(PICTURE, "the car").score == pytest.approx(0.1)
+    monkeypatch.setattr(tiny_piza.config, "branch", 2)
+    found = tiny_piza.locate(PICTURE, "the car")
+    np.testing.assert_allclose(found.box_xyxy, thing)
+    assert found.looks == 3 and len(found.path) == 2 and [score for _, score in found.rejected] == [0.1]

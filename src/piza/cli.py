@@ -142,6 +142,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--whole-frame", action="store_true", help="answer from one look at the whole picture"
     )
+    parser.add_argument("--greedy", action="store_true", help="follow the best window only, as published")
 
 
 def _locate(options: argparse.Namespace) -> None:
@@ -158,7 +159,11 @@ def _locate(options: argparse.Namespace) -> None:
     picture = open_picture(options.photo)  # refused, if need be, before a model is loaded
     model = _load(options)
     results = model.locate(
-        picture, options.sentences, max_steps=options.max_steps, whole_frame=options.whole_frame
+        picture,
+        options.sentences,
+        max_steps=options.max_steps,
+        whole_frame=options.whole_frame,
+        greedy=options.greedy,
     )
     for result, path in zip(results, drawings):
         result.save_drawing(path)
@@ -188,6 +193,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             rows,
             options.images,
             whole_frame=options.whole_frame,
+            greedy=options.greedy,
             limit=options.limit,
             on_missing=options.missing,
             progress=_progress,

@@ -16,7 +16,7 @@ class Oracle:
     def __init__(self):
         self.calls = []
 
-    def locate(self, image, expression, *, whole_frame=False):
+    def locate(self, image, expression, *, whole_frame=False, greedy=False):
         assert isinstance(image, np.ndarray)
         self.calls.append((list(expression), whole_frame))
         size = (image.shape[1], image.shape[0])

@@ -20,7 +20,9 @@ from piza.result import Result
 class Locator(Protocol):
     """What can be evaluated: anything that answers like `Piza.locate`."""
 
-    def locate(self, image: PictureSource, expression: Any, *, whole_frame: bool = False) -> Any: ...
+    def locate(
+        self, image: PictureSource, expression: Any, *, whole_frame: bool = False, greedy: bool = False
+    ) -> Any: ...
 
 
 @dataclass
@@ -89,6 +91,7 @@ def evaluate(
     rows: Sequence[Row],
     images_dir: str | Path,
     whole_frame: bool = False,
+    greedy: bool = False,
     limit: int | None = None,
     on_missing: Literal["error", "skip"] = "error",
     progress: Callable[[int, int], None] | None = None,
@@ -97,7 +100,7 @@ def evaluate(
     """Ask `model` every row, and compare its first answer with the row's box.
 
     A picture is opened once, and all its sentences are asked in one call. `limit` takes the first rows only.
-    `on_missing` says what becomes of rows whose picture is missing or cannot be opened: "error", found before the
+    `greedy` follows the best window only. `on_missing` says what becomes of rows whose picture is missing or cannot be opened: "error", found before the
     first look where a file is missing, or "skip". `progress` is called with (rows done, rows in all) after
     each picture, `write` with `Outcome.to_dict()` after each answer.
 
@@ -132,7 +135,7 @@ def evaluate(
         else:
             try:
                 results = model.locate(
-                    picture, [rows[i].expression for i in indices], whole_frame=whole_frame
+                    picture, [rows[i].expression for i in indices], whole_frame=whole_frame, greedy=greedy
                 )
             except InputError as error:
                 raise InputError(f"a sentence about the picture {image!r} cannot be asked: {error}") from None
