@@ -1,7 +1,8 @@
 """How the embedded model `mini` was made, stage by stage. Every stage reads what the one before it left in --work.
 
     python recipes/train_mini.py pools    --work runs/mini --signs FOLDER     # scenes and photos to train on
-    torchrun --nproc_per_node 2 recipes/train_mini.py ground --work runs/mini # stage A: the base model
+    torchrun --nproc_per_node 2 recipes/train_mini.py close  --work runs/mini # stage A1: single things, seen close
+    torchrun --nproc_per_node 2 recipes/train_mini.py ground --work runs/mini # stage A2: the base model
     torchrun --nproc_per_node 2 recipes/train_mini.py zoom   --work runs/mini # stage B: the zoom policy, all weights
     ... adapters | whole       # stage B with the base frozen; stage B answering from the whole frame in one look
     python recipes/train_mini.py progress --work runs/mini                    # the box-history encoder
@@ -32,7 +33,7 @@ from piza.data.histories import draw_history
 from piza.data.pool import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.signs import crop_frame, cutouts, kinds_of_names, paste
 from piza.data.sorec import read_rows
-from piza.data.windows import first_look, ground_look, later_look, window_around
+from piza.data.windows import Look, first_look, ground_look, later_look, window_around
 from piza.files import atomic_write
 from piza.methods import METHODS, train_only
 from piza.model.piza import Piza, PizaConfig, save_folder
@@ -43,12 +44,12 @@ from piza.training.loop import LoopConfig, train
 from piza.training.progress import HistorySample, train_progress
 
 SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
-FIRST, TALL_FIRST, CROP, LATER = (640, 352), (544, 416), (320, 192), (224, 224)  # input sizes, width x height
+# Input sizes, width x height.
+FIRST, TALL_FIRST, CROP, LATER, CLOSE = (640, 352), (544, 416), (320, 192), (224, 224), (96, 64)
 SCENE_SEED, TALL_SEED = 2**40, 2**41
 HELD_OUT_PHOTOS = 100
 PATH = PathConfig()
 WIDTH = 96
-EASY_STEPS = 500  # of stage A
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -251,33 +252,54 @@ class Scenes:
 
 
 class GroundBatches:
-    """Windows of every size, the things themselves for answers."""
+    """Windows of every size, the things themselves for answers; `close`: small windows around single things, where
+    colors, kinds and numbers are learned ten times cheaper than in large ones."""
 
-    def __init__(self, work: Path, seed: int):
+    def __init__(self, work: Path, seed: int, close: float):
         self.scenes, self.signs = Scenes(work / "scenes"), SignPhotos(work / "signs")
-        self.seed = seed
+        self.seed, self.close = seed, close
 
     def __call__(self, step: int, process: int) -> LookBatch:
-        easy = step < EASY_STEPS  # large things and short phrases first
-        kind = np.random.default_rng([self.seed, step]).choice(
-            3, p=[0.8, 0.0, 0.2] if easy else [0.55, 0.25, 0.2]
-        )
+        chosen = np.random.default_rng([self.seed, step])
+        source, least, most = [(self.scenes, 240.0, 1400.0), (self.signs, 160.0, 1000.0)][
+            int(chosen.random() < 0.25)
+        ]
+        close = chosen.random() < self.close
+        large = not close and source is self.scenes and chosen.random() < 0.3
+        size, count = (CLOSE, 64) if close else (FIRST, 3) if large else (CROP, 12)
         rng = np.random.default_rng([self.seed, step, process])
-        source, size, count, least, most = [
-            (self.scenes, CROP, 12, 240.0, 500.0 if easy else 1400.0),
-            (self.scenes, FIRST, 3, 1400.0, 2048.0),
-            (self.signs, CROP, 12, 160.0, 400.0 if easy else 1000.0),
-        ][kind]
-        looks = []
+        looks: list[Look] = []
         while len(looks) < count:
             frame = source.draw(rng)
-            box = frame.rows[int(rng.integers(len(frame.rows)))][1]
-            window = window_around(box, frame.size, rng, least, most, size[0] / size[1])
-            smallest = (7.0 if easy else 4.0) * (window[2] - window[0]) / size[0]
-            look = ground_look(frame, rng, window, smallest, sentence_share=0.15 if easy else 0.6)
-            if look.sentences:
-                looks.append(look)
-        return collate(looks, size, rng)
+            for _ in range(4 if close else 1):  # drawing a frame costs more than cutting a small window
+                box = any_box(frame, rng)
+                longest = float((box[2:] - box[:2]).max())
+                low, high = (
+                    (1.5 * longest, 4.0 * longest)
+                    if close
+                    else (1400.0 if large else least, 2048.0 if large else most)
+                )
+                window = window_around(box, frame.size, rng, low, high, size[0] / size[1])
+                smallest = (8.0 if close else 4.0) * (window[2] - window[0]) / size[0]
+                look = ground_look(
+                    frame,
+                    rng,
+                    window,
+                    smallest,
+                    sentence_share=0.1 if close else 0.5,
+                    absent_share=0.5 if close else 0.25,
+                )
+                if look.answer or (look.sentences and rng.random() < 0.1):
+                    looks.append(look)
+        return collate(looks[:count], size, rng)
+
+
+def any_box(frame: Frame, rng: np.random.Generator) -> np.ndarray:
+    """A thing that a sentence or a phrase speaks of."""
+    if frame.phrases and rng.random() < 0.5:
+        boxes = frame.phrases[int(rng.integers(len(frame.phrases)))][1]
+        return boxes[int(rng.integers(len(boxes)))]
+    return frame.rows[int(rng.integers(len(frame.rows)))][1]
 
 
 class ZoomBatches:
@@ -306,17 +328,20 @@ class ZoomBatches:
         return collate(looks, size, rng)
 
 
-def run_stage(work: Path, stage: str, steps: int, lr: float, seed: int, stop_after: int | None) -> None:
+def run_stage(
+    work: Path, stage: str, steps: int, lr: float, seed: int, stop_after: int | None, start: str | None
+) -> None:
     torch.set_num_threads(1)
-    if stage == "ground":
-        model, batches = new_base(work), GroundBatches(work, seed)
+    if stage in ("close", "ground"):
+        start = "close" if stage == "ground" else start
+        model = trained(work, start, new_base(work)) if start else new_base(work)
+        batches = GroundBatches(work, seed + (stage == "ground"), close=1.0 if stage == "close" else 0.25)
     else:
         model = after_ground(work, "adapter_plus" if stage == "adapters" else "full")
         batches = ZoomBatches(work, seed, whole=stage == "whole")
     names = METHODS[model.config.method].trained_names(model)
-    names -= (
-        {name for name in names if name.startswith(("zoom.", "history."))} if stage == "ground" else set()
-    )
+    if stage in ("close", "ground"):
+        names = {name for name in names if not name.startswith(("zoom.", "history."))}
     parameters = train_only(model, names)
     model.train()
     print(
@@ -364,7 +389,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "stage", choices=["pools", "ground", "zoom", "adapters", "whole", "progress", "export"]
+        "stage", choices=["pools", "close", "ground", "zoom", "adapters", "whole", "progress", "export"]
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for pools, checkpoints and logs")
     parser.add_argument("--signs", type=Path, help="folder of sign photos (images/, train.json)")
@@ -372,6 +397,7 @@ def main() -> None:
     parser.add_argument("--tall", type=int, default=300)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
+    parser.add_argument("--init", help="stage whose weights `close` starts from (default: fresh ones)")
     parser.add_argument(
         "--stop-after", type=int, help="leave after this step; the same command without it goes on"
     )
@@ -387,12 +413,15 @@ def main() -> None:
         export(args.work, args.source, args.out)
     else:
         steps, lr = {
-            "ground": (1300, 2e-3),
-            "zoom": (2600, 6e-4),
+            "close": (450, 2e-3),
+            "ground": (600, 1.5e-3),
+            "zoom": (2600, 1e-3),
             "adapters": (700, 3e-3),
-            "whole": (700, 6e-4),
+            "whole": (700, 1e-3),
         }[args.stage]
-        run_stage(args.work, args.stage, args.steps or steps, args.lr or lr, args.seed, args.stop_after)
+        run_stage(
+            args.work, args.stage, args.steps or steps, args.lr or lr, args.seed, args.stop_after, args.init
+        )
 
 
 if __name__ == "__main__":

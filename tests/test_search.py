@@ -74,7 +74,9 @@ def branching(tiny_piza, monkeypatch):
 def test_the_budget_holds_and_no_window_is_seen_twice(branching, monkeypatch):
     seen = []
     encode = branching.encode_pictures
-    monkeypatch.setattr(branching, "encode_pictures", lambda pictures: seen.append(pictures[0].tobytes()) or encode(pictures))
+    monkeypatch.setattr(
+        branching, "encode_pictures", lambda pictures: seen.append(pictures[0].tobytes()) or encode(pictures)
+    )
     result = branching.locate(PICTURE, "the red car")
     assert result.looks == len(seen) == len(set(seen)) <= 7
     assert len(result.path) <= 3 and inside(result.box_xyxy, (500, 300))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from piza.data.pool import Frame
-from piza.data.windows import first_look, ground_look, later_look, random_window, relight
+from piza.data.windows import first_look, ground_look, later_look, relight, window_around
 from piza.path import PathConfig, plan_windows, side
 
 SIZE = (1600, 900)
@@ -33,7 +33,8 @@ def looks_of(kind, frame, count=60):
     for seed in range(count):
         rng = np.random.default_rng(seed)
         if kind == "ground":
-            yield ground_look(frame, rng, random_window(SIZE, rng, 200, 5 / 3), least=4)
+            box = frame.rows[int(rng.integers(len(frame.rows)))][1]
+            yield ground_look(frame, rng, window_around(box, SIZE, rng, 200, 1500, 5 / 3), least=4)
         elif kind == "first":
             yield first_look(frame, rng, PathConfig())
         elif kind == "whole":

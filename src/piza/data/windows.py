@@ -87,40 +87,58 @@ def ground_look(
     least: float,
     most: int = 8,
     sentence_share: float = 0.5,
+    absent_share: float = 0.25,
 ) -> Look:
-    """Phrases and sentences about a window; the answers are the things. About a quarter are true of nothing in it.
+    """Phrases and sentences about a window; the answers are the things.
 
-    Things under `least` frame pixels are left out, and so are phrases with things at the window's edge.
+    About `absent_share` of them are true of nothing in it, preferably such that share words with what is there ("red
+    cone" beside "blue cone"). Things under `least` frame pixels are left out, and so are phrases with things at the
+    window's edge.
     """
     look = Look(frame, window, progress=0.0)
-    said: list[tuple[bool, str, list[NDArray], int]] = [
-        (True, ref, [box], thing) for ref, box, thing in frame.rows
-    ]
-    said += [(False, phrase, list(boxes), -1) for phrase, boxes in frame.phrases]
-    present: list[tuple[bool, str, list[NDArray]]] = []
-    absent: list[tuple[bool, str, list[NDArray]]] = []
+    said: list[tuple[str, NDArray, int]] = [(ref, box[None], thing) for ref, box, thing in frame.rows]
+    said += [(phrase, boxes, -1) for phrase, boxes in frame.phrases]
+    counts = [len(boxes) for _, boxes, _ in said]
+    boxes = np.concatenate([boxes for _, boxes, _ in said])
+    overlap = np.minimum(boxes[:, 2:], window[2:]) - np.maximum(boxes[:, :2], window[:2])
+    share = np.clip(overlap, 0, None).prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-9)
+    shown = clip_xyxy(boxes, window)
+    doubtful = (share > 0.05) & (share < 0.7)  # neither here nor not
+    doubtful |= (share >= 0.7) & (np.sqrt((shown[:, 2:] - shown[:, :2]).prod(1)) < least)
+    ends = np.cumsum(counts)
+    present: list[tuple[float, str, list[NDArray]]] = []
+    absent: list[str] = []
     seen: set[int] = set()
     for i in rng.permutation(len(said)):
-        is_sentence, text, boxes, thing = said[i]
-        share = [_inside(box, window) for box in boxes]
-        if thing in seen or any(0.05 < s < 0.7 for s in share):
-            continue  # named already, or neither here nor not
-        here = [clip_xyxy(box, window) for box, s in zip(boxes, share, strict=True) if s >= 0.7]
-        if any(side(box) < least for box in here) or len(here) > 6:
+        text, _, thing = said[i]
+        part = slice(ends[i] - counts[i], ends[i])
+        if thing in seen or doubtful[part].any():
             continue
-        if is_sentence:
+        here = list(shown[part][share[part] >= 0.7])
+        if len(here) > 6:
+            continue
+        if thing >= 0:
             seen.add(thing)
-        (present if here else absent).append((is_sentence, text, here))
+        if here:
+            wish = 1.0 if (thing >= 0) == (rng.random() < sentence_share) else 0.0
+            present.append((wish + rng.random(), text, here))
+        else:
+            absent.append(text)
     wanted = int(rng.integers(1, most + 1))
-    if present and rng.random() < 0.9:
-        absent = absent[: max(1, wanted // 4)] if rng.random() < 0.7 else []
-    order = sorted(
-        present, key=lambda item: rng.random() + (item[0] == (rng.random() < sentence_share)), reverse=True
+    chosen = [(text, here) for _, text, here in sorted(present, key=lambda item: -item[0])]
+    few = round(wanted * absent_share + rng.uniform(-0.5, 0.5))
+    words = {word for text, _ in chosen for word in text.lower().split()} - _COMMON
+    absent.sort(
+        key=lambda text: (
+            -len(words & set(text.lower().split())) / (4 + len(text.split())) - 0.1 * rng.random()
+        )
     )
-    chosen = order[: max(wanted - len(absent), 1)] + absent
-    for _, text, here in chosen[:most]:
+    for text, here in chosen[: max(1, wanted - few)] + [(text, []) for text in absent[: max(0, few)]]:
         look.add(text, here, here)
     return look
+
+
+_COMMON = frozenset("a an the of in on to is that which with and its it for at by this there".split())
 
 
 def window_around(

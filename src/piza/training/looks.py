@@ -20,9 +20,12 @@ class LookBatch:
     prompts: list[list[str]]
     progress: Tensor
     targets: list[Targets]
+    rank_weight: float = 1.0
 
 
-def collate(looks: Sequence[Look], size: tuple[int, int], rng: np.random.Generator | None) -> LookBatch:
+def collate(
+    looks: Sequence[Look], size: tuple[int, int], rng: np.random.Generator | None, rank_weight: float = 1.0
+) -> LookBatch:
     """Cuts the windows to (width, height); with `rng`, in varied light."""
     looks = [look for look in looks if look.sentences]
     targets = [
@@ -39,6 +42,7 @@ def collate(looks: Sequence[Look], size: tuple[int, int], rng: np.random.Generat
         [look.sentences for look in looks],
         torch.tensor([look.progress for look in looks]),
         targets,
+        rank_weight,
     )
 
 
@@ -46,7 +50,7 @@ def batch_loss(model: Piza, batch: LookBatch) -> dict[str, Tensor]:
     text, pooling = model.encode_text(batch.prompts)
     picture = model.encode_pictures(batch.pictures.numpy())
     grounding = model.ground(text, pooling, picture, batch.progress.to(model.device))
-    return look_loss(grounding, batch.targets, picture.shapes)
+    return look_loss(grounding, batch.targets, picture.shapes, batch.rank_weight)
 
 
 FROZEN = ("MMGroundingDinoFrozenBatchNorm2d", "GroundingDinoFrozenBatchNorm2d")

@@ -101,15 +101,28 @@ def box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
     return 5 * (predicted - wanted).abs().sum() + 2 * (1 - giou(predicted, wanted)).sum()
 
 
+def ranking(logits: Tensor, labels: Tensor) -> Tensor:
+    """How far a sentence is from choosing one of its own boxes: cross entropy over all boxes, mean over the sentences
+    that have any. logits, labels: (batch, boxes, sentences). Focal loss alone learns slowly which of many look-alikes is
+    meant, because each box is judged by itself.
+    """
+    has = labels.any(1)
+    if not has.any():
+        return logits.new_zeros(())
+    logits, labels = logits.transpose(1, 2)[has], labels.transpose(1, 2)[has]  # (sentences, boxes)
+    right = logits.masked_fill(labels == 0, float("-inf")).logsumexp(1)
+    return (logits.logsumexp(1) - right).mean()
+
+
 def look_loss(
-    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]]
+    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]], rank_weight: float = 1.0
 ) -> dict[str, Tensor]:
     """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum."""
     count = max(1, sum(len(t.block) for t in targets))
     present = grounding.logits.new_zeros(len(targets), 1, grounding.logits.shape[-1])
     for i, t in enumerate(targets):
         present[i, 0, : t.blocks] = 1
-    losses = {"class": grounding.logits.new_zeros(()), "box": grounding.logits.new_zeros(())}
+    losses = {name: grounding.logits.new_zeros(()) for name in ("class", "rank", "box")}
     for logits, boxes in zip(grounding.logits, grounding.boxes, strict=True):
         labels = torch.zeros_like(logits)
         for i, t in enumerate(targets):
@@ -118,6 +131,7 @@ def look_loss(
                 labels[i, query, t.block[target]] = 1
                 losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / count
         losses["class"] = losses["class"] + 2 * (focal(logits, labels) * present).sum() / count
+        losses["rank"] = losses["rank"] + rank_weight * ranking(logits, labels)
 
     labels = torch.zeros_like(grounding.proposal_logits)
     predicted, wanted = [], []
@@ -130,6 +144,7 @@ def look_loss(
         wanted.append(t.answer[owner])
     positives = max(1, sum(map(len, predicted)))
     losses["dense_class"] = 2 * (focal(grounding.proposal_logits, labels) * present).sum() / positives
+    losses["dense_rank"] = rank_weight * ranking(grounding.proposal_logits, labels)
     losses["dense_box"] = box_loss(torch.cat(predicted), torch.cat(wanted)) / positives
     losses["loss"] = torch.stack(list(losses.values())).sum()
     return losses
