@@ -303,7 +303,10 @@ def any_box(frame: Frame, rng: np.random.Generator) -> np.ndarray:
 
 
 class ZoomBatches:
-    """First looks and later looks. `whole`: first looks only, answering with the things themselves."""
+    """First looks, later looks, and some close ones that keep the names of things fresh.
+
+    `whole`: looks at the whole frame instead of all zooming, answering with the things themselves.
+    """
 
     def __init__(self, work: Path, seed: int, whole: bool = False):
         self.sources = {
@@ -312,9 +315,14 @@ class ZoomBatches:
             "signs": SignPhotos(work / "signs"),
         }
         self.seed, self.whole = seed, whole
+        self.close = GroundBatches(work, seed, close=1.0)
 
     def __call__(self, step: int, process: int) -> LookBatch:
         chosen = np.random.default_rng([self.seed, step])
+        if chosen.random() < 0.12:
+            batch = self.close(step, process)
+            batch.progress[:] = 0.0 if self.whole else 0.5  # as of a last look
+            return batch
         name = chosen.choice(["scenes", "tall", "signs"], p=[0.6, 0.1, 0.3])
         first = self.whole or chosen.random() < 0.6
         rng = np.random.default_rng([self.seed, step, process])
@@ -335,7 +343,7 @@ def run_stage(
     if stage in ("close", "ground"):
         start = "close" if stage == "ground" else start
         model = trained(work, start, new_base(work)) if start else new_base(work)
-        batches = GroundBatches(work, seed + (stage == "ground"), close=1.0 if stage == "close" else 0.25)
+        batches = GroundBatches(work, seed + (stage == "ground"), close=1.0 if stage == "close" else 0.6)
     else:
         model = after_ground(work, "adapter_plus" if stage == "adapters" else "full")
         batches = ZoomBatches(work, seed, whole=stage == "whole")
@@ -414,8 +422,8 @@ def main() -> None:
     else:
         steps, lr = {
             "close": (450, 2e-3),
-            "ground": (600, 1.5e-3),
-            "zoom": (2600, 1e-3),
+            "ground": (400, 1.5e-3),
+            "zoom": (2300, 1e-3),
             "adapters": (700, 3e-3),
             "whole": (700, 1e-3),
         }[args.stage]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from piza.model.grounder import Grounding
-from piza.training.loss import Targets, dense_positives, giou, look_loss
+from piza.training.loss import Targets, choice, dense_positives, giou, look_loss
 
 SHAPES = [(16, 32), (8, 16), (4, 8)]
 CELLS = sum(h * w for h, w in SHAPES)
@@ -22,7 +22,7 @@ def grounding(answer, hot_block, blocks=2, queries=5):
 
 
 def target(box, block):
-    return Targets(torch.tensor([block]), box[None], box[None], blocks=2)
+    return Targets(torch.eye(2)[[block]], box[None], box[None])
 
 
 def test_right_answer_beats_wrong_block_and_wrong_box():
@@ -37,7 +37,7 @@ def test_right_answer_beats_wrong_block_and_wrong_box():
 
 def test_a_window_without_targets_teaches_not_here():
     box = torch.tensor([0.4, 0.5, 0.1, 0.2])
-    empty = Targets(torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), torch.zeros(0, 4), blocks=2)
+    empty = Targets(torch.zeros(0, 2), torch.zeros(0, 4), torch.zeros(0, 4))
     losses = look_loss(grounding(box, 1), [empty], SHAPES)
     assert float(losses["class"]) > 1 and float(losses["box"]) == 0 and float(losses["dense_box"]) == 0
     assert torch.isfinite(losses["loss"])
@@ -45,7 +45,7 @@ def test_a_window_without_targets_teaches_not_here():
 
 def test_padding_blocks_cost_nothing():
     box = torch.tensor([0.4, 0.5, 0.1, 0.2])
-    one = Targets(torch.tensor([0]), box[None], box[None], blocks=1)
+    one = Targets(torch.ones(1, 1), box[None], box[None])
     losses = look_loss(grounding(box, 1), [one], SHAPES)  # block 1 does not exist in this prompt
     shouted = grounding(box, 1)
     shouted.logits[..., 1] = 50.0
@@ -54,7 +54,7 @@ def test_padding_blocks_cost_nothing():
 
 def test_dense_positives_are_the_cells_around_the_center():
     thing = torch.tensor([[0.5, 0.5, 0.05, 0.05], [0.0, 0.0, 0.02, 0.02], [0.3, 0.6, 0.9, 0.9]])
-    cells, owners = dense_positives(Targets(torch.arange(3), thing, thing, 3), SHAPES)
+    cells, owners = dense_positives(Targets(torch.eye(3), thing, thing), SHAPES)
     assert sorted(cells[owners == 0].tolist()) == [7 * 32 + 15, 7 * 32 + 16, 8 * 32 + 15, 8 * 32 + 16]
     assert cells[owners == 1].tolist() == [0]  # at the corner only one of the four exists
     assert (cells[owners == 2] >= 16 * 32 + 8 * 16).all()  # a large thing is taught at the coarsest level
@@ -68,3 +68,25 @@ def test_giou_of_known_boxes():
     rng = np.random.default_rng(0)
     boxes = torch.tensor(rng.uniform(0.1, 0.9, (50, 4)))
     assert torch.allclose(giou(boxes[:25], boxes[25:]), giou(boxes[25:], boxes[:25]))
+
+
+def test_choice_prefers_what_is_right():
+    labels = torch.tensor([[[0.0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]])  # the last row has no right one
+    logits = torch.zeros(1, 3, 4, requires_grad=True)
+    even = choice(logits, labels)
+    assert even.item() == pytest.approx((np.log(4 / 2) + np.log(4)) / 2)
+    even.backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[0, 0, 1] < 0 < logits.grad[0, 0, 0] and (logits.grad[0, 2] == 0).all()
+    assert choice(10 * labels, labels).item() < 0.01
+    assert choice(logits, torch.zeros_like(labels)).item() == 0
+
+
+def test_one_box_may_answer_several_sentences():
+    """Two sentences of one thing are one target, and the query that finds it is right for both."""
+    box = torch.tensor([0.4, 0.5, 0.1, 0.2])
+    both = Targets(torch.ones(1, 2), box[None], box[None])
+    look = grounding(box, 0)
+    look.logits[..., 0, :] = 12.0  # query 0 says yes to both
+    assert look_loss(look, [both], SHAPES)["class"].item() < 1e-3
+    assert look_loss(grounding(box, 0), [both], SHAPES)["class"].item() > 0.5

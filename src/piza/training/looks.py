@@ -7,9 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from piza.boxes import iou_xyxy
 from piza.data.windows import Look
 from piza.model.piza import Piza
 from piza.training.loss import Targets, look_loss
+
+
+SAME = 0.85  # boxes with at least this IoU are of one thing: sentences and phrases round theirs differently
 
 
 @dataclass
@@ -20,29 +24,39 @@ class LookBatch:
     prompts: list[list[str]]
     progress: Tensor
     targets: list[Targets]
-    rank_weight: float = 1.0
 
 
-def collate(
-    looks: Sequence[Look], size: tuple[int, int], rng: np.random.Generator | None, rank_weight: float = 1.0
-) -> LookBatch:
+def collate(looks: Sequence[Look], size: tuple[int, int], rng: np.random.Generator | None) -> LookBatch:
     """Cuts the windows to (width, height); with `rng`, in varied light."""
     looks = [look for look in looks if look.sentences]
-    targets = [
-        Targets(
-            torch.tensor(look.block, dtype=torch.long),
-            torch.from_numpy(look.normalized(look.answer)),
-            torch.from_numpy(look.normalized(look.thing)),
-            len(look.sentences),
-        )
-        for look in looks
-    ]
+    targets = [targets_of(look) for look in looks]
     return LookBatch(
         torch.from_numpy(np.stack([look.pixels(size, rng) for look in looks])),
         [look.sentences for look in looks],
         torch.tensor([look.progress for look in looks]),
         targets,
-        rank_weight,
+    )
+
+
+def targets_of(look: Look) -> Targets:
+    """The targets of a look, those of several sentences taken together: one query must be free to answer them all."""
+    owner: list[int] = []
+    kept: list[int] = []
+    for i, (answer, thing) in enumerate(zip(look.answer, look.thing, strict=True)):
+        for number, other in enumerate(kept):
+            if iou_xyxy(answer, look.answer[other]) > SAME and iou_xyxy(thing, look.thing[other]) > SAME:
+                owner.append(number)
+                break
+        else:
+            owner.append(len(kept))
+            kept.append(i)
+    says = torch.zeros(len(kept), len(look.sentences))
+    for number, block in zip(owner, look.block, strict=True):
+        says[number, block] = 1
+    return Targets(
+        says,
+        torch.from_numpy(look.normalized([look.answer[i] for i in kept])),
+        torch.from_numpy(look.normalized([look.thing[i] for i in kept])),
     )
 
 
@@ -50,7 +64,7 @@ def batch_loss(model: Piza, batch: LookBatch) -> dict[str, Tensor]:
     text, pooling = model.encode_text(batch.prompts)
     picture = model.encode_pictures(batch.pictures.numpy())
     grounding = model.ground(text, pooling, picture, batch.progress.to(model.device))
-    return look_loss(grounding, batch.targets, picture.shapes, batch.rank_weight)
+    return look_loss(grounding, batch.targets, picture.shapes)
 
 
 FROZEN = ("MMGroundingDinoFrozenBatchNorm2d", "GroundingDinoFrozenBatchNorm2d")

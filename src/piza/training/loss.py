@@ -17,15 +17,14 @@ from piza.model.grounder import Grounding
 class Targets:
     """What one window should answer.
 
-    block: (n,) which sentence of the prompt. answer: (n, 4) the box to predict (the next window, or the thing itself).
+    says: (n, blocks) 1 where a sentence of the prompt is true of a target; a sentence of no target teaches "not here",
+    and a target may have several sentences. answer: (n, 4) the box to predict (the next window, or the thing itself).
     thing: (n, 4) the thing itself: proposals are taught at its place, whatever the answer's size.
-    blocks: how many sentences the prompt holds; those without a target teach "not here".
     """
 
-    block: Tensor
+    says: Tensor
     answer: Tensor
     thing: Tensor
-    blocks: int
 
 
 def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -56,9 +55,10 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
 def match(logits: Tensor, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """Pairs queries with targets of one window: cost = class (2) + L1 (5) + GIoU (2). Returns (query, target) indices."""
     with torch.no_grad():
-        probability = logits[:, targets.block].sigmoid()
+        probability = logits[:, : targets.says.shape[1]].sigmoid()
         class_cost = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
         class_cost = class_cost - 0.75 * probability**2 * -(1 - probability + 1e-8).log()
+        class_cost = class_cost @ (targets.says / targets.says.sum(1, keepdim=True)).T
         cost = 2 * class_cost + 5 * torch.cdist(boxes, targets.answer, p=1)
         cost = cost - 2 * giou(boxes[:, None], targets.answer[None])
         query, target = linear_sum_assignment(cost.cpu().numpy())
@@ -101,37 +101,40 @@ def box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
     return 5 * (predicted - wanted).abs().sum() + 2 * (1 - giou(predicted, wanted)).sum()
 
 
-def ranking(logits: Tensor, labels: Tensor) -> Tensor:
-    """How far a sentence is from choosing one of its own boxes: cross entropy over all boxes, mean over the sentences
-    that have any. logits, labels: (batch, boxes, sentences). Focal loss alone learns slowly which of many look-alikes is
-    meant, because each box is judged by itself.
+def choice(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of choosing any of the right ones along the last axis, mean over the rows that have a right one.
+
+    Asked twice: over the boxes for each sentence (which of the look-alikes is meant) and over the sentences of the
+    prompt for each box (is it the red or the blue car). Focal loss judges each pair by itself and learns both slowly.
     """
-    has = labels.any(1)
+    has = labels.any(-1)
     if not has.any():
         return logits.new_zeros(())
-    logits, labels = logits.transpose(1, 2)[has], labels.transpose(1, 2)[has]  # (sentences, boxes)
-    right = logits.masked_fill(labels == 0, float("-inf")).logsumexp(1)
-    return (logits.logsumexp(1) - right).mean()
+    logits, labels = logits[has], labels[has]
+    return (logits.logsumexp(-1) - logits.masked_fill(labels == 0, float("-inf")).logsumexp(-1)).mean()
 
 
 def look_loss(
-    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]], rank_weight: float = 1.0
+    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]]
 ) -> dict[str, Tensor]:
     """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum."""
-    count = max(1, sum(len(t.block) for t in targets))
+    count = max(1, sum(int(t.says.sum()) for t in targets))
+    things = max(1, sum(len(t.says) for t in targets))
     present = grounding.logits.new_zeros(len(targets), 1, grounding.logits.shape[-1])
     for i, t in enumerate(targets):
-        present[i, 0, : t.blocks] = 1
-    losses = {name: grounding.logits.new_zeros(()) for name in ("class", "rank", "box")}
+        present[i, 0, : t.says.shape[1]] = 1
+    hidden = torch.where(present == 1, 0.0, -1e4)  # sentences that are not there cannot be chosen
+    losses = {name: grounding.logits.new_zeros(()) for name in ("class", "which", "name", "box")}
     for logits, boxes in zip(grounding.logits, grounding.boxes, strict=True):
         labels = torch.zeros_like(logits)
         for i, t in enumerate(targets):
-            if len(t.block):
+            if len(t.says):
                 query, target = match(logits[i], boxes[i], t)
-                labels[i, query, t.block[target]] = 1
-                losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / count
+                labels[i, query, : t.says.shape[1]] = t.says[target]
+                losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / things
         losses["class"] = losses["class"] + 2 * (focal(logits, labels) * present).sum() / count
-        losses["rank"] = losses["rank"] + rank_weight * ranking(logits, labels)
+        losses["which"] = losses["which"] + choice(logits.transpose(1, 2), labels.transpose(1, 2))
+        losses["name"] = losses["name"] + 2 * choice(logits + hidden, labels)
 
     labels = torch.zeros_like(grounding.proposal_logits)
     predicted, wanted = [], []
@@ -139,12 +142,14 @@ def look_loss(
         cell, owner = dense_positives(t, shapes)
         may = grounding.proposal_boxes[i, cell].isfinite().all(-1)
         cell, owner = cell[may], owner[may]
-        labels[i, cell, t.block[owner]] = 1
+        for k in range(t.says.shape[1]):  # two things may share a cell
+            labels[i, cell[t.says[owner, k] == 1], k] = 1
         predicted.append(grounding.proposal_boxes[i, cell].sigmoid())
         wanted.append(t.answer[owner])
     positives = max(1, sum(map(len, predicted)))
     losses["dense_class"] = 2 * (focal(grounding.proposal_logits, labels) * present).sum() / positives
-    losses["dense_rank"] = rank_weight * ranking(grounding.proposal_logits, labels)
+    losses["dense_which"] = choice(grounding.proposal_logits.transpose(1, 2), labels.transpose(1, 2))
+    losses["dense_name"] = 2 * choice(grounding.proposal_logits + hidden, labels)
     losses["dense_box"] = box_loss(torch.cat(predicted), torch.cat(wanted)) / positives
     losses["loss"] = torch.stack(list(losses.values())).sum()
     return losses
