@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 def main(work: Path, out: Path) -> None:
     stages = [
         stage
-        for stage in ("ground", "zoom", "adapters", "whole", "final")
+        for stage in ("close", "ground", "zoom", "whole", "adapters")
         if (work / stage / "log.csv").exists()
     ]
     figure, axes = plt.subplots(
@@ -23,8 +23,13 @@ def main(work: Path, out: Path) -> None:
         with open(work / stage / "log.csv") as file:
             rows = list(csv.DictReader(file))
         steps = [int(row["step"]) for row in rows]
-        for name in ("class", "box", "dense_class", "dense_box"):
-            axis.plot(steps, [float(row[name]) for row in rows], label=name.replace("_", " "), linewidth=1)
+        for name in ("class", "which", "name", "box", "dense_which", "dense_name", "dense_box"):
+            axis.plot(
+                steps,
+                [float(row.get(name) or "nan") for row in rows],
+                label=name.replace("_", " "),
+                linewidth=1,
+            )
         axis.set(title=stage, xlabel="step", yscale="log")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("loss")

@@ -29,7 +29,7 @@ from transformers import (
     RTDetrResNetConfig,
 )
 
-from piza.data.histories import draw_history
+from piza.data.histories import HistorySample, draw_history
 from piza.data.pool import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.signs import crop_frame, cutouts, kinds_of_names, paste
 from piza.data.sorec import read_rows
@@ -41,7 +41,7 @@ from piza.model.text import CLS, DOT, SEP
 from piza.path import PathConfig
 from piza.training.looks import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
 from piza.training.loop import LoopConfig, train
-from piza.training.progress import HistorySample, train_progress
+from piza.training.progress import train_progress
 
 SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
 # Input sizes, width x height.
@@ -423,9 +423,9 @@ def main() -> None:
         steps, lr = {
             "close": (450, 2e-3),
             "ground": (400, 1.5e-3),
-            "zoom": (2300, 1e-3),
-            "adapters": (700, 3e-3),
-            "whole": (700, 1e-3),
+            "zoom": (2000, 1e-3),
+            "adapters": (500, 3e-3),
+            "whole": (500, 1e-3),
         }[args.stage]
         run_stage(
             args.work, args.stage, args.steps or steps, args.lr or lr, args.seed, args.stop_after, args.init

@@ -1,11 +1,19 @@
 """Box sequences as searches make them, to teach the box-history encoder progress and stop."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import xyxy_to_xywh
 from piza.path import PathConfig, frame_window, jitter_window, plan_windows
-from piza.training.progress import HistorySample
+
+
+@dataclass
+class HistorySample:
+    boxes_xywh: NDArray  # (n, 4), frame pixels: the frame, then the boxes looked at
+    progress: float  # how far along the search is, 0 to 1
+    stop: bool  # whether the last box is the answer, so that no further look is wanted
 
 
 def draw_history(

@@ -12,7 +12,6 @@ from piza.data.windows import Look
 from piza.model.piza import Piza
 from piza.training.loss import Targets, look_loss
 
-
 SAME = 0.85  # boxes with at least this IoU are of one thing: sentences and phrases round theirs differently
 
 

@@ -108,6 +108,7 @@ def train(
     )
     saved = started = time.monotonic()
     sums: dict[str, float] = {}
+    count = 0  # steps since the last line of the log
     for step, batch in enumerate(loader, start=first):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
@@ -130,16 +131,17 @@ def train(
                     average[name].copy_(tensor)
         for name, value in {**losses, "norm": norm}.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
+        count += 1
         if process == 0:
             if (step + 1) % config.log_every == 0:
-                row = {k: round(v / config.log_every, 4) for k, v in sums.items()}
+                row = {k: round(v / count, 4) for k, v in sums.items()}
                 pace = (time.monotonic() - started) / (step + 1 - first)
                 left = round((config.steps - step - 1) * pace)
                 _log(
                     folder / "log.csv",
                     {"step": step + 1, **row, "s_per_step": round(pace, 3), "s_left": left},
                 )
-                sums = {}
+                sums, count = {}, 0
             if time.monotonic() - saved > config.save_every or step + 1 == end:
                 _save(checkpoint, model, optimizer, average, step + 1, config)
                 saved = time.monotonic()

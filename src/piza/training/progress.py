@@ -1,21 +1,14 @@
 """Train the box-history encoder on box sequences alone; no picture is needed. Afterwards it is frozen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from piza.data.histories import HistorySample
 from piza.model.progress import BoxHistoryConfig, BoxHistoryEncoder, BoxHistoryOutput, pad_histories
-
-
-@dataclass
-class HistorySample:
-    boxes_xywh: np.ndarray  # (n, 4), frame pixels: the frame, then the boxes looked at
-    progress: float  # how far along the search is, 0 to 1
-    stop: bool  # whether the last box is the answer, so that no further look is wanted
 
 
 def progress_loss(output: BoxHistoryOutput, progress: Tensor, stop: Tensor) -> Tensor:
