@@ -50,6 +50,7 @@ SCENE_SEED, TALL_SEED = 2**40, 2**41
 HELD_OUT_PHOTOS = 100
 PATH = PathConfig()
 WIDTH = 96
+MORE_SIGNS_FROM = 675  # step of stage B from which most looks are at real photos, where fewer steps go further
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -323,7 +324,8 @@ class ZoomBatches:
             batch = self.close(step, process)
             batch.progress[:] = 0.0 if self.whole else 0.5  # as of a last look
             return batch
-        name = chosen.choice(["scenes", "tall", "signs"], p=[0.6, 0.1, 0.3])
+        mix = [0.6, 0.1, 0.3] if step < MORE_SIGNS_FROM else [0.38, 0.07, 0.55]
+        name = chosen.choice(["scenes", "tall", "signs"], p=mix)
         first = self.whole or chosen.random() < 0.6
         rng = np.random.default_rng([self.seed, step, process])
         size = {"scenes": FIRST, "tall": TALL_FIRST, "signs": FIRST}[name] if first else LATER
