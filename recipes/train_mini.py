@@ -1,15 +1,18 @@
 """How the embedded model `mini` was made, stage by stage. Every stage reads what the one before it left in --work.
 
-    python recipes/train_mini.py pools    --work runs/mini --signs FOLDER     # scenes and photos to train on
-    torchrun --nproc_per_node 2 recipes/train_mini.py close  --work runs/mini # stage A1: single things, seen close
-    torchrun --nproc_per_node 2 recipes/train_mini.py ground --work runs/mini # stage A2: the base model
-    torchrun --nproc_per_node 2 recipes/train_mini.py zoom   --work runs/mini # stage B: the zoom policy, all weights
-    ... adapters | whole       # stage B with the base frozen; stage B answering from the whole frame in one look
-    python recipes/train_mini.py progress --work runs/mini                    # the box-history encoder
-    python recipes/train_mini.py export   --work runs/mini --stage zoom --out src/piza/weights/mini
+    python recipes/train_mini.py pools --signs FOLDER        # scenes and photos to train on
+    $TRAIN close                     # stage A1: single things, seen close
+    $TRAIN ground                    # stage A2: windows of every size; the base model
+    $TRAIN zoom --stop-after 675     # stage B: the zoom policy, all weights
+    $TRAIN final                     # stage C: from there, half of the looks at photos
+    $TRAIN whole --stop-after 675    # to compare with `zoom`: answer from the whole frame in one look
+    $TRAIN adapters --stop-after 675 # to compare with `zoom`: base frozen, adapters trained
+    python recipes/train_mini.py progress                    # the box-history encoder
+    python recipes/train_mini.py export --stage final --out src/piza/weights/mini
 
-A stage that is interrupted goes on where it was when called again. --signs is a folder with images/ and train.json in
-SOREC's format. The two processes use one thread each, which is faster on two cores than one process with two.
+where TRAIN="torchrun --nproc_per_node 2 recipes/train_mini.py": two processes of one thread are faster on two cores than
+one with two. A stage that is interrupted goes on where it was when called again. --signs is a folder with images/ and
+train.json in SOREC's format.
 """
 
 import argparse
@@ -50,10 +53,6 @@ SCENE_SEED, TALL_SEED = 2**40, 2**41
 HELD_OUT_PHOTOS = 100
 PATH = PathConfig()
 WIDTH = 96
-MORE_SIGNS_FROM = 675  # step of stage B from which most looks are at real photos, where fewer steps go further
-
-
-# --- data -------------------------------------------------------------------------------------------------------------
 
 
 def make_pools(work: Path, signs: Path, scenes: int, tall: int) -> None:
@@ -309,13 +308,13 @@ class ZoomBatches:
     `whole`: looks at the whole frame instead of all zooming, answering with the things themselves.
     """
 
-    def __init__(self, work: Path, seed: int, whole: bool = False):
+    def __init__(self, work: Path, seed: int, whole: bool = False, signs: float = 0.3):
         self.sources = {
             "scenes": Scenes(work / "scenes"),
             "tall": Scenes(work / "tall"),
             "signs": SignPhotos(work / "signs"),
         }
-        self.seed, self.whole = seed, whole
+        self.seed, self.whole, self.signs = seed, whole, signs
         self.close = GroundBatches(work, seed, close=1.0)
 
     def __call__(self, step: int, process: int) -> LookBatch:
@@ -324,8 +323,7 @@ class ZoomBatches:
             batch = self.close(step, process)
             batch.progress[:] = 0.0 if self.whole else 0.5  # as of a last look
             return batch
-        mix = [0.6, 0.1, 0.3] if step < MORE_SIGNS_FROM else [0.38, 0.07, 0.55]
-        name = chosen.choice(["scenes", "tall", "signs"], p=mix)
+        name = chosen.choice(["scenes", "tall", "signs"], p=[0.9 - self.signs, 0.1, self.signs])
         first = self.whole or chosen.random() < 0.6
         rng = np.random.default_rng([self.seed, step, process])
         size = {"scenes": FIRST, "tall": TALL_FIRST, "signs": FIRST}[name] if first else LATER
@@ -348,7 +346,9 @@ def run_stage(
         batches = GroundBatches(work, seed + (stage == "ground"), close=1.0 if stage == "close" else 0.6)
     else:
         model = after_ground(work, "adapter_plus" if stage == "adapters" else "full")
-        batches = ZoomBatches(work, seed, whole=stage == "whole")
+        batches = ZoomBatches(work, seed + (stage == "final"), whole=stage == "whole")
+        if stage == "final":  # real photos need fewer steps than scenes, and count for more
+            model, batches.signs = trained(work, "zoom", model), 0.5
     names = METHODS[model.config.method].trained_names(model)
     if stage in ("close", "ground"):
         names = {name for name in names if not name.startswith(("zoom.", "history."))}
@@ -399,12 +399,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "stage", choices=["pools", "close", "ground", "zoom", "adapters", "whole", "progress", "export"]
+        "stage",
+        choices=["pools", "close", "ground", "zoom", "adapters", "whole", "final", "progress", "export"],
     )
-    parser.add_argument("--work", type=Path, required=True, help="folder for pools, checkpoints and logs")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/mini"), help="folder for pools, checkpoints and logs"
+    )
     parser.add_argument("--signs", type=Path, help="folder of sign photos (images/, train.json)")
-    parser.add_argument("--scenes", type=int, default=2400)
-    parser.add_argument("--tall", type=int, default=300)
+    parser.add_argument("--scenes", type=int, default=2200)
+    parser.add_argument("--tall", type=int, default=250)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
     parser.add_argument("--init", help="stage whose weights `close` starts from (default: fresh ones)")
@@ -412,7 +415,7 @@ def main() -> None:
         "--stop-after", type=int, help="leave after this step; the same command without it goes on"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stage", dest="source", default="zoom", help="which stage to export")
+    parser.add_argument("--stage", dest="source", default="final", help="which stage to export")
     parser.add_argument("--out", type=Path, help="where to export to")
     args = parser.parse_args()
     if args.stage == "pools":
@@ -425,9 +428,10 @@ def main() -> None:
         steps, lr = {
             "close": (450, 2e-3),
             "ground": (400, 1.5e-3),
-            "zoom": (2000, 1e-3),
-            "adapters": (500, 3e-3),
-            "whole": (500, 1e-3),
+            "zoom": (2300, 1e-3),
+            "final": (1250, 8e-4),
+            "adapters": (2300, 3e-3),
+            "whole": (2300, 1e-3),
         }[args.stage]
         run_stage(
             args.work, args.stage, args.steps or steps, args.lr or lr, args.seed, args.stop_after, args.init
