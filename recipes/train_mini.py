@@ -39,7 +39,7 @@ from piza.data.sorec import read_rows
 from piza.data.windows import Look, first_look, ground_look, later_look, window_around
 from piza.files import atomic_write
 from piza.methods import METHODS, train_only
-from piza.model.piza import Piza, PizaConfig, save_folder
+from piza.model.piza import Piza, PizaConfig, load_folder, save_folder
 from piza.model.text import CLS, DOT, SEP
 from piza.path import PathConfig
 from piza.training.looks import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
@@ -345,7 +345,8 @@ def run_stage(
         model = trained(work, start, new_base(work)) if start else new_base(work)
         batches = GroundBatches(work, seed + (stage == "ground"), close=1.0 if stage == "close" else 0.6)
     else:
-        model = after_ground(work, "adapter_plus" if stage == "adapters" else "full")
+        method = "adapter_plus" if stage == "adapters" else "full"
+        model = load_folder(start) if start else after_ground(work, method)
         batches = ZoomBatches(work, seed + (stage == "final"), whole=stage == "whole")
         if stage == "final":  # real photos need fewer steps than scenes, and count for more
             model, batches.signs = trained(work, "zoom", model), 0.5
@@ -410,7 +411,9 @@ def main() -> None:
     parser.add_argument("--tall", type=int, default=250)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
-    parser.add_argument("--init", help="stage whose weights `close` starts from (default: fresh ones)")
+    parser.add_argument(
+        "--init", help="start from: a stage for `close` (default: fresh weights), a model folder for `zoom`"
+    )
     parser.add_argument(
         "--stop-after", type=int, help="leave after this step; the same command without it goes on"
     )

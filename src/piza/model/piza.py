@@ -6,7 +6,6 @@ A model folder holds `piza.json` (PizaConfig), `config.json` (the grounder's, as
 
 import json
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,8 @@ PLAIN = PizaConfig(
 
 
 class Piza(nn.Module):
-    """A grounder that zooms. Build one with `build`, `load_folder` or `piza.load`; search with `piza.search`."""
+    """A grounder that zooms. `piza.load` and `load_folder` read one; around a detector without adapters it puts fresh
+    ones, which leave the answers nearly unchanged. `piza.search` searches with it."""
 
     def __init__(self, detector: Any, tokenizer: Any, config: PizaConfig):
         super().__init__()
@@ -104,8 +104,7 @@ class Piza(nn.Module):
         self, text: TextFeatures, pooling: Tensor, picture: PictureFeatures, progress: Tensor
     ) -> Grounding:
         """One look at a batch of windows; progress is (batch,) in [0, 1]."""
-        conditioned = hasattr(self.zoom_context, "use")
-        with self.zoom_context.use(self.zoom(progress)) if conditioned else nullcontext():
+        with self.zoom_context.use(self.zoom(progress)):
             return grounder.ground(
                 self.detector, text, picture, pooling if self.config.pooling == "mean" else None
             )
@@ -115,11 +114,6 @@ class Piza(nn.Module):
         from piza.search import locate
 
         return locate(self, image, expression, **options)
-
-
-def build(detector: Any, tokenizer: Any, config: PizaConfig) -> Piza:
-    """A model around a grounder that has no adapters yet; fresh adapters leave its answers nearly unchanged."""
-    return Piza(detector, tokenizer, config)
 
 
 def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
