@@ -349,7 +349,8 @@ def run_stage(
         model = load_folder(start) if start else after_ground(work, method)
         batches = ZoomBatches(work, seed + (stage == "final"), whole=stage == "whole")
         if stage == "final":  # real photos need fewer steps than scenes, and count for more
-            model, batches.signs = trained(work, "zoom", model), 0.5
+            batches.signs = 0.5
+            model = model if start else trained(work, "zoom", model)
     names = METHODS[model.config.method].trained_names(model)
     if stage in ("close", "ground"):
         names = {name for name in names if not name.startswith(("zoom.", "history."))}

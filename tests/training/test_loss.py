@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from piza.model.grounder import Grounding
-from piza.training.loss import Targets, choice, dense_positives, giou, look_loss
+from piza.training.loss import Targets, also_right, choice, dense_positives, giou, look_loss
 
 SHAPES = [(16, 32), (8, 16), (4, 8)]
 CELLS = sum(h * w for h, w in SHAPES)
@@ -90,3 +90,12 @@ def test_one_box_may_answer_several_sentences():
     look.logits[..., 0, :] = 12.0  # query 0 says yes to both
     assert look_loss(look, [both], SHAPES)["class"].item() < 1e-3
     assert look_loss(grounding(box, 0), [both], SHAPES)["class"].item() > 0.5
+
+
+def test_a_window_beside_the_planned_one_is_not_wrong():
+    thing, window = torch.tensor([[0.5, 0.5, 0.02, 0.02]]), torch.tensor([[0.5, 0.5, 0.2, 0.2]])
+    boxes = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.52, 0.5, 0.2, 0.2], [0.7, 0.5, 0.2, 0.2]])
+    zooming = Targets(torch.tensor([[0.0, 1.0]]), window, thing)
+    assert also_right(boxes, zooming, 3).tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+    answering = Targets(torch.tensor([[0.0, 1.0]]), window, window)
+    assert also_right(boxes, answering, 3).sum() == 0

@@ -96,6 +96,32 @@ def dense_positives(targets: Targets, shapes: list[tuple[int, int]]) -> tuple[Te
     return torch.cat(cells), torch.cat(owners)
 
 
+NEAR = 0.6
+
+
+@torch.no_grad()
+def also_right(boxes: Tensor, targets: Targets, columns: int) -> Tensor:
+    """(boxes, columns) 1 where a box is nearly the next window of a sentence's path (IoU >= NEAR).
+
+    A window beside the planned one holds the thing as well, and the next look decides; so such a box is not wrong. The
+    thing itself is another matter: there one box is the answer.
+    """
+    says = torch.zeros(len(targets.says), columns, device=boxes.device)
+    windows = targets.answer[:, 2:].prod(1) > 2 * targets.thing[:, 2:].prod(1)
+    says[windows, : targets.says.shape[1]] = targets.says[windows]
+    a, b = corners(boxes)[:, None], corners(targets.answer)[None]
+    overlap = (
+        (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    )
+    union = boxes[:, None, 2:].prod(-1) + targets.answer[None, :, 2:].prod(-1) - overlap
+    return ((overlap >= NEAR * union).float() @ says).clamp(max=1)
+
+
+def judged(labels: Tensor, near: Tensor) -> Tensor:
+    """1 where focal loss judges a box: where it is the right one, or not even nearly."""
+    return torch.maximum(labels, 1 - near)
+
+
 def box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
     """L1 (5) + GIoU (2), summed over boxes."""
     return 5 * (predicted - wanted).abs().sum() + 2 * (1 - giou(predicted, wanted)).sum()
@@ -127,18 +153,26 @@ def look_loss(
     losses = {name: grounding.logits.new_zeros(()) for name in ("class", "which", "name", "box")}
     for logits, boxes in zip(grounding.logits, grounding.boxes, strict=True):
         labels = torch.zeros_like(logits)
+        near = torch.zeros_like(logits)
         for i, t in enumerate(targets):
             if len(t.says):
+                near[i] = also_right(boxes[i], t, labels.shape[-1])
                 query, target = match(logits[i], boxes[i], t)
                 labels[i, query, : t.says.shape[1]] = t.says[target]
                 losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / things
-        losses["class"] = losses["class"] + 2 * (focal(logits, labels) * present).sum() / count
+        losses["class"] = (
+            losses["class"] + 2 * (focal(logits, labels) * present * judged(labels, near)).sum() / count
+        )
+        labels = torch.maximum(labels, near)
         losses["which"] = losses["which"] + choice(logits.transpose(1, 2), labels.transpose(1, 2))
         losses["name"] = losses["name"] + 2 * choice(logits + hidden, labels)
 
     labels = torch.zeros_like(grounding.proposal_logits)
+    near = torch.zeros_like(labels)
     predicted, wanted = [], []
     for i, t in enumerate(targets):
+        if len(t.says):
+            near[i] = also_right(grounding.proposal_boxes[i].sigmoid(), t, labels.shape[-1])
         cell, owner = dense_positives(t, shapes)
         may = grounding.proposal_boxes[i, cell].isfinite().all(-1)
         cell, owner = cell[may], owner[may]
@@ -147,7 +181,9 @@ def look_loss(
         predicted.append(grounding.proposal_boxes[i, cell].sigmoid())
         wanted.append(t.answer[owner])
     positives = max(1, sum(map(len, predicted)))
-    losses["dense_class"] = 2 * (focal(grounding.proposal_logits, labels) * present).sum() / positives
+    weight = present * judged(labels, near)
+    losses["dense_class"] = 2 * (focal(grounding.proposal_logits, labels) * weight).sum() / positives
+    labels = torch.maximum(labels, near)
     losses["dense_which"] = choice(grounding.proposal_logits.transpose(1, 2), labels.transpose(1, 2))
     losses["dense_name"] = 2 * choice(grounding.proposal_logits + hidden, labels)
     losses["dense_box"] = box_loss(torch.cat(predicted), torch.cat(wanted)) / positives
