@@ -3,12 +3,11 @@
     python recipes/train_mini.py pools --signs FOLDER        # scenes and photos to train on
     $TRAIN close                     # stage A1: single things, seen close
     $TRAIN ground                    # stage A2: windows of every size; the base model
-    $TRAIN zoom --stop-after 675     # stage B: the zoom policy, all weights
-    $TRAIN final                     # stage C: from there, half of the looks at photos
-    $TRAIN whole --stop-after 675    # to compare with `zoom`: answer from the whole frame in one look
-    $TRAIN adapters --stop-after 675 # to compare with `zoom`: base frozen, adapters trained
+    $TRAIN zoom                      # stage B: the zoom policy, all weights
+    $TRAIN whole --stop-after 540    # to compare with `zoom`: answer from the whole frame in one look
+    $TRAIN adapters --stop-after 540 # to compare with `zoom`: base frozen, adapters trained
     python recipes/train_mini.py progress                    # the box-history encoder
-    python recipes/train_mini.py export --stage final --out src/piza/weights/mini
+    python recipes/train_mini.py export --stage zoom --out src/piza/weights/mini
 
 where TRAIN="torchrun --nproc_per_node 2 recipes/train_mini.py": two processes of one thread are faster on two cores than
 one with two. A stage that is interrupted goes on where it was when called again. --signs is a folder with images/ and
@@ -36,7 +35,7 @@ from piza.data.histories import HistorySample, draw_history
 from piza.data.pool import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.signs import crop_frame, cutouts, kinds_of_names, paste
 from piza.data.sorec import read_rows
-from piza.data.windows import Look, first_look, ground_look, later_look, window_around
+from piza.data.windows import Look, first_look, ground_look, later_look, part_of, window_around
 from piza.files import atomic_write
 from piza.methods import METHODS, train_only
 from piza.model.piza import Piza, PizaConfig, load_folder, save_folder
@@ -140,10 +139,10 @@ def new_detector(vocabulary: int) -> MMGroundingDinoForObjectDetection:
             attention_probs_dropout_prob=0.0,
         ),
         d_model=WIDTH,
-        num_queries=30,
+        num_queries=60,
         num_feature_levels=3,
         encoder_layers=1,
-        decoder_layers=2,
+        decoder_layers=4,
         encoder_attention_heads=4,
         decoder_attention_heads=4,
         encoder_ffn_dim=256,
@@ -266,7 +265,7 @@ class GroundBatches:
         ]
         close = chosen.random() < self.close
         large = not close and source is self.scenes and chosen.random() < 0.3
-        size, count = (CLOSE, 64) if close else (FIRST, 3) if large else (CROP, 12)
+        size, count = (CLOSE, 48) if close else (FIRST, 3) if large else (CROP, 12)
         rng = np.random.default_rng([self.seed, step, process])
         looks: list[Look] = []
         while len(looks) < count:
@@ -302,19 +301,29 @@ def any_box(frame: Frame, rng: np.random.Generator) -> np.ndarray:
     return frame.rows[int(rng.integers(len(frame.rows)))][1]
 
 
+def part_of_scene(frame: Frame, rng: np.random.Generator) -> Frame:
+    """A part of a scene around one of its targets, in the shape of CROP."""
+    box = frame.rows[int(rng.integers(len(frame.rows)))][1]
+    window = window_around(box, frame.size, rng, 600.0, 1300.0, CROP[0] / CROP[1])
+    x0, y0, x1, y1 = (int(v) for v in window)
+    return part_of(frame, (x0, y0, x1, y1))
+
+
 class ZoomBatches:
     """First looks, later looks, and some close ones that keep the names of things fresh.
 
-    `whole`: looks at the whole frame instead of all zooming, answering with the things themselves.
+    Many first looks take a part of a scene for the frame: a quarter of the pixels at the same scale, so that the same words
+    are learned at a quarter of the price. From step `settle` on looks are as they will be: mostly whole frames, and more
+    photos. `whole`: looks at the whole frame instead of all zooming, answering with the things themselves.
     """
 
-    def __init__(self, work: Path, seed: int, whole: bool = False, signs: float = 0.3):
+    def __init__(self, work: Path, seed: int, settle: int, whole: bool = False):
         self.sources = {
             "scenes": Scenes(work / "scenes"),
             "tall": Scenes(work / "tall"),
             "signs": SignPhotos(work / "signs"),
         }
-        self.seed, self.whole, self.signs = seed, whole, signs
+        self.seed, self.settle, self.whole = seed, settle, whole
         self.close = GroundBatches(work, seed, close=1.0)
 
     def __call__(self, step: int, process: int) -> LookBatch:
@@ -323,13 +332,18 @@ class ZoomBatches:
             batch = self.close(step, process)
             batch.progress[:] = 0.0 if self.whole else 0.5  # as of a last look
             return batch
-        name = chosen.choice(["scenes", "tall", "signs"], p=[0.9 - self.signs, 0.1, self.signs])
-        first = self.whole or chosen.random() < 0.6
+        signs, parts = (0.25, 0.6) if step < self.settle else (0.4, 0.15)
+        name = chosen.choice(["scenes", "tall", "signs"], p=[0.9 - signs, 0.1, signs])
+        first = self.whole or chosen.random() < 0.65
+        part = first and name == "scenes" and chosen.random() < parts
         rng = np.random.default_rng([self.seed, step, process])
-        size = {"scenes": FIRST, "tall": TALL_FIRST, "signs": FIRST}[name] if first else LATER
+        size = (
+            {"scenes": CROP if part else FIRST, "tall": TALL_FIRST, "signs": FIRST}[name] if first else LATER
+        )
         looks = []
-        while len(looks) < (4 if first else 12):
+        while len(looks) < (4 if first and not part else 12):
             frame = self.sources[name].draw(rng)
+            frame = part_of_scene(frame, rng) if part else frame
             look = first_look(frame, rng, PATH, whole=self.whole) if first else later_look(frame, rng, PATH)
             if look.sentences:
                 looks.append(look)
@@ -347,10 +361,7 @@ def run_stage(
     else:
         method = "adapter_plus" if stage == "adapters" else "full"
         model = load_folder(start) if start else after_ground(work, method)
-        batches = ZoomBatches(work, seed + (stage == "final"), whole=stage == "whole")
-        if stage == "final":  # real photos need fewer steps than scenes, and count for more
-            batches.signs = 0.5
-            model = model if start else trained(work, "zoom", model)
+        batches = ZoomBatches(work, seed, settle=steps * 2 // 3, whole=stage == "whole")
     names = METHODS[model.config.method].trained_names(model)
     if stage in ("close", "ground"):
         names = {name for name in names if not name.startswith(("zoom.", "history."))}
@@ -402,7 +413,7 @@ def main() -> None:
     )
     parser.add_argument(
         "stage",
-        choices=["pools", "close", "ground", "zoom", "adapters", "whole", "final", "progress", "export"],
+        choices=["pools", "close", "ground", "zoom", "adapters", "whole", "progress", "export"],
     )
     parser.add_argument(
         "--work", type=Path, default=Path("runs/mini"), help="folder for pools, checkpoints and logs"
@@ -419,7 +430,7 @@ def main() -> None:
         "--stop-after", type=int, help="leave after this step; the same command without it goes on"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stage", dest="source", default="final", help="which stage to export")
+    parser.add_argument("--stage", dest="source", default="zoom", help="which stage to export")
     parser.add_argument("--out", type=Path, help="where to export to")
     args = parser.parse_args()
     if args.stage == "pools":
@@ -430,12 +441,11 @@ def main() -> None:
         export(args.work, args.source, args.out)
     else:
         steps, lr = {
-            "close": (450, 2e-3),
-            "ground": (400, 1.5e-3),
-            "zoom": (2300, 1e-3),
-            "final": (1250, 8e-4),
-            "adapters": (2300, 3e-3),
-            "whole": (2300, 1e-3),
+            "close": (450, 3e-3),
+            "ground": (600, 2e-3),
+            "zoom": (3400, 1.5e-3),
+            "adapters": (3400, 3e-3),
+            "whole": (3400, 1.5e-3),
         }[args.stage]
         run_stage(
             args.work, args.stage, args.steps or steps, args.lr or lr, args.seed, args.stop_after, args.init

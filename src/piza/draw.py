@@ -15,6 +15,7 @@ from piza.result import Result
 # Okabe & Ito's colors, told apart by color-blind readers; red-orange between white lines is kept for the answer.
 WINDOW_COLORS = ((86, 180, 233), (240, 228, 66), (0, 158, 115), (204, 121, 167), (0, 114, 178))
 BOX_COLOR = (213, 94, 0)
+DETOUR_COLOR = (190, 190, 190)  # windows and answers that were looked at and not believed
 INK, PAPER = (34, 34, 34), (255, 255, 255)
 DARK_HALO, LIGHT_HALO = (0, 0, 0), (255, 255, 255)
 
@@ -29,6 +30,8 @@ SMALLEST_MARK = 14
 
 SURROUNDINGS = 8.0
 """When there was only one look, the enlarged part is this many times the longer side of the box."""
+
+SHOWN_REJECTED = 5
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -45,6 +48,10 @@ def draw_result(result: Result) -> Image.Image:
 
     left = _panel(result.picture, frame_xyxy, FRAME_PANEL)
     pen = ImageDraw.Draw(left)
+    for window in result.detours:
+        _outline(pen, _to_panel(window, frame_xyxy, left.size), DETOUR_COLOR, 2)
+    for box, _ in result.rejected[:SHOWN_REJECTED]:
+        _outline(pen, _at_least(_to_panel(box, frame_xyxy, left.size), SMALLEST_MARK), DETOUR_COLOR, 2)
     for index, window in enumerate(result.windows):
         _outline(pen, _to_panel(window, frame_xyxy, left.size), _window_color(index), 3)
         _label(pen, _to_panel(window, frame_xyxy, left.size), str(index + 1), _window_color(index), index)
@@ -80,6 +87,29 @@ def draw_result(result: Result) -> Image.Image:
     )
 
 
+def draw_box(
+    picture: Picture, box_xyxy: Box, window_xyxy: Box, limit_wh: tuple[int, int]
+) -> Image.Image:
+    """A window of a picture, as large as fits into `limit_wh`, with one box drawn; both in pixels of the picture."""
+    panel = _panel(picture, window_xyxy, limit_wh)
+    height, width = picture.shape[:2]
+    window = tuple(clip_xyxy(window_xyxy, (0, 0, width, height)))
+    mark = _at_least(_to_panel(box_xyxy, window, panel.size), SMALLEST_MARK)
+    _outline(ImageDraw.Draw(panel), mark, BOX_COLOR, 2, LIGHT_HALO)
+    return panel
+
+
+def surroundings_xyxy(box_xyxy: Box, frame_wh: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The square window around a box, `SURROUNDINGS` times its longer side, moved and cut to lie inside the frame."""
+    x1, y1, x2, y2 = box_xyxy
+    frame_w, frame_h = frame_wh
+    side = max(SURROUNDINGS * max(x2 - x1, y2 - y1), 1.0)
+    width, height = min(side, frame_w), min(side, frame_h)
+    left = float(np.clip((x1 + x2) / 2 - width / 2, 0, frame_w - width))
+    top = float(np.clip((y1 + y2) / 2 - height / 2, 0, frame_h - height))
+    return left, top, left + width, top + height
+
+
 def save_picture(image: Image.Image, path: str | Path) -> None:
     """Write an image; the suffix of `path` chooses PNG, JPEG or WebP. Raises InputError as `check_drawing_path` does."""
     check_drawing_path(path)
@@ -107,12 +137,7 @@ def _closest_window(result: Result) -> tuple[tuple[float, float, float, float], 
             index = len(result.path) - 1
         w1, n1, w2, n2 = (float(v) for v in result.windows[index])
         return (w1, n1, w2, n2), index
-    frame_w, frame_h = result.frame_size
-    side = max(SURROUNDINGS * max(x2 - x1, y2 - y1), 1.0)
-    width, height = min(side, frame_w), min(side, frame_h)
-    left = float(np.clip(center_x - width / 2, 0, frame_w - width))
-    top = float(np.clip(center_y - height / 2, 0, frame_h - height))
-    return (left, top, left + width, top + height), None
+    return surroundings_xyxy(result.box_xyxy, result.frame_size), None
 
 
 def _panel(picture: Picture, window_xyxy: Box, limit_wh: tuple[int, int]) -> Image.Image:

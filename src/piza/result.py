@@ -53,14 +53,16 @@ class Result:
 
     expression: the sentence, as it was given.
     box_xyxy: the answer, in pixels of the frame (the upright picture); not rounded.
-    score: how sure the model is that this is what the sentence names, 0 to 1.
+    score: how probable it is that this is what the sentence names, 0 to 1, as far as the model's search was calibrated.
     path: the looks, in the order they were taken.
     frame_size: (width, height) of the frame in pixels.
-    stopped: why the search ended: "stop" (the model said so), "max_steps" or "no_shrink" (no closer window to look at).
+    stopped: why the path ended: "stop" (the model said so), "max_steps", "no_shrink" (no closer window to look at) or
+        "budget" (no look was left to follow it to its end).
     milliseconds: time this sentence took, without loading the model.
     picture: the frame, uint8 (height, width, 3) RGB, kept for drawing.
     looks: how many looks the search took; more than the path has where it followed other windows first.
-    rejected: the answers of the other paths that were followed to their end, with their scores, best first.
+    rejected: other answers that were found, with their scores, best first.
+    detours: windows looked at that are not on the path, in order, xyxy in pixels of the frame.
     """
 
     expression: str
@@ -73,6 +75,7 @@ class Result:
     picture: Picture = field(repr=False)
     looks: int = 0
     rejected: list[tuple[tuple[float, ...], float]] = field(default_factory=list)
+    detours: list[tuple[float, float, float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.looks = self.looks or len(self.path)
@@ -118,5 +121,6 @@ class Result:
             "milliseconds": float(self.milliseconds),
             "looks": self.looks,
             "rejected": [{"box_xyxy": list(box), "score": score} for box, score in self.rejected],
+            "detours": [list(window) for window in self.detours],
             "path": [step.to_dict() for step in self.path],
         }

@@ -274,7 +274,7 @@ def base_folder(tmp_path_factory) -> Path:
 def test_a_converted_model_is_saved_and_loaded(base_folder: Path, converted, golden, tmp_path: Path) -> None:
     model, report = reference_model(STATE, base_folder)
     assert report.used == converted[1].used
-    assert (model.config.zoom_scale, model.config.pooling, model.config.max_steps) == (1.0, "max", 5)
+    assert (model.config.zoom_scale, model.config.pooling, model.config.search.max_steps) == (1.0, "max", 5)
     ids, mask, _ = model.prompter([["The small red car is parked left of the white van, near the building."]])
     assert torch.equal(ids, golden["text.input_ids"]) and mask.all()
 

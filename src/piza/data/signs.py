@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.data.pool import Frame
+from piza.data.windows import part_of
 from piza.picture import cut
 
 _PLACE = re.compile(r" (on the (left|right) side|in the middle) of the scene")
@@ -160,15 +161,11 @@ def _blend(
 def crop_frame(frame: Frame, rng: np.random.Generator, least: float = 0.5) -> Frame:
     """A part of the frame, `least` to 1 of its width at the same aspect, as a frame of its own.
 
-    Sentences that speak of the scene are kept only if nothing was cut; if no sentence is left the frame is returned as it was.
+    If none of its sentences stays true in it, the frame is returned as it was.
     """
     width, height = frame.size
     scale = rng.uniform(least, 1.0)
     w, h = int(width * scale), int(height * scale)
     x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
-    rows = []
-    for sentence, box, thing in frame.rows:
-        inside = box[0] >= x + 2 and box[1] >= y + 2 and box[2] <= x + w - 2 and box[3] <= y + h - 2
-        if inside and "scene" not in sentence:
-            rows.append((sentence, box - np.array([x, y, x, y]), thing))
-    return Frame(frame.picture[y : y + h, x : x + w], rows) if rows else frame
+    part = part_of(frame, (x, y, x + w, y + h))
+    return part if part.rows else frame

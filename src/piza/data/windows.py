@@ -6,6 +6,7 @@ model might have predicted it, answer the next box; some sentences are of things
 windows lie around the wrong thing, so that a low score comes to mean "not here".
 """
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -138,6 +139,7 @@ def ground_look(
     return look
 
 
+_WORD = re.compile(r"\w+")
 _COMMON = frozenset("a an the of in on to is that which with and its it for at by this there".split())
 
 
@@ -158,12 +160,30 @@ def window_around(
     return clip_xyxy(np.concatenate([corner, corner + size]), frame_window(frame_size))
 
 
+# What a cut may make untrue: places in the picture, and counting.
+_OF_THE_FRAME = re.compile(r"\b(scene|picture|image|first|second|third|fourth|fifth)\b")
+
+
+def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
+    """A window (x0, y0, x1, y1; pixels) as a frame of its own, with the sentences that stay true in it.
+
+    What is the only one, the nearest or the leftmost of a frame is so in every part that shows it.
+    """
+    x0, y0, x1, y1 = window
+    rows = []
+    for sentence, box, thing in frame.rows:
+        inside = box[0] >= x0 + 2 and box[1] >= y0 + 2 and box[2] <= x1 - 2 and box[3] <= y1 - 2
+        if inside and not _OF_THE_FRAME.search(sentence):
+            rows.append((sentence, box - np.array([x0, y0, x0, y0]), thing))
+    return Frame(frame.picture[y0:y1, x0:x1], rows)
+
+
 def first_look(
-    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 8, whole: bool = False
+    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 10, whole: bool = False
 ) -> Look:
     """The whole frame and several sentences; the answer to each is the next window of its path (`whole`: its thing)."""
     look = Look(frame, frame_window(frame.size), progress=0.0)
-    wanted = int(rng.choice([1, 2, most // 2, most]))
+    wanted = int(rng.choice([1, 3, 6, most]))
     seen: set[int] = set()
     for index in rng.permutation(len(frame.rows)):
         sentence, box, thing = frame.rows[index]
@@ -173,10 +193,27 @@ def first_look(
     return look
 
 
+def _look_alike(frame: Frame, row: tuple[str, NDArray, int], rng: np.random.Generator) -> NDArray:
+    """The box of another thing that the same phrase is true of, the phrase being as narrow as there is; without
+    phrases, of the thing whose sentence shares the most words."""
+    sentence, target, thing = row
+    narrow = sorted((boxes for _, boxes in frame.phrases if len(boxes) > 1), key=len)
+    for boxes in narrow:
+        same = np.abs(boxes - target).max(1) < 2
+        if same.any() and not same.all():
+            return boxes[rng.choice(np.flatnonzero(~same))]
+    words = set(_WORD.findall(sentence.lower())) - _COMMON
+    others = [
+        (box, set(_WORD.findall(ref.lower())) - _COMMON) for ref, box, own in frame.rows if own != thing
+    ]
+    return max(others, key=lambda other: len(words & other[1]) / max(1, len(words | other[1])))[0]
+
+
 def later_look(
-    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 3, wrong_share: float = 0.25
+    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 3, wrong_share: float = 0.35
 ) -> Look:
-    """A window after the first. With `wrong_share`, it is around another thing than the first sentence's."""
+    """A window after the first. With `wrong_share`, it is around another thing than the first sentence's, mostly around
+    one that is spoken of in much the same words: that is where a first look goes wrong."""
     sentence, target, thing = frame.rows[int(rng.integers(len(frame.rows)))]
     windows = plan_windows(target, frame.size, config)
     step = int(rng.integers(1, len(windows)))
@@ -184,7 +221,8 @@ def later_look(
     others = [frame.rows[i] for i in rng.permutation(len(frame.rows)) if frame.rows[i][2] != thing]
     progress = step / len(windows) + (rng.uniform(-0.1, 0.1) if rng.random() < 0.5 else 0.0)
     if others and last and rng.random() < wrong_share:
-        center = others[0][1]
+        alike = rng.random() < 0.7
+        center = _look_alike(frame, (sentence, target, thing), rng) if alike else others[0][1]
         ideal = square_window(
             (float(center[[0, 2]].mean()), float(center[[1, 3]].mean())), side(windows[step]), frame.size
         )

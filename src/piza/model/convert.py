@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
 
+from piza.best_first import SearchConfig
 from piza.errors import InputError, reason
 from piza.methods import AdapterPlusConfig, FullConfig
 from piza.model.piza import Piza, PizaConfig, load_weights
@@ -27,7 +28,7 @@ PUBLISHED: dict[str, Any] = {
     "later_pixels": 800,
     "pooling": "max",
     "zoom_scale": 1.0,
-    "max_steps": 5,
+    "search": SearchConfig(branch=1),
 }
 
 # Where the box-history encoder is: in the trained model, in the demo, in a file of its own.

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from piza.best_first import Evidence, SearchConfig
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.methods import METHODS
@@ -34,16 +35,13 @@ class PizaConfig:
     method: str = "full"  # a key of METHODS
     method_options: dict[str, Any] = field(default_factory=dict)
     path: PathConfig = field(default_factory=PathConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
     first_pixels: int = 480  # square root of the area the frame is resized to for the first look
     later_pixels: int = 224  # the same for every later window
     pooling: str = "mean"  # over a sentence's tokens: "mean", or "max" as GroundingDINO does
     zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
     stop_at: float = 0.95  # stop at this probability
     progress_step: float | None = 0.05  # progress is rounded to multiples of this
-    max_steps: int = 5  # the longest path, in looks
-    branch: int = 1  # windows of one look that are followed; 1 is the published greedy search
-    budget: int = 5  # looks at most, over all paths
-    enough: float = 1.0  # a path that ends with this score ends the search
     image_mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # RGB, of 255
     image_std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
@@ -57,7 +55,7 @@ PLAIN = PizaConfig(
     first_pixels=923,
     later_pixels=923,
     pooling="max",
-    max_steps=1,
+    search=SearchConfig(budget=1, max_steps=1),
 )
 
 
@@ -172,7 +170,8 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
 
 def _read_config(path: Path) -> PizaConfig:
     written = json.loads(path.read_text())
-    config = PizaConfig(**{**written, "path": PathConfig(**written["path"])})
+    search = SearchConfig(**{**written["search"], "evidence": Evidence(**written["search"]["evidence"])})
+    config = PizaConfig(**{**written, "path": PathConfig(**written["path"]), "search": search})
     config.image_mean, config.image_std = tuple(config.image_mean), tuple(config.image_std)
     return config
 

@@ -82,17 +82,12 @@ def train(
     processes, process = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     if processes > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
-    matrices = [p for p in parameters if p.ndim > 1]
-    others = [p for p in parameters if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}],
-        lr=config.lr,
-    )
+    optimizers = make_optimizers(model, parameters, config)
     average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     first = 0
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.exists():
-        first = _resume(checkpoint, model, optimizer, average, config)
+        first = _resume(checkpoint, model, optimizers, average, config)
     end = config.steps if stop_after is None else min(stop_after, config.steps)
     loader: Iterable[Any] = (
         DataLoader(
@@ -110,10 +105,10 @@ def train(
     sums: dict[str, float] = {}
     count = 0  # steps since the last line of the log
     for step, batch in enumerate(loader, start=first):
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(step, config)
         losses = loss_of(model, batch)
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         losses["loss"].backward()
         _average_gradients(parameters, processes)
         norm = nn.utils.clip_grad_norm_(parameters, config.clip)
@@ -121,7 +116,8 @@ def train(
             raise FloatingPointError(
                 f"the gradient is not finite at step {step}; the last checkpoint is untouched"
             )
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         keep = min(config.average, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, tensor in model.state_dict().items():
@@ -143,10 +139,34 @@ def train(
                 )
                 sums, count = {}, 0
             if time.monotonic() - saved > config.save_every or step + 1 == end:
-                _save(checkpoint, model, optimizer, average, step + 1, config)
+                _save(checkpoint, model, optimizers, average, step + 1, config)
                 saved = time.monotonic()
     model.load_state_dict(average)
     return average
+
+
+def make_optimizers(
+    model: nn.Module, parameters: list[nn.Parameter], config: LoopConfig
+) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices of linear layers, AdamW for all else.
+
+    Muon's updates are scaled to AdamW's size, so one learning rate serves both.
+    """
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    linear = [p for p in parameters if p.ndim == 2 and min(p.shape) >= 16 and id(p) not in tables]
+    taken = {id(p) for p in linear}
+    rest = [p for p in parameters if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr)]
+    if linear:
+        decay = 10 * config.decay
+        found.append(
+            torch.optim.Muon(linear, lr=config.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return found
 
 
 def _average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
@@ -177,17 +197,18 @@ def _unique(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _save(
-    path: Path, model: nn.Module, optimizer, average: dict[str, Tensor], step: int, config: LoopConfig
+    path: Path, model: nn.Module, optimizers, average: dict[str, Tensor], step: int, config: LoopConfig
 ) -> None:
     tensors = {**_unique(model.state_dict(), "model."), **_unique(average, "average.")}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= _unique(state, f"optimizer.{index}.")
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= _unique(state, f"optimizer.{number}.{index}.")
     meta = {"step": str(step), "config": json.dumps(asdict(config))}
     with atomic_write(path) as part:
         save_file(tensors, part, metadata=meta)
 
 
-def _resume(path: Path, model: nn.Module, optimizer, average: dict[str, Tensor], config: LoopConfig) -> int:
+def _resume(path: Path, model: nn.Module, optimizers, average: dict[str, Tensor], config: LoopConfig) -> int:
     with safe_open(path, "pt") as file:
         meta = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -200,10 +221,11 @@ def _resume(path: Path, model: nn.Module, optimizer, average: dict[str, Tensor],
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for name in average:
         average[name].copy_(tensors["average." + name])
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    for number, optimizer in enumerate(optimizers):
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(f"optimizer.{number}."):
+                _, _, index, key = name.split(".")
+                moments.setdefault(int(index), {})[key] = tensor
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     return int(meta["step"])

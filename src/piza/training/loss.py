@@ -143,7 +143,10 @@ def choice(logits: Tensor, labels: Tensor) -> Tensor:
 def look_loss(
     grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]]
 ) -> dict[str, Tensor]:
-    """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum."""
+    """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum.
+
+    The decoder's layers together weigh twice what the proposals do, however many they are.
+    """
     count = max(1, sum(int(t.says.sum()) for t in targets))
     things = max(1, sum(len(t.says) for t in targets))
     present = grounding.logits.new_zeros(len(targets), 1, grounding.logits.shape[-1])
@@ -182,6 +185,8 @@ def look_loss(
         wanted.append(t.answer[owner])
     positives = max(1, sum(map(len, predicted)))
     weight = present * judged(labels, near)
+    for name in losses:
+        losses[name] = losses[name] * (2 / len(grounding.logits))
     losses["dense_class"] = 2 * (focal(grounding.proposal_logits, labels) * weight).sum() / positives
     labels = torch.maximum(labels, near)
     losses["dense_which"] = choice(grounding.proposal_logits.transpose(1, 2), labels.transpose(1, 2))

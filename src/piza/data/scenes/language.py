@@ -12,7 +12,7 @@ from .words import Name, name
 
 KINDS = ("attribute", "relation", "position", "superlative")
 MIN_PX, MAX_PX = 12.0, 60.0  # longest side of a target at a frame width of 2048
-MIN_AREA = 110.0  # and its smallest area
+MIN_AREA = 236.0  # and its smallest area: 0.01 % of a frame of 2048x1152
 
 # Never the subject of a sentence, though they may be spoken of in one.
 _SCENERY = ("tree", "hedge", "lamp", "stall")

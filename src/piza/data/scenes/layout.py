@@ -81,8 +81,8 @@ class Layout:
         """A size in pixels at 2048 wide: mostly that of a target, sometimes larger."""
         r = self.rng.random()
         if r < 0.86:
-            return float(np.exp(self.rng.uniform(np.log(17), np.log(68))))
-        return float(np.exp(self.rng.uniform(np.log(66), np.log(300))))
+            return float(np.exp(self.rng.uniform(np.log(22), np.log(72))))
+        return float(np.exp(self.rng.uniform(np.log(70), np.log(300))))
 
     def ground_z(self, z: float) -> float:
         return float(np.clip(z, self.cam.near * 1.03, 420))
@@ -380,24 +380,23 @@ def fill(cam: Camera, world: World, rng: np.random.Generator) -> list[Item]:
     if rng.random() < 0.25:
         gantry(lay)
     if rng.random() < 0.75:
-        sign_posts(lay, int(rng.integers(3, 12)))
+        sign_posts(lay, int(rng.integers(2, 8)))
     if rng.random() < 0.5:
-        lights(lay, int(rng.integers(2, 6)))
-    for _ in range(int(rng.integers(1, 3))):
-        vehicles(lay, int(rng.integers(3, 9)))
-    for _ in range(int(rng.integers(0, 3))):
-        people(lay, int(rng.integers(2, 8)))
-    for category in rng.choice(make.PLAIN, int(rng.integers(2, 5)), replace=False, p=_PLAIN_P):
-        plain(lay, int(rng.integers(2, 7)), str(category))
-    if rng.random() < 0.3:
+        lights(lay, int(rng.integers(2, 5)))
+    vehicles(lay, int(rng.integers(3, 8)))
+    for _ in range(int(rng.integers(0, 2))):
+        people(lay, int(rng.integers(2, 6)))
+    for category in rng.choice(make.PLAIN, int(rng.integers(1, 3)), replace=False, p=_PLAIN_P):
+        plain(lay, int(rng.integers(2, 5)), str(category))
+    if rng.random() < 0.2:
         bikes(lay, int(rng.integers(2, 5)))
-    short = 26 - sum(1 for it in lay.items if it.category)
+    short = 16 - sum(1 for it in lay.items if it.category)
     for _ in range(4):
         if short <= 0:
             break
         [sign_posts, vehicles, people, lights][int(rng.integers(4))](lay, min(short, 8))
-        short = 26 - sum(1 for it in lay.items if it.category)
-    greenery(lay, int(rng.integers(2, 16)))
+        short = 16 - sum(1 for it in lay.items if it.category)
+    greenery(lay, int(rng.integers(2, 12)))
     return lay.items
 
 

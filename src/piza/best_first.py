@@ -1,0 +1,198 @@
+"""Best-first search over windows, for any way of looking.
+
+Every look answers with boxes and scores. Each box is a hypothesis: either an answer, where its path is at its end, or a
+window to look at next. Exactly one hypothesis is right, or none of them, so their scores are evidence for a choice among
+them: probability = softmax of the evidence, with a constant for "none". The most probable window is looked at next; a
+look that finds nothing takes its hypothesis' evidence away, and the search comes back to the next best one. It ends when
+an answer is probable enough, when the budget of looks is spent, or when no window is left.
+
+The published search follows the best box of every look and is never able to come back: that is `branch = 1`. A fixed
+beam of k first windows is `enough = 1` with a budget of k looks more than the first.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.boxes import iou_xyxy
+from piza.path import frame_window, side
+from piza.result import Step
+
+SAME_WINDOW = 0.4  # two windows with at least this IoU are one hypothesis
+SAME_BOX = 0.5  # and so are two answers
+SHRINK = 0.95  # a window must be smaller than the one before by this factor of its side
+WORTHLESS = 1e-4  # a score below this is no hypothesis
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a score is worth: log-odds of a look's score, weighted, summed along the path (see `calibrate`)."""
+
+    first: float = 1.0  # weight of the first look's log-odds
+    later: float = 1.0  # weight of every later look's
+    bias: float = 0.0  # added at every later look
+    none: float = 0.0  # evidence that no hypothesis is right
+
+    def of(self, odds: Sequence[float]) -> float:
+        """The evidence of a path whose looks had these log-odds."""
+        return self.first * odds[0] + sum(self.later * value + self.bias for value in odds[1:])
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    budget: int = 5  # looks at most, the first included
+    enough: float = 1.0  # an answer of this probability ends the search
+    branch: int = 10  # boxes of one look that are followed; 1 is the published greedy search
+    max_steps: int = 5  # the longest path, in looks
+    together: int = 1  # windows looked at in one batch
+    evidence: Evidence = Evidence()
+
+
+@dataclass(eq=False)
+class Hypothesis:
+    """A path so far.
+
+    boxes: the frame and the boxes predicted since, xyxy in frame pixels. window: where to look next. steps: the looks
+    taken. score: the last look's for its last box. odds: log-odds of every look's score, the first look's first.
+    evidence: what they are worth together. stopped: why the path is at its end, or "". probability: that it is right.
+    """
+
+    boxes: list[NDArray]
+    window: NDArray
+    steps: list[Step] = field(default_factory=list)
+    score: float = 1.0
+    odds: list[float] = field(default_factory=list)
+    evidence: float = 0.0
+    stopped: str = ""
+    probability: float = 0.0
+
+
+@dataclass
+class Seen:
+    """What one look saw: the step to record, and its boxes (n, 4) xyxy in frame pixels with scores (n,), best first."""
+
+    step: Step
+    boxes: NDArray
+    scores: NDArray
+
+
+@dataclass
+class Found:
+    """answer: the best hypothesis. rejected: the other answers, best first. open: hypotheses that were not looked into.
+    looked: the windows looked at, in order."""
+
+    answer: Hypothesis
+    rejected: list[Hypothesis]
+    open: list[Hypothesis]
+    looked: list[NDArray]
+
+
+def log_odds(score: float) -> float:
+    score = min(max(float(score), 1e-6), 1 - 1e-6)
+    return math.log(score / (1 - score))
+
+
+def best_first(
+    frame_size: tuple[int, int],
+    look: Callable[[Sequence[Hypothesis]], list[Seen]],
+    at_end: Callable[[Sequence[list[NDArray]]], list[bool]],
+    window_of: Callable[[NDArray], NDArray],
+    config: SearchConfig,
+) -> Found:
+    """Searches a frame of (width, height) pixels.
+
+    Args:
+        look: looks at the windows of some hypotheses and says what it saw in each.
+        at_end: says of each of several paths (the frame and the boxes predicted since) whether its last box is the thing
+            itself, and not a window to look into.
+        window_of: the window to look at after a box.
+    """
+    frame = frame_window(frame_size)
+    waiting = [Hypothesis([frame], frame)]
+    finished: list[Hypothesis] = []
+    passed: list[Hypothesis] = []  # seen and not followed; they still share in the probability
+    looked: list[NDArray] = []
+    while waiting and len(looked) < config.budget:
+        waiting.sort(key=lambda path: -path.evidence)
+        count = max(1, min(config.together, config.budget - len(looked)))
+        now, waiting = waiting[:count], waiting[count:]
+        for path, seen in zip(now, look(now), strict=True):
+            looked.append(path.window)
+            known = [other.window for other in waiting] + [w for w in looked[1:] if not _on_path(w, path)]
+            children = _children(path, seen, at_end, window_of, known, config)
+            followed = children[: config.branch]
+            finished += [child for child in followed if child.stopped]
+            waiting += [child for child in followed if not child.stopped]
+            passed += children[config.branch :]
+        finished = _merged(finished)
+        _share([*finished, *waiting, *passed], config.evidence.none)
+        if finished and finished[0].probability >= config.enough:
+            break
+        if finished and config.branch == 1:
+            break
+    if not finished:  # the budget ended on the way: the most probable window is the answer
+        answer = max(waiting, key=lambda path: path.evidence)
+        waiting.remove(answer)
+        answer.stopped = "budget"
+        finished = [answer]
+    return Found(finished[0], finished[1:], waiting + passed, looked)
+
+
+def _children(
+    path: Hypothesis,
+    seen: Seen,
+    at_end: Callable[[Sequence[list[NDArray]]], list[bool]],
+    window_of: Callable[[NDArray], NDArray],
+    known: list[NDArray],
+    config: SearchConfig,
+) -> list[Hypothesis]:
+    """The distinct hypotheses that come out of a look, best first; there is always at least one."""
+    worth = [i for i, score in enumerate(seen.scores) if i == 0 or score >= WORTHLESS]
+    longer = [[*path.boxes, seen.boxes[i]] for i in worth]
+    children: list[Hypothesis] = []
+    windows: list[NDArray] = []
+    for i, boxes, end in zip(worth, longer, at_end(longer), strict=True):
+        box, score = seen.boxes[i], float(seen.scores[i])
+        inner = window_of(box)
+        steps = [*path.steps, seen.step]
+        stopped = ""
+        if end:
+            stopped = "stop"
+        elif len(steps) >= config.max_steps:
+            stopped = "max_steps"
+        elif side(inner) > SHRINK * side(path.window):
+            stopped = "no_shrink"
+        if stopped:
+            if any(other.stopped and iou_xyxy(box, other.boxes[-1]) >= SAME_BOX for other in children):
+                continue
+        elif any(iou_xyxy(inner, other) >= SAME_WINDOW for other in windows + (known if children else [])):
+            continue
+        else:
+            windows.append(inner)
+        odds = [*path.odds, log_odds(score)]
+        children.append(Hypothesis(boxes, inner, steps, score, odds, config.evidence.of(odds), stopped))
+    return children
+
+
+def _on_path(window: NDArray, path: Hypothesis) -> bool:
+    return any(np.array_equal(window, step.window_xyxy) for step in path.steps) or window is path.window
+
+
+def _merged(answers: list[Hypothesis]) -> list[Hypothesis]:
+    """Answers by evidence; of those with nearly the same box only the best."""
+    kept: list[Hypothesis] = []
+    for answer in sorted(answers, key=lambda path: -path.evidence):
+        if all(iou_xyxy(answer.boxes[-1], other.boxes[-1]) < SAME_BOX for other in kept):
+            kept.append(answer)
+    return kept
+
+
+def _share(hypotheses: list[Hypothesis], none: float) -> None:
+    """Sets every hypothesis' probability: the softmax of their evidence and of `none`."""
+    evidence = np.array([path.evidence for path in hypotheses] + [none])
+    weights = np.exp(evidence - evidence.max())
+    for path, weight in zip(hypotheses, weights / weights.sum(), strict=False):
+        path.probability = float(weight)
