@@ -104,9 +104,8 @@ class Looks:
     pooling: Tensor
     first: PictureFeatures
 
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        return self.picture.shape[1], self.picture.shape[0]
+    def __post_init__(self) -> None:
+        self.frame_size = (self.picture.shape[1], self.picture.shape[0])
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
         return [self._one(path) for path in paths]

@@ -1,0 +1,96 @@
+"""Makes a model's scores probabilities: fits the evidence of its search on rows that are neither trained nor tested on.
+
+    python recipes/calibrate.py MODEL_FOLDER ROWS.json IMAGES [--more ROWS.json IMAGES] [--limit N] [--write]
+
+Prints how well a last look's score tells right from wrong (AUROC) and how far the answers' probabilities are from their
+accuracy (expected calibration error), before and after, on every second picture, the evidence being fitted on the others;
+then fits it on all of them. With --write, puts it into the folder's piza.json.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from piza.best_first import Evidence, Found
+from piza.boxes import iou_xyxy
+from piza.data.sorec import Row, read_rows
+from piza.evaluation.calibration import (
+    auroc,
+    calibration_error,
+    choice_of,
+    fit,
+    recorders,
+)
+from piza.files import atomic_write
+from piza.model.piza import Piza, load_folder
+
+
+def report(model: Piza, name: str, evidence: Evidence, data: list[tuple], budget: int) -> dict[str, float]:
+    """data: recorders whose looks were taken already."""
+    config = replace(model.config.search, evidence=evidence, budget=budget, enough=1.0)
+    found = [(recorder.search(config), recorder.row) for recorder in data]
+    right = [bool(iou_xyxy(f.answer.boxes[-1], row.box_xyxy) >= 0.5) for f, row in found]
+    ends = [(path, row) for f, row in found for path in (f.answer, *f.rejected) if len(path.odds) > 1]
+    figures = {
+        "rows": len(found),
+        "acc50": 100 * sum(right) / len(found),
+        "looks": sum(len(f.looked) for f, _ in found) / len(found),
+        "auroc_last_look": auroc(
+            [path.odds[-1] for path, _ in ends],
+            [bool(iou_xyxy(path.boxes[-1], row.box_xyxy) >= 0.5) for path, row in ends],
+        ),
+        "auroc_answer": auroc([f.answer.probability for f, _ in found], right),
+        "calibration_error": calibration_error([f.answer.probability for f, _ in found], right),
+    }
+    print(name, json.dumps({k: round(v, 3) for k, v in figures.items()}), flush=True)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--more", nargs=2, type=Path, action="append", default=[], metavar=("ROWS", "IMAGES"))
+    parser.add_argument("--limit", type=int, help="rows of each file")
+    parser.add_argument("--windows", type=int, default=6, help="first windows followed to their end")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    model = load_folder(args.folder)
+    wide = replace(model.config.search, budget=1 + args.windows, enough=1.0, branch=10, evidence=Evidence())
+    halves: tuple[list, list] = ([], [])
+    for data, images in [(args.data, args.images), *args.more]:
+        rows: list[Row] = read_rows(data)[: args.limit]
+        pictures = sorted({row.image for row in rows})
+        for recorder in recorders(model, rows, images):
+            recorder.search(wide)
+            recorder.forget_picture()
+            halves[pictures.index(recorder.row.image) % 2].append(recorder)
+    found: list[list[Found]] = [[recorder.search(wide) for recorder in half] for half in halves]
+
+    def choices(*parts: int) -> list:
+        chosen = []
+        for part in parts:
+            for recorder, search in zip(halves[part], found[part], strict=True):
+                whole = choice_of(search, recorder.row.box_xyxy)
+                chosen += [whole, whole.after_first_look()]
+        return chosen
+
+    for budget in (2, 1 + args.windows):
+        report(model, f"before, {budget} looks", Evidence(), halves[1], budget)
+        report(model, f"after,  {budget} looks", fit(choices(0)), halves[1], budget)
+    evidence = fit(choices(0, 1))
+    print(evidence)
+    if args.write:
+        path = args.folder / "piza.json"
+        config = json.loads(path.read_text())
+        config["search"]["evidence"] = asdict(evidence)
+        with atomic_write(path) as part:
+            Path(part).write_text(json.dumps(config, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

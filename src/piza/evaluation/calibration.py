@@ -1,0 +1,158 @@
+"""What the scores of a search are worth: looks recorded once, searches replayed for nothing, evidence fitted.
+
+A search asks for looks; which ones depends on its settings, what each one sees does not. So a model looks at every
+window that any of several searches asks for once, and the searches are compared on the same looks.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from piza.best_first import Evidence, Found, Hypothesis, SearchConfig, Seen, best_first
+from piza.boxes import iou_xyxy
+from piza.data.sorec import Row, find_picture
+from piza.model.piza import Piza
+from piza.path import frame_window, input_size
+from piza.picture import cut, open_picture
+from piza.search import Looks
+
+
+@dataclass
+class Recorder:
+    """The looks of one row, each taken once. milliseconds: what each window's look took, the first one's without opening
+    the picture."""
+
+    row: Row
+    looks: Looks
+    seen: dict[bytes, Seen] = field(default_factory=dict)
+    milliseconds: dict[bytes, float] = field(default_factory=dict)
+
+    def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
+        found = []
+        for path in paths:
+            key = _key(path.window, len(path.steps))
+            if key not in self.seen:
+                begin = time.perf_counter()
+                self.seen[key] = self.looks.look([path])[0]
+                self.milliseconds[key] = self.milliseconds.get(key, 0.0) + 1000 * (
+                    time.perf_counter() - begin
+                )
+            found.append(self.seen[key])
+        return found
+
+    def search(self, config: SearchConfig) -> Found:
+        return best_first(self.looks.frame_size, self.look, self.looks.at_end, self.looks.window_of, config)
+
+    def forget_picture(self) -> None:
+        """Frees the picture and its features; searches that need no new look still work."""
+        self.looks.picture = self.looks.first = None  # type: ignore[assignment]
+
+    def cost(self, found: Found) -> float:
+        """Milliseconds of a search's looks."""
+        steps = [0] + [1] * (len(found.looked) - 1)
+        keys = [_key(window, step) for window, step in zip(found.looked, steps, strict=True)]
+        return sum(self.milliseconds[key] for key in keys)
+
+
+def _key(window: NDArray, depth: int) -> bytes:
+    return np.asarray(window, float).tobytes() + bytes([min(depth, 1)])
+
+
+def recorders(model: Piza, rows: Sequence[Row], images: str | Path) -> Iterator[Recorder]:
+    """One recorder a row. A picture is opened and its first look encoded once; every row is charged for the encoding
+    alone, as a search for one sentence would be."""
+    by_picture: dict[str, list[Row]] = {}
+    for row in rows:
+        by_picture.setdefault(row.image, []).append(row)
+    with torch.inference_mode():
+        for name, asked in by_picture.items():
+            picture = open_picture(find_picture(images, name))
+            frame = frame_window((picture.shape[1], picture.shape[0]))
+            begin = time.perf_counter()
+            size = input_size(frame, True, model.config.first_pixels, model.config.later_pixels)
+            first = model.encode_pictures([cut(picture, frame, size)])
+            encoding = 1000 * (time.perf_counter() - begin)
+            for row in asked:
+                text, pooling = model.encode_text([[row.expression]])
+                looks = Looks(model, picture, text, pooling, first)
+                yield Recorder(row, looks, milliseconds={_key(frame, 0): encoding})
+
+
+@dataclass
+class Choice:
+    """The hypotheses of one row after a search: n lists of log-odds of each one's looks, and whether each is right.
+
+    The search must judge both what is known after the first look and after all of them, so `fit` is given both.
+    """
+
+    odds: list[list[float]]
+    right: list[bool]
+
+    def after_first_look(self) -> "Choice":
+        """The same choice when only the first look's scores are known."""
+        return Choice([odds[:1] for odds in self.odds], self.right)
+
+
+def choice_of(found: Found, target: tuple[float, ...]) -> Choice:
+    """An answer is right if its IoU with the target is at least 0.5; a window not looked into, if it holds the target."""
+    answers = [found.answer, *found.rejected]
+    right = [bool(iou_xyxy(path.boxes[-1], target) >= 0.5) for path in answers]
+    for path in found.open:
+        low, high = path.window[:2] <= np.array(target[:2]) + 1, path.window[2:] >= np.array(target[2:]) - 1
+        right.append(bool(low.all() and high.all()))
+    return Choice([path.odds for path in [*answers, *found.open]], right)
+
+
+def surprise(evidence: Evidence, choices: Sequence[Choice]) -> float:
+    """Mean negative log-probability of what is right: one of the hypotheses, or none of them."""
+    total = 0.0
+    for choice in choices:
+        values = np.array([evidence.of(odds) for odds in choice.odds] + [evidence.none])
+        right = np.array([*choice.right, not any(choice.right)])
+        top = values.max()
+        total -= np.log(np.exp(values[right] - top).sum() + 1e-12) - np.log(np.exp(values - top).sum())
+    return total / max(1, len(choices))
+
+
+def fit(choices: Sequence[Choice]) -> Evidence:
+    """The evidence under which what is right surprises least, found by Nelder and Mead's simplex."""
+    from scipy.optimize import minimize
+
+    def of(values: NDArray) -> Evidence:
+        return Evidence(*(float(v) for v in values))
+
+    found = minimize(
+        lambda values: surprise(of(values), choices) + 1e-3 * float((values[:2] ** 2).sum()),
+        np.array([1.0, 1.0, 0.0, 0.0]),
+        method="Nelder-Mead",
+        options={"maxiter": 600, "xatol": 1e-3, "fatol": 1e-5},
+    )
+    return of(np.round(found.x, 4))
+
+
+def auroc(scores: Sequence[float], right: Sequence[bool]) -> float:
+    """Share of (right, wrong) pairs in which the right one scores higher, ties half; nan without such a pair."""
+    values, truth = np.asarray(scores, float), np.asarray(right, bool)
+    if truth.all() or not truth.any():
+        return float("nan")
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values)
+    positive = int(truth.sum())
+    return float((ranks[truth].sum() - positive * (positive + 1) / 2) / (positive * (len(truth) - positive)))
+
+
+def calibration_error(probabilities: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al. 2015): mean distance of probability and accuracy over equal bins, weighted
+    by the rows in each; 0 to 1."""
+    p, truth = np.asarray(probabilities, float), np.asarray(right, float)
+    index = np.minimum((p * bins).astype(int), bins - 1)
+    gaps = [
+        abs(p[index == b].mean() - truth[index == b].mean()) * (index == b).sum() for b in set(index.tolist())
+    ]
+    return float(sum(gaps) / max(1, len(p)))
