@@ -99,6 +99,20 @@ def test_looking_at_several_together_keeps_the_budget(together):
     np.testing.assert_allclose(found.answer.boxes[-1], THING)
 
 
+def test_looks_that_see_nothing():
+    def nothing(path):
+        return np.zeros((0, 4)), np.zeros(0)
+
+    found, windows = search(nothing, SearchConfig())
+    assert len(windows) == 1 and found.answer.stopped == "nothing" and found.answer.probability == 0
+
+    def nothing_closer(path):
+        return ([WRONG, RIGHT], [0.9, 0.5]) if not path.steps else nothing(path)
+
+    found, windows = search(nothing_closer, SearchConfig())
+    assert len(windows) == 3 and found.answer.stopped == "nothing"
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.integers(0, 10_000),

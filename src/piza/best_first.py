@@ -109,17 +109,21 @@ def best_first(
         at_end: says of each of several paths (the frame and the boxes predicted since) whether its last box is the thing
             itself, and not a window to look into.
         window_of: the window to look at after a box.
+
+    A look may see no box; if none did, the answer is the frame, with probability 0 and stopped by "nothing".
     """
     frame = frame_window(frame_size)
     waiting = [Hypothesis([frame], frame)]
     finished: list[Hypothesis] = []
     passed: list[Hypothesis] = []  # seen and not followed; they still share in the probability
     looked: list[NDArray] = []
+    root_steps: list[Step] = []
     while waiting and len(looked) < config.budget:
         waiting.sort(key=lambda path: -path.evidence)
         count = max(1, min(config.together, config.budget - len(looked)))
         now, waiting = waiting[:count], waiting[count:]
         for path, seen in zip(now, look(now), strict=True):
+            root_steps = root_steps or [seen.step]
             looked.append(path.window)
             known = [other.window for other in waiting] + [w for w in looked[1:] if not _on_path(w, path)]
             children = _children(path, seen, at_end, window_of, known, config)
@@ -133,11 +137,13 @@ def best_first(
             break
         if finished and config.branch == 1:
             break
-    if not finished:  # the budget ended on the way: the most probable window is the answer
+    if not finished and waiting:  # the budget ended on the way: the most probable window is the answer
         answer = max(waiting, key=lambda path: path.evidence)
         waiting.remove(answer)
         answer.stopped = "budget"
         finished = [answer]
+    if not finished:  # no look saw anything
+        finished = [Hypothesis([frame], frame, root_steps, 0.0, stopped="nothing")]
     return Found(finished[0], finished[1:], waiting + passed, looked)
 
 
@@ -149,7 +155,7 @@ def _children(
     known: list[NDArray],
     config: SearchConfig,
 ) -> list[Hypothesis]:
-    """The distinct hypotheses that come out of a look, best first; there is always at least one."""
+    """The distinct hypotheses that come out of a look, best first; at least one if it saw any box."""
     worth = [i for i, score in enumerate(seen.scores) if i == 0 or score >= WORTHLESS]
     longer = [[*path.boxes, seen.boxes[i]] for i in worth]
     children: list[Hypothesis] = []
