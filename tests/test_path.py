@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from piza.path import (
     PathConfig,
+    first_windows,
     frame_window,
     input_size,
     jitter_window,
@@ -90,3 +91,14 @@ def test_input_sizes_are_multiples_and_keep_the_area(case):
     if 0.3 < width / height < 3:
         assert 0.8 < size[0] * size[1] / 480**2 < 1.25
         assert 0.85 < (size[0] / size[1]) / (width / height) < 1.18
+
+
+@given(st.tuples(st.integers(1, 6000), st.integers(1, 6000)), st.sampled_from([1, 2, 4]))
+def test_first_windows_cover_the_frame(size, views):
+    windows = first_windows(size, views)
+    assert len(windows) == views
+    corners = np.array(windows)
+    np.testing.assert_allclose(corners[:, :2].min(0), 0, atol=1e-6)
+    np.testing.assert_allclose(corners[:, 2:].max(0), size)
+    areas = (corners[:, 2:] - corners[:, :2]).prod(1)
+    assert areas.sum() >= size[0] * size[1] * (1 - 1e-9)

@@ -91,3 +91,14 @@ def test_the_budget_holds_and_no_window_is_seen_twice(coming_back, monkeypatch):
 def test_greedy_is_one_path(coming_back):
     result = coming_back.locate(PICTURE, "the red car", greedy=True)
     assert result.looks == len(result.path) and result.rejected == []
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_a_search_may_begin_with_parts_of_the_frame(tiny_piza, monkeypatch, views):
+    monkeypatch.setattr(tiny_piza.config, "search", SearchConfig(budget=views + 2, max_steps=3, views=views))
+    together = tiny_piza.locate(PICTURE, ["the red car", "a blue sign"])
+    alone = tiny_piza.locate(PICTURE, "a blue sign")
+    assert views < alone.looks <= views + 2 and inside(alone.box_xyxy, (500, 300))
+    np.testing.assert_allclose(together[1].box_xyxy, alone.box_xyxy, atol=1e-2)
+    first = alone.path[0].window_xyxy
+    assert 0 < (first[2] - first[0]) * (first[3] - first[1]) < 500 * 300

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import iou_xyxy
-from piza.path import frame_window, side
+from piza.path import first_windows, frame_window, side
 from piza.result import Step
 
 SAME_WINDOW = 0.4  # two windows with at least this IoU are one hypothesis
@@ -43,11 +43,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    budget: int = 5  # looks at most, the first included
+    budget: int = 5  # looks at most, the first ones included
     enough: float = 1.0  # an answer of this probability ends the search
     branch: int = 10  # boxes of one look that are followed; 1 is the published greedy search
     max_steps: int = 5  # the longest path, in looks
     together: int = 1  # windows looked at in one batch
+    views: int = 1  # first looks: 1 at the whole frame, 2 at its halves, 4 at its quarters
     evidence: Evidence = Evidence()
 
 
@@ -113,19 +114,21 @@ def best_first(
     A look may see no box; if none did, the answer is the frame, with probability 0 and stopped by "nothing".
     """
     frame = frame_window(frame_size)
-    waiting = [Hypothesis([frame], frame)]
+    waiting = [Hypothesis([frame], view) for view in first_windows(frame_size, config.views)]
     finished: list[Hypothesis] = []
     passed: list[Hypothesis] = []  # seen and not followed; they still share in the probability
     looked: list[NDArray] = []
     root_steps: list[Step] = []
     while waiting and len(looked) < config.budget:
         waiting.sort(key=lambda path: -path.evidence)
-        count = max(1, min(config.together, config.budget - len(looked)))
+        count = len(waiting) if not looked else min(config.together, config.budget - len(looked))
         now, waiting = waiting[:count], waiting[count:]
         for path, seen in zip(now, look(now), strict=True):
             root_steps = root_steps or [seen.step]
             looked.append(path.window)
-            known = [other.window for other in waiting] + [w for w in looked[1:] if not _on_path(w, path)]
+            known = [other.window for other in waiting] + [
+                w for w in looked[config.views :] if not _on_path(w, path)
+            ]
             children = _children(path, seen, at_end, window_of, known, config)
             followed = children[: config.branch]
             finished += [child for child in followed if child.stopped]

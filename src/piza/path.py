@@ -36,6 +36,19 @@ def frame_window(frame_size: tuple[int, int]) -> Box:
     return np.array([0.0, 0.0, frame_size[0], frame_size[1]])
 
 
+def first_windows(frame_size: tuple[int, int], views: int = 1) -> list[Box]:
+    """The windows to begin with: the whole frame (1), its two halves along the longer side (2), or its quarters (4).
+
+    Parts overlap by a fifth of their length, so that what is small is whole in one of them.
+    """
+    across, down = {1: (1, 1), 2: (2, 1) if frame_size[0] >= frame_size[1] else (1, 2), 4: (2, 2)}[views]
+    width, height = (
+        limit / (count - 0.2 * (count - 1)) for limit, count in zip(frame_size, (across, down), strict=True)
+    )
+    corners = [(0.8 * i * width, 0.8 * j * height) for j in range(down) for i in range(across)]
+    return [np.array([x, y, x + width, y + height]) for x, y in corners]
+
+
 def square_window(center: tuple[float, float], length: float, frame_size: tuple[int, int]) -> Box:
     """The square of this side length around `center`, moved inside the frame; cut only where the frame is narrower."""
     width, height = (min(float(length), float(limit)) for limit in frame_size)

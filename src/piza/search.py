@@ -18,7 +18,7 @@ from piza.boxes import clip_xyxy, cxcywh_to_xyxy, xyxy_to_xywh
 from piza.errors import InputError
 from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
 from piza.model.piza import Piza
-from piza.path import frame_window, input_size, next_window
+from piza.path import first_windows, input_size, next_window
 from piza.picture import Picture, PictureSource, cut, open_picture
 from piza.result import Result, Step
 
@@ -61,8 +61,8 @@ def locate(
     picture = open_picture(image)
     texts = [model.encode_text([[sentence]]) for sentence in sentences]
     frame_size = (picture.shape[1], picture.shape[0])
-    frame = frame_window(frame_size)
-    first = model.encode_pictures([cut(picture, frame, _size(model, frame, True))])
+    views = first_windows(frame_size, config.views)
+    first = [model.encode_pictures([cut(picture, view, _size(model, view, True))]) for view in views]
     shared = (time.perf_counter() - started) * 1000 / len(sentences)
     results = []
     for sentence, (text, pooling) in zip(sentences, texts, strict=True):
@@ -90,30 +90,36 @@ def search_config(model: Piza, most: int, greedy: bool = False) -> SearchConfig:
     """The model's own search, with paths of at most `most` looks; `greedy` follows the best window only."""
     own = model.config.search
     if greedy:
-        return replace(own, max_steps=most, branch=1, budget=most)
-    return replace(own, max_steps=most, budget=max(own.budget, most) if most > 1 else 1)
+        return replace(own, max_steps=most, branch=1, budget=most, views=1)
+    return replace(
+        own, max_steps=most, budget=own.budget if most > 1 else 1, views=own.views if most > 1 else 1
+    )
 
 
 @dataclass
 class Looks:
-    """All that `best_first` asks about one sentence and one picture; `first` are the features of the whole frame."""
+    """All that `best_first` asks about one sentence and one picture; `first`: features of the first windows, in order."""
 
     model: Piza
     picture: Picture
     text: TextFeatures
     pooling: Tensor
-    first: PictureFeatures
+    first: list[PictureFeatures]
 
     def __post_init__(self) -> None:
         self.frame_size = (self.picture.shape[1], self.picture.shape[0])
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
-        return [self._one(path) for path in paths]
+        return [self._one(path, number) for number, path in enumerate(paths)]
 
-    def _one(self, path: Hypothesis) -> Seen:
+    def _one(self, path: Hypothesis, number: int) -> Seen:
         model = self.model
         size = _size(model, path.window, not path.steps)
-        features = model.encode_pictures([cut(self.picture, path.window, size)]) if path.steps else self.first
+        features = (
+            model.encode_pictures([cut(self.picture, path.window, size)])
+            if path.steps
+            else self.first[number]  # all first windows are asked for at once
+        )
         progress, stop = (float(v[0]) for v in _read(model, [path.boxes]))
         grounding = model.ground(
             self.text, self.pooling, features, torch.tensor([progress], device=model.device)

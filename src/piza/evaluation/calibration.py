@@ -17,7 +17,7 @@ from piza.best_first import Evidence, Found, Hypothesis, SearchConfig, Seen, bes
 from piza.boxes import iou_xyxy
 from piza.data.sorec import Row, find_picture
 from piza.model.piza import Piza
-from piza.path import frame_window, input_size
+from piza.path import first_windows, input_size
 from piza.picture import cut, open_picture
 from piza.search import Looks
 
@@ -33,29 +33,30 @@ class Recorder:
     milliseconds: dict[bytes, float] = field(default_factory=dict)
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
-        found = []
-        for path in paths:
-            key = _key(path.window, len(path.steps))
-            if key not in self.seen:
-                begin = time.perf_counter()
-                self.seen[key] = self.looks.look([path])[0]
-                self.milliseconds[key] = self.milliseconds.get(key, 0.0) + 1000 * (
-                    time.perf_counter() - begin
-                )
-            found.append(self.seen[key])
-        return found
+        keys = [_key(path.window, len(path.steps)) for path in paths]
+        if any(key not in self.seen for key in keys):
+            begin = time.perf_counter()
+            seen = self.looks.look(paths)
+            share = 1000 * (time.perf_counter() - begin) / len(paths)
+            for key, one in zip(keys, seen, strict=True):
+                if key not in self.seen:
+                    self.seen[key] = one
+                    self.milliseconds[key] = self.milliseconds.get(key, 0.0) + share
+        return [self.seen[key] for key in keys]
 
     def search(self, config: SearchConfig) -> Found:
         return best_first(self.looks.frame_size, self.look, self.looks.at_end, self.looks.window_of, config)
 
     def forget_picture(self) -> None:
         """Frees the picture and its features; searches that need no new look still work."""
-        self.looks.picture = self.looks.first = None  # type: ignore[assignment]
+        self.looks.picture = None  # type: ignore[assignment]
+        self.looks.first = [None] * len(self.looks.first)  # type: ignore[list-item]
 
     def cost(self, found: Found) -> float:
         """Milliseconds of a search's looks."""
-        steps = [0] + [1] * (len(found.looked) - 1)
-        keys = [_key(window, step) for window, step in zip(found.looked, steps, strict=True)]
+        keys = [
+            _key(window, int(number >= len(self.looks.first))) for number, window in enumerate(found.looked)
+        ]
         return sum(self.milliseconds[key] for key in keys)
 
 
@@ -72,15 +73,20 @@ def recorders(model: Piza, rows: Sequence[Row], images: str | Path) -> Iterator[
     with torch.inference_mode():
         for name, asked in by_picture.items():
             picture = open_picture(find_picture(images, name))
-            frame = frame_window((picture.shape[1], picture.shape[0]))
+            views = first_windows((picture.shape[1], picture.shape[0]), model.config.search.views)
             begin = time.perf_counter()
-            size = input_size(frame, True, model.config.first_pixels, model.config.later_pixels)
-            first = model.encode_pictures([cut(picture, frame, size)])
-            encoding = 1000 * (time.perf_counter() - begin)
+            sizes = [
+                input_size(view, True, model.config.first_pixels, model.config.later_pixels) for view in views
+            ]
+            first = [
+                model.encode_pictures([cut(picture, view, size)])
+                for view, size in zip(views, sizes, strict=True)
+            ]
+            encoding = 1000 * (time.perf_counter() - begin) / len(views)
             for row in asked:
                 text, pooling = model.encode_text([[row.expression]])
                 looks = Looks(model, picture, text, pooling, first)
-                yield Recorder(row, looks, milliseconds={_key(frame, 0): encoding})
+                yield Recorder(row, looks, milliseconds={_key(view, 0): encoding for view in views})
 
 
 @dataclass
