@@ -38,6 +38,7 @@ def place(tmp_path_factory, tiny_piza):
     rows = [{"image": "good.jpg", "bbox": [1, 1, 9, 9], "ref": "the car", "id": 1}]
     (place / "rows.json").write_text(json.dumps(rows))
     (place / "gone.json").write_text(json.dumps([{**rows[0], "image": "gone.jpg"}]))
+    (place / "torn.json").write_text(json.dumps([{**rows[0], "image": "truncated.jpg"}]))
     (place / "flat.json").write_text(json.dumps([{**rows[0], "bbox": [1, 1, 0, 9]}]))
     (place / "object.json").write_text(json.dumps(rows[0]))
     (place / "half.json").write_text(json.dumps(rows)[:20])
@@ -73,6 +74,9 @@ QUICK = {
     "second sentence empty": ["locate", "good.jpg", "the car", ""],
     "sentence in no encoding": ["locate", "good.jpg", b"\xff\xfe"],
     "max steps 0": ["locate", "good.jpg", "the car", "--max-steps", "0"],
+    "budget 0": ["locate", "good.jpg", "the car", "--budget", "0"],
+    "enough of 2": ["locate", "good.jpg", "the car", "--enough", "2"],
+    "enough in words": ["evaluate", "rows.json", "--images", ".", "--enough", "plenty"],
     "max steps in words": ["locate", "good.jpg", "the car", "--max-steps", "many"],
     "unknown option": ["locate", "good.jpg", "the car", "--zoom"],
     "drawing in an unknown format": ["locate", "good.jpg", "the car", "--out", "a.gif"],
@@ -94,6 +98,25 @@ QUICK = {
     "scenes without a count": ["data", "scenes", "out", "--seed", "1"],
     "scenes of no size": ["data", "scenes", "out", "--count", "1", "--seed", "1", "--size", "big"],
     "scenes onto a file": ["data", "scenes", "good.jpg", "--count", "1", "--seed", "1"],
+    "checking an object": ["data", "check", "object.json"],
+    "checking against no folder": ["data", "check", "rows.json", "--images", "nowhere"],
+    "counting a flat box": ["data", "stats", "flat.json"],
+    "looking at no rows": ["data", "view", "none.json", "--images", ".", "--out", "page.html"],
+    "looking at a lost picture": ["data", "view", "gone.json", "--images", ".", "--out", "page.html"],
+    "looking at a broken picture": ["data", "view", "torn.json", "--images", ".", "--out", "page.html"],
+    "rows in an unknown format": [
+        "data",
+        "convert",
+        "rows.json",
+        "--from",
+        "voc",
+        "--to",
+        "coco",
+        "--out",
+        "o",
+    ],
+    "COCO without sizes": ["data", "convert", "rows.json", "--from", "sorec", "--to", "coco", "--out", "o"],
+    "no Parquet": ["data", "convert", "rows.json", "--from", "hf", "--to", "sorec", "--out", "o"],
     "converting onto a full folder": [
         "convert",
         "reference",

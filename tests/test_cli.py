@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 import piza
 from piza import cli
+from piza.best_first import SearchConfig
 from piza.data.sorec import find_picture, read_rows
 from piza.result import Result, Step
 
@@ -24,6 +26,7 @@ class Fake:
     """Answers every sentence with one box after two looks."""
 
     asked: list = field(default_factory=list)
+    config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(search=SearchConfig()))
 
     def locate(self, image, expression, max_steps=None, whole_frame=False, greedy=False):
         self.asked.append((expression, max_steps, whole_frame))
@@ -84,6 +87,11 @@ def test_options_reach_the_model(fake, photo):
     assert fake.loaded == [("folder", "cuda:1")] and fake.asked == [(["the red car"], 2, True)]
 
 
+def test_budget_and_enough_are_the_search_s(fake, photo):
+    assert cli.main(["locate", photo, "the red car", "--budget", "3", "--enough", "0.4"]) == 0
+    assert (fake.config.search.budget, fake.config.search.enough) == (3, 0.4)
+
+
 def test_locate_json(fake, photo, capsys):
     assert cli.main(["locate", photo, "one", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -115,7 +123,7 @@ def test_evaluate_json_and_predictions(fake, rows, tmp_path, capsys):
     options = ["--json", "--predictions", str(predictions), "--limit", "2", "--whole-frame"]
     assert cli.main(["evaluate", rows, "--images", str(tmp_path), *options]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert list(summary) == ["rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms"]
+    assert list(summary)[:6] == ["rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms"]
     assert (summary["rows"], summary["acc50"], summary["mean_steps"]) == (2, 100, 2)
     lines = [json.loads(line) for line in predictions.read_text().splitlines()]
     assert [line["id"] for line in lines] == [0, 1] and lines[0]["iou"] > 0.9

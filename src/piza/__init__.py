@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 from piza.errors import InputError, reason
 
 if TYPE_CHECKING:
+    from piza.grounders import locate_with
     from piza.model.piza import Piza
     from piza.picture import PictureSource
     from piza.result import Result, Step
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Piza", "Result", "Step", "load", "locate"]
+__all__ = ["InputError", "Piza", "Result", "Step", "load", "locate", "locate_with"]
 
 _models: "dict[tuple[str, str], Piza]" = {}
 
 
 def load(name: str = "mini", device: str = "cpu") -> "Piza":
-    """Load a model: "mini" (embedded in the package), a folder written by `piza.model.piza.save_folder`, or a name on the model hub.
+    """Load a model: "mini" (embedded in the package), a folder written by `piza.model.piza.save_folder`
+    (a whole model) or by `piza.model.adapter_file.save_adapter` (an adapter; its base is loaded too), or a name on the
+    model hub.
 
     `device` is "cpu", "cuda" or "cuda:1". Raises InputError when there is no such model or device, or when the files
     of the model are damaged.
@@ -69,4 +72,8 @@ def __getattr__(name: str) -> Any:
         from piza.model.piza import Piza
 
         return Piza
+    if name == "locate_with":
+        from piza.grounders import locate_with
+
+        return locate_with
     raise AttributeError(f"module 'piza' has no attribute {name!r}")

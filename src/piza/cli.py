@@ -7,19 +7,17 @@ modules are imported where they are used, so that --help and most refusals answe
 import argparse
 import json
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from piza import __version__
 from piza.errors import InputError
-from piza.files import check_writable
 
 if TYPE_CHECKING:
-    from piza.evaluation.evaluate import Evaluation
     from piza.result import Result
 
 STOPPED = {
@@ -27,22 +25,23 @@ STOPPED = {
     "max_steps": "the path may not be longer",
     "no_shrink": "there was no closer window to look at",
     "budget": "all looks were used up",
+    "nothing": "no look saw anything",
 }
 LONGEST_MESSAGE = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    """Run one command; returns the exit code: 0, 1 when `data check` found errors, 2 for bad input, 130 for Ctrl-C."""
 
-    def run() -> None:
+    def run() -> int | None:
         options = _parser().parse_args(arguments)
-        options.run(options)
+        return options.run(options)
 
     return guard(run)
 
 
-def guard(action: Callable[[], None]) -> int:
-    """Call `action`; bad input becomes one sentence on stderr. Returns the exit code of `main`."""
+def guard(action: Callable[[], int | None]) -> int:
+    """Call `action`; bad input becomes one sentence on stderr. Returns its exit code, or that of `main`."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A sentence in any script on a terminal in any encoding.
@@ -50,10 +49,10 @@ def guard(action: Callable[[], None]) -> int:
     try:
         _hush()
         try:
-            action()
+            code = action()
         finally:
             sys.stdout.flush()  # here, where a closed pipe is handled, and not while Python ends
-        return 0
+        return code or 0
     except InputError as error:
         return _complain(str(error), 2)
     except KeyboardInterrupt:
@@ -81,40 +80,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     _model_options(locate)
     locate.add_argument(
+        "--grounder",
+        metavar="NAME",
+        help="instead of --model, without training: a zero-shot detector (folder or hub name), or chat:MODEL@URL with "
+        "the key in PIZA_API_KEY",
+    )
+    locate.add_argument(
         "--max-steps", metavar="N", type=_at_least(1), help="the most looks from the picture to the answer"
     )
     locate.set_defaults(run=_locate)
 
-    evaluate = commands.add_parser("evaluate", help="measure a model on rows in SOREC's format")
-    evaluate.add_argument(
-        "data", metavar="DATA.json", help="rows: image, bbox [x, y, width, height], ref, id"
-    )
-    evaluate.add_argument("--images", metavar="DIR", required=True, help="the folder of the pictures")
-    _model_options(evaluate)
-    evaluate.add_argument("--limit", metavar="N", type=_at_least(1), help="take the first N rows only")
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
-    evaluate.add_argument(
-        "--predictions",
-        metavar="FILE.jsonl",
-        help="write one JSON line a row (to FILE.jsonl.part until all is done)",
-    )
-    evaluate.add_argument(
-        "--missing",
-        choices=("error", "skip"),
-        default="error",
-        help="rows without a picture (default: error)",
-    )
-    evaluate.set_defaults(run=_evaluate)
+    from piza.cli_evaluate import add_evaluate
 
-    data = commands.add_parser("data", help="make data")
-    kinds = data.add_subparsers(metavar="KIND", required=True, parser_class=_Parser)
-    scenes = kinds.add_parser("scenes", help="synthetic street scenes with sentences, in SOREC's format")
-    scenes.add_argument("out", metavar="OUT", help="the folder to write: OUT/images/*.jpg and OUT/rows.json")
-    scenes.add_argument("--count", metavar="N", type=_at_least(1), required=True, help="how many scenes")
-    scenes.add_argument("--seed", metavar="S", type=_at_least(0), required=True, help="same seed, same bytes")
-    scenes.add_argument("--size", metavar="WxH", type=_size, default=(2048, 1152), help="default: 2048x1152")
-    scenes.add_argument("--workers", metavar="N", type=_at_least(1), default=1, help="processes (default: 1)")
-    scenes.set_defaults(run=_scenes)
+    add_evaluate(commands)
+
+    data = commands.add_parser("data", help="make, check, count, look at and convert data")
+    from piza.cli_data import add_data_commands
+
+    add_data_commands(data.add_subparsers(metavar="KIND", required=True, parser_class=_Parser))
 
     convert = commands.add_parser("convert", help="turn published weights into a model folder")
     sources = convert.add_subparsers(metavar="SOURCE", required=True, parser_class=_Parser)
@@ -143,6 +126,15 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--whole-frame", action="store_true", help="answer from one look at the whole picture"
     )
     parser.add_argument("--greedy", action="store_true", help="follow the best window only, as published")
+    parser.add_argument(
+        "--budget", metavar="N", type=_at_least(1), help="looks a sentence at most (default: the model's)"
+    )
+    parser.add_argument(
+        "--enough",
+        metavar="P",
+        type=_probability,
+        help="an answer of this probability ends the search (default: the model's)",
+    )
 
 
 def _locate(options: argparse.Namespace) -> None:
@@ -157,7 +149,7 @@ def _locate(options: argparse.Namespace) -> None:
     from piza.picture import open_picture
 
     picture = open_picture(options.photo)  # refused, if need be, before a model is loaded
-    model = _load(options)
+    model = _load(options) if options.grounder is None else _load_grounder(options)
     results = model.locate(
         picture,
         options.sentences,
@@ -176,60 +168,6 @@ def _locate(options: argparse.Namespace) -> None:
         print(f"piza: drew {path}", file=sys.stderr)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    from piza.data.sorec import read_rows
-    from piza.evaluation.evaluate import evaluate, predictions_file
-
-    rows = read_rows(options.data)
-    if options.predictions:
-        check_writable(options.predictions)
-    if not Path(options.images).is_dir():
-        raise InputError(f"the folder of pictures {options.images!r} does not exist")
-    model = _load(options)
-
-    def run(write: Callable[[dict[str, Any]], None] | None) -> "Evaluation":
-        return evaluate(
-            model,
-            rows,
-            options.images,
-            whole_frame=options.whole_frame,
-            greedy=options.greedy,
-            limit=options.limit,
-            on_missing=options.missing,
-            progress=_progress,
-            write=write,
-        )
-
-    if options.predictions:
-        with predictions_file(options.predictions) as write:
-            summary = run(write)
-    else:
-        summary = run(None)
-    if summary.skipped:
-        print(f"piza: left out {summary.skipped} rows whose picture cannot be opened", file=sys.stderr)
-    if options.json:
-        print(json.dumps(summary.to_dict()))
-    else:
-        print(
-            f"rows        {summary.rows}\n"
-            f"Acc50       {summary.acc50:.1f} %\n"
-            f"Acc75       {summary.acc75:.1f} %\n"
-            f"mAcc        {summary.macc:.1f} %\n"
-            f"mean steps  {summary.mean_steps:.2f}\n"
-            f"mean time   {summary.mean_ms:.0f} ms"
-        )
-
-
-def _scenes(options: argparse.Namespace) -> None:
-    from piza.data import scenes
-
-    out = Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"cannot write to {options.out!r}: it is a file, a folder is wanted")
-    rows = scenes.write(out, options.count, options.seed, size=options.size, workers=options.workers)
-    print(f"{options.count} scenes in {out / 'images'}, {rows} rows in {out / 'rows.json'}")
-
-
 def _convert_reference(options: argparse.Namespace) -> None:
     out = Path(options.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -245,7 +183,18 @@ def _convert_reference(options: argparse.Namespace) -> None:
 def _load(options: argparse.Namespace) -> Any:
     import piza
 
-    return piza.load(options.model, device=options.device)
+    model = piza.load(options.model, device=options.device)
+    chosen = {name: getattr(options, name) for name in ("budget", "enough")}
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    if changes:
+        model.config.search = replace(model.config.search, **changes)
+    return model
+
+
+def _load_grounder(options: argparse.Namespace) -> Any:
+    from piza.grounders import load_grounder
+
+    return load_grounder(options.grounder, options.device)
 
 
 def _check_sentence(sentence: str) -> None:
@@ -324,11 +273,14 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{3,4})x(\d{3,4})", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"WIDTHxHEIGHT such as 2560x1440 is wanted, got {text!r}")
-    return int(match[1]), int(match[2])
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"a probability from 0 to 1 is wanted, got {text!r}")
+    return value
 
 
 class _Parser(argparse.ArgumentParser):

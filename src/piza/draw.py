@@ -88,22 +88,32 @@ def draw_result(result: Result) -> Image.Image:
 
 
 def draw_box(
-    picture: Picture, box_xyxy: Box, window_xyxy: Box, limit_wh: tuple[int, int]
+    picture: Picture,
+    box_xyxy: Box,
+    window_xyxy: Box,
+    limit_wh: tuple[int, int],
+    smallest: float = SMALLEST_MARK,
+    line: int = 2,
 ) -> Image.Image:
-    """A window of a picture, as large as fits into `limit_wh`, with one box drawn; both in pixels of the picture."""
+    """A window of a picture, as large as fits into `limit_wh`, with one box drawn; both in pixels of the picture.
+
+    In pixels of the drawing: `smallest`, the side below which the box is drawn larger than it is, and `line`, its width.
+    """
     panel = _panel(picture, window_xyxy, limit_wh)
     height, width = picture.shape[:2]
     window = tuple(clip_xyxy(window_xyxy, (0, 0, width, height)))
-    mark = _at_least(_to_panel(box_xyxy, window, panel.size), SMALLEST_MARK)
-    _outline(ImageDraw.Draw(panel), mark, BOX_COLOR, 2, LIGHT_HALO)
+    mark = _at_least(_to_panel(box_xyxy, window, panel.size), smallest)
+    _outline(ImageDraw.Draw(panel), mark, BOX_COLOR, line, LIGHT_HALO)
     return panel
 
 
-def surroundings_xyxy(box_xyxy: Box, frame_wh: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The square window around a box, `SURROUNDINGS` times its longer side, moved and cut to lie inside the frame."""
+def surroundings_xyxy(
+    box_xyxy: Box, frame_wh: tuple[int, int], times: float = SURROUNDINGS
+) -> tuple[float, float, float, float]:
+    """The square window around a box, `times` its longer side, moved and cut to lie inside the frame."""
     x1, y1, x2, y2 = box_xyxy
     frame_w, frame_h = frame_wh
-    side = max(SURROUNDINGS * max(x2 - x1, y2 - y1), 1.0)
+    side = max(times * max(x2 - x1, y2 - y1), 1.0)
     width, height = min(side, frame_w), min(side, frame_h)
     left = float(np.clip((x1 + x2) / 2 - width / 2, 0, frame_w - width))
     top = float(np.clip((y1 + y2) / 2 - height / 2, 0, frame_h - height))

@@ -62,11 +62,30 @@ def open_picture(image: PictureSource) -> Picture:
         raise InputError(
             f"a picture must be a path, a Pillow image or a numpy array, got {type(image).__name__}"
         )
+    with _open_file(image) as opened:
+        return _from_pillow(opened, repr(str(image)))
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) of the picture `open_picture` would give, read from the head of the file; no pixel is decoded.
+
+    Raises InputError for a file that is missing, is no picture, or is over `MAX_PIXELS`; damaged pixels are not seen.
+    """
+    with _open_file(path) as opened:
+        _check_size(opened.width, opened.height, repr(str(path)))
+        # Pillow turns the size of a TIFF itself. It decodes a whole PNG to look for an orientation behind the pixels,
+        # where next to nobody writes one.
+        behind = opened.format == "PNG" and not {"exif", "Raw profile type exif"} & set(opened.info)
+        turned = opened.format != "TIFF" and not behind and _orientation(opened) >= 5
+        return (opened.height, opened.width) if turned else opened.size
+
+
+def _open_file(image: str | Path) -> Image.Image:
     name = repr(str(image))
     _check_file(image, name)
     try:
         with _quiet():
-            opened = Image.open(image, formats=FORMATS)
+            return Image.open(image, formats=FORMATS)
     except UnidentifiedImageError:
         raise InputError(f"{name} is not a picture that can be read (JPEG, PNG, WebP, TIFF, ...)") from None
     except Image.DecompressionBombError:
@@ -75,8 +94,6 @@ def open_picture(image: PictureSource) -> Picture:
         raise InputError(f"{name} cannot be read: no permission") from None
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         raise InputError(f"{name} cannot be read as a picture: {reason(error)}") from None
-    with opened:
-        return _from_pillow(opened, name)
 
 
 def cut(picture: Picture, window_xyxy: Sequence[float] | NDArray, size_wh: tuple[int, int]) -> Picture:
@@ -138,13 +155,18 @@ def _from_pillow(image: Image.Image, name: str) -> Picture:
         raise
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         raise InputError(f"{name} is damaged and cannot be decoded: {reason(error)}") from None
+    turn = _UPRIGHT.get(_orientation(image))
+    return np.ascontiguousarray(turn(rgb)) if turn else rgb
+
+
+def _orientation(image: Image.Image) -> int:
+    """The turn EXIF asks for, 1 to 8; 1 where it says nothing that can be understood."""
     try:
         with _quiet():
             orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # broken metadata is no reason to refuse sound pixels
-        orientation = 1
-    turn = _UPRIGHT.get(orientation)
-    return np.ascontiguousarray(turn(rgb)) if turn else rgb
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
 
 
 def _rgb(image: Image.Image, name: str) -> Picture:

@@ -57,7 +57,8 @@ class Result:
     path: the looks, in the order they were taken.
     frame_size: (width, height) of the frame in pixels.
     stopped: why the path ended: "stop" (the model said so), "max_steps", "no_shrink" (no closer window to look at) or
-        "budget" (no look was left to follow it to its end) or "nothing" (no look saw anything).
+        "budget" (no look was left to follow it to its end) or "nothing" (no look saw anything); "tiles" where there was
+        no search (`piza.evaluation.rivals`).
     milliseconds: time this sentence took, without loading the model.
     picture: the frame, uint8 (height, width, 3) RGB, kept for drawing.
     looks: how many looks the search took; more than the path has where it followed other windows first.

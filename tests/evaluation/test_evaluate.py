@@ -65,8 +65,20 @@ def test_numbers_and_order_of_outcomes(images):
     ]  # fmt: skip
     assert seen[0]["steps"] == 3 and len(seen[0]["windows"]) == 2  # a look that led elsewhere counts
     assert seen[0]["bbox"] == [10, 10, 10, 10] and seen[1]["box_xyxy"] == [30, 30, 40, 40]
-    assert set(summary.to_dict()) == {"rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms"}
+    assert list(summary.to_dict())[:6] == ["rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms"]
+    assert summary.to_dict()["pictures"] == 2 and summary.to_dict()["intervals"] is None
     json.dumps(summary.to_dict())
+
+
+def test_intervals_are_of_the_pictures(images):
+    rows = []
+    for number in range(6):
+        Image.new("RGB", (64, 48)).save(images / f"{number}.png")
+        rows += [row(f"{number}.png", RIGHT if number % 2 else WRONG, index) for index in range(3)]
+    found = evaluate(Oracle(), rows, images).to_dict()
+    assert found["rows"] == 18 and found["pictures"] == 6
+    low, high = found["intervals"]["acc50"]
+    assert low <= 100 / 6 and high >= 500 / 6 and found["acc50"] == 50
 
 
 def test_limit_takes_the_first_rows_and_whole_frame_is_passed_on(images):

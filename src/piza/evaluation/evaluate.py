@@ -1,20 +1,23 @@
 """Running a model over rows and counting how often it is right."""
 
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
-from piza.boxes import iou_xyxy, xyxy_to_xywh
 from piza.data.sorec import Row, find_picture
 from piza.errors import InputError
+from piza.evaluation.intervals import Interval, intervals
 from piza.evaluation.metrics import accuracy, mean_accuracy
-from piza.files import check_writable
-from piza.picture import PictureSource, open_picture
+from piza.evaluation.outcome import Outcome, outcome_of, predictions_file
+from piza.picture import Picture, PictureSource, open_picture
 from piza.result import Result
+
+__all__ = ["Evaluation", "Locator", "Outcome", "Rival", "check_rival", "evaluate", "predictions_file"]
+
+Rival = Literal["sliding", "tiles", "oracle"]
+"""What may be asked instead of the search: see `piza.evaluation.rivals`."""
 
 
 class Locator(Protocol):
@@ -26,49 +29,14 @@ class Locator(Protocol):
 
 
 @dataclass
-class Outcome:
-    """What became of one row.
-
-    index: place in the rows that were given, from 0. box_xyxy, windows: in pixels of the frame. looks: all that were
-    taken, also those that led elsewhere than to the answer, as in `Result`. milliseconds: as in `Evaluation`. The
-    picture of the result is not kept: thousands would not fit into memory.
-    """
-
-    index: int
-    row: Row
-    box_xyxy: tuple[float, ...]
-    score: float
-    iou: float
-    windows: list[tuple[float, float, float, float]]
-    looks: int
-    stopped: str
-    milliseconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for one line of a predictions file; `bbox` is the target, as in SOREC's files."""
-        return {
-            "index": self.index,
-            "id": self.row.id,
-            "image": self.row.image,
-            "ref": self.row.expression,
-            "bbox": xyxy_to_xywh(self.row.box_xyxy).tolist(),
-            "box_xyxy": [float(v) for v in self.box_xyxy],
-            "score": float(self.score),
-            "iou": self.iou,
-            "steps": self.looks,
-            "stopped": self.stopped,
-            "milliseconds": round(self.milliseconds, 3),
-            "windows": [[float(v) for v in window] for window in self.windows],
-        }
-
-
-@dataclass
 class Evaluation:
     """The sum of it.
 
-    rows: how many were answered. acc50, acc75, macc: in percent. mean_steps: looks a sentence, every one counted. mean_ms: milliseconds
-    a sentence, opening the picture included (shared between its sentences), loading the model not. outcomes: one a row, in
-    the order of the rows, without the pictures. skipped: rows left out because their picture could not be opened.
+    rows: how many were answered. acc50, acc75, macc: in percent. mean_steps: looks a sentence, every one counted. mean_ms:
+    milliseconds a sentence, opening the picture included (shared between its sentences), loading the model not.
+    outcomes: one a row, in the order of the rows, without the pictures. skipped: rows left out because their picture
+    could not be opened. pictures: how many different ones were asked about. intervals: 95 % intervals of acc50, acc75 and
+    macc, resampled by picture; None for fewer than five.
     """
 
     rows: int
@@ -79,11 +47,14 @@ class Evaluation:
     mean_ms: float
     outcomes: list[Outcome] = field(repr=False)
     skipped: int
+    pictures: int = 0
+    intervals: dict[str, Interval] | None = None
 
-    def to_dict(self) -> dict[str, float]:
-        """The six numbers, without the outcomes."""
-        names = ("rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms")
-        return {name: getattr(self, name) for name in names}
+    def to_dict(self) -> dict[str, Any]:
+        """The six numbers, the number of pictures and the intervals as [low, high] or None, without the outcomes."""
+        names = ("rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms", "pictures")
+        ranges = {name: list(found) for name, found in self.intervals.items()} if self.intervals else None
+        return {**{name: getattr(self, name) for name in names}, "intervals": ranges}
 
 
 def evaluate(
@@ -96,16 +67,22 @@ def evaluate(
     on_missing: Literal["error", "skip"] = "error",
     progress: Callable[[int, int], None] | None = None,
     write: Callable[[dict[str, Any]], None] | None = None,
+    rival: Rival | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
 ) -> Evaluation:
     """Ask `model` every row, and compare its first answer with the row's box.
 
     A picture is opened once, and all its sentences are asked in one call. `limit` takes the first rows only.
-    `greedy` follows the best window only. `on_missing` says what becomes of rows whose picture is missing or cannot be opened: "error", found before the
-    first look where a file is missing, or "skip". `progress` is called with (rows done, rows in all) after
-    each picture, `write` with `Outcome.to_dict()` after each answer.
+    `greedy` follows the best window only. `on_missing` says what becomes of rows whose picture is missing or cannot be
+    opened: "error", found before the first look where a file is missing, or "skip". `progress` is called with (rows done,
+    rows in all) after each picture, `write` with `Outcome.to_dict()` after each answer. `rival` asks another method than
+    the search; "sliding" and "tiles" look at tiles of `tile` pixels that `overlap` by this share of a side.
 
-    Raises InputError when there are no rows, a picture is missing, or a sentence cannot be asked.
+    Raises InputError when there are no rows, a picture is missing, a sentence cannot be asked, or options exclude each
+    other.
     """
+    check_rival(rival, tile, overlap, whole_frame, greedy)
     if on_missing not in ("error", "skip"):
         raise InputError(f"on_missing must be 'error' or 'skip', got {on_missing!r}")
     if limit is not None and limit < 1:
@@ -134,14 +111,19 @@ def evaluate(
             skipped += len(indices)
         else:
             try:
-                results = model.locate(
-                    picture, [rows[i].expression for i in indices], whole_frame=whole_frame, greedy=greedy
+                asked = [rows[i] for i in indices]
+                results = (
+                    model.locate(
+                        picture, [row.expression for row in asked], whole_frame=whole_frame, greedy=greedy
+                    )
+                    if rival is None
+                    else _ask_rival(model, rival, picture, asked, tile, overlap, greedy)
                 )
             except InputError as error:
                 raise InputError(f"a sentence about the picture {image!r} cannot be asked: {error}") from None
             milliseconds = 1000 * (time.perf_counter() - begin) / len(indices)
             for index, result in zip(indices, results, strict=True):
-                outcomes.append(_outcome(index, rows[index], result, milliseconds))
+                outcomes.append(outcome_of(index, rows[index], result, milliseconds))
                 if write is not None:
                     write(outcomes[-1].to_dict())
         if progress is not None:
@@ -153,39 +135,47 @@ def evaluate(
     return _summary(sorted(outcomes, key=lambda outcome: outcome.index), skipped)
 
 
-@contextmanager
-def predictions_file(path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yield a function that writes one JSON line; the lines stand in `path` + ".part" until the block ends well.
+def check_rival(
+    rival: str | None, tile: int | None, overlap: float | None, whole_frame: bool, greedy: bool
+) -> None:
+    """Raise InputError for a rival that is not known and for options that exclude each other or have no effect."""
+    if rival is not None and rival not in get_args(Rival):
+        raise InputError(f"there is no rival {rival!r}; known are {', '.join(get_args(Rival))}")
+    tiled = rival in ("sliding", "tiles")
+    if rival is not None and whole_frame:
+        raise InputError(f"the rival {rival!r} and the whole frame exclude each other: one method at a time")
+    if tiled and greedy:
+        raise InputError(f"the rival {rival!r} does not search, so it cannot be greedy")
+    if not tiled and (tile is not None or overlap is not None):
+        raise InputError("a tile and an overlap are of the rivals 'sliding' and 'tiles' only")
+    if overlap is not None and not 0 <= overlap < 1:
+        raise InputError(f"the overlap of tiles must be at least 0 and below 1, got {overlap:g}")
 
-    Every line is handed to the system at once, and after an interruption the .part file stays: nothing is lost.
-    Raises InputError when `path` cannot be written.
-    """
-    path = Path(path)
-    check_writable(path)
-    part = path.with_name(f"{path.name}.part")
-    check_writable(part)
-    with part.open("w", encoding="utf-8", buffering=1) as file:
-        yield lambda line: print(json.dumps(line), file=file)
-    part.replace(path)
 
+def _ask_rival(
+    model: Any,
+    rival: str,
+    picture: Picture,
+    rows: Sequence[Row],
+    tile: int | None,
+    overlap: float | None,
+    greedy: bool,
+) -> list[Result]:
+    from piza.evaluation import rivals  # imports torch, which this module can do without
 
-def _outcome(index: int, row: Row, result: Result, milliseconds: float) -> Outcome:
-    iou = float(iou_xyxy(row.box_xyxy, result.box_xyxy))
-    return Outcome(
-        index=index,
-        row=row,
-        box_xyxy=result.box_xyxy,
-        score=result.score,
-        iou=iou,
-        windows=result.windows,
-        looks=result.looks,
-        stopped=result.stopped,
-        milliseconds=milliseconds,
-    )
+    sentences = [row.expression for row in rows]
+    if rival == "oracle":
+        return rivals.oracle_first_window(model, picture, sentences, [row.box_xyxy for row in rows], greedy)
+    if rival == "sliding":
+        share = rivals.SLIDING_OVERLAP if overlap is None else overlap
+        return rivals.sliding_window(model, picture, sentences, tile, share)
+    share = rivals.TILES_OVERLAP if overlap is None else overlap
+    return rivals.tile_grid(model, picture, sentences, tile, share)
 
 
 def _summary(outcomes: list[Outcome], skipped: int) -> Evaluation:
     ious = [outcome.iou for outcome in outcomes]
+    pictures = [outcome.row.image for outcome in outcomes]
     return Evaluation(
         rows=len(outcomes),
         acc50=accuracy(ious, 0.50),
@@ -195,4 +185,6 @@ def _summary(outcomes: list[Outcome], skipped: int) -> Evaluation:
         mean_ms=sum(outcome.milliseconds for outcome in outcomes) / len(outcomes),
         outcomes=outcomes,
         skipped=skipped,
+        pictures=len(set(pictures)),
+        intervals=intervals(ious, pictures),
     )

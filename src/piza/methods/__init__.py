@@ -8,25 +8,36 @@ import torch
 from torch import Tensor, nn
 
 from piza.errors import InputError
-from piza.methods import adapter_plus, full
-from piza.methods.adapter_plus import AdapterPlusConfig, ZoomContext
+from piza.methods import adapter_plus, coop, full, lora
+from piza.methods.adapter_plus import AdapterPlusConfig
+from piza.methods.context import ZoomContext
+from piza.methods.coop import CoopConfig
 from piza.methods.full import FullConfig
+from piza.methods.lora import LoraConfig
+
+
+def _no_prefix(base: nn.Module) -> list[int]:
+    return []
 
 
 @dataclass(frozen=True)
 class Method:
     config: type  # its dataclass of options
-    apply: Callable[
-        [nn.Module, Any], ZoomContext
-    ]  # (transformers grounder, config): changes the grounder in place
-    trained_names: Callable[
-        [nn.Module], set[str]
-    ]  # (whole model or a part of it) -> names in its named_parameters()
+    # (transformers grounder, config): changes the grounder in place
+    apply: Callable[[nn.Module, Any], ZoomContext]
+    # (whole model or a part of it) -> names in its named_parameters()
+    trained_names: Callable[[nn.Module], set[str]]
+    # (changed grounder) -> token ids that stand in front of every sentence
+    prefix_ids: Callable[[nn.Module], list[int]] = _no_prefix
+    # (whole model or a part of it): folds the method into the weights, in place
+    merge: Callable[[nn.Module], None] | None = None
 
 
 METHODS = {
     "adapter_plus": Method(AdapterPlusConfig, adapter_plus.apply, adapter_plus.trained_names),
     "full": Method(FullConfig, full.apply, full.trained_names),
+    "lora": Method(LoraConfig, lora.apply, lora.trained_names, merge=lora.merge),
+    "coop": Method(CoopConfig, coop.apply, coop.trained_names, prefix_ids=coop.prefix_ids),
 }
 
 
@@ -73,7 +84,9 @@ def _refuse_difference(difference: set[str], what: str) -> None:
 __all__ = [
     "METHODS",
     "AdapterPlusConfig",
+    "CoopConfig",
     "FullConfig",
+    "LoraConfig",
     "Method",
     "ZoomContext",
     "adapter_state",

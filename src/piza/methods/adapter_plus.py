@@ -3,55 +3,27 @@ encoder.
 
 Two adapters go into each image layer (deformable) and each text layer (enhancer) of the encoder, after the
 attention residual and after the feed-forward residual, each before the layer norm: the norm is replaced by
-adapter-then-norm. Trained are the adapters, all layer norms of the grounder and the zoom embedding; all else
-is frozen.
+adapter-then-norm. Trained are the adapters, all layer norms of the grounder and, if conditioned, the zoom
+embedding; all else is frozen.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn, ones
-from transformers import SwinBackbone
 
-from piza.model.progress import BoxHistoryEncoder
-from piza.model.zoom import ZoomEmbedding
+from piza.methods.context import ZoomContext, names_with_norms
 
 
 @dataclass(frozen=True)
 class AdapterPlusConfig:
+    condition: bool = True  # False: plain Adapter+, whatever the next two say
     image_bottleneck: int = 256
     text_bottleneck: int = 256
-    condition_image: bool = True  # False for both: plain Adapter+
+    condition_image: bool = True
     condition_text: bool = False  # published: the text adapters take no embedding
     embedding_dim: int = 256  # of the zoom embedding
-
-
-class ZoomContext:
-    """Where the conditioned adapters of one model read the zoom embedding; not a module, so it is in no state
-    dict.
-
-    `embedding` is (B, dim), a row for each window in the encoder's batch (or (1, dim) for all of them), or
-    None outside a look. One look at a time: the model must not be run from two threads at once. Copies of a
-    model (deepcopy, pickle) share one new, empty context.
-    """
-
-    def __init__(self) -> None:
-        self.embedding: Tensor | None = None
-
-    def __reduce__(self) -> tuple[type["ZoomContext"], tuple[()]]:
-        return ZoomContext, ()
-
-    @contextmanager
-    def use(self, embedding: Tensor | None) -> Iterator[None]:
-        """The embedding, for the length of a `with` block."""
-        before, self.embedding = self.embedding, embedding
-        try:
-            yield
-        finally:
-            self.embedding = before
 
 
 class AdapterPlus(nn.Module):
@@ -106,8 +78,8 @@ def apply(base: nn.Module, config: AdapterPlusConfig) -> ZoomContext:
     `...layer_norm.adapter.*`.
     """
     context = ZoomContext()
-    image_embedding = config.embedding_dim if config.condition_image else None
-    text_embedding = config.embedding_dim if config.condition_text else None
+    image_embedding = config.embedding_dim if config.condition and config.condition_image else None
+    text_embedding = config.embedding_dim if config.condition and config.condition_text else None
     encoder: Any = base.model.encoder  # type: ignore[union-attr]
     for layer in encoder.layers:
         places = [
@@ -127,29 +99,10 @@ def apply(base: nn.Module, config: AdapterPlusConfig) -> ZoomContext:
     return context
 
 
-def idle_modules(root: nn.Module) -> set[nn.Module]:
-    """Modules that fine-tuning leaves alone: the box-history encoder (trained on its own, then frozen), and
-    the last norm of a Swin backbone (the library computes it and drops the result, so no gradient would
-    reach it).
-    """
-    idle: set[nn.Module] = set()
-    for module in root.modules():
-        if isinstance(module, BoxHistoryEncoder):
-            idle.update(module.modules())
-        elif isinstance(module, SwinBackbone):
-            idle.add(module.swin.layernorm)
-    return idle
-
-
 def trained_names(root: nn.Module) -> set[str]:
     """Names (as in `root.named_parameters()`) of what this method trains, given the whole model or any part
     of it.
     """
-    idle = idle_modules(root)
-    trained = (AdapterPlus, nn.LayerNorm, ZoomEmbedding)
-    return {
-        f"{path}.{name}" if path else name
-        for path, module in root.named_modules()
-        if isinstance(module, trained) and module not in idle
-        for name, _ in module.named_parameters()
-    }
+    adapters = [module for module in root.modules() if isinstance(module, AdapterPlus)]
+    conditioned = any(adapter.project is not None for adapter in adapters)
+    return names_with_norms(root, (AdapterPlus,), conditioned)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from piza.methods import adapter_plus
-from piza.methods.adapter_plus import AdapterPlusConfig, ZoomContext, idle_modules
+from piza.methods.adapter_plus import AdapterPlusConfig
+from piza.methods.context import ZoomContext, idle_modules
 
 
 @dataclass(frozen=True)

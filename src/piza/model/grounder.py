@@ -22,12 +22,14 @@ class TextFeatures:
     token_mask: (batch, tokens) bool, True where a token is real.
     self_mask: (batch, tokens, tokens) bool, True where two tokens are of one block.
     position_ids: (batch, tokens), counted anew in each block.
+    word_mask: (batch, tokens) bool, token_mask without learned context (ids behind the vocabulary): only words answer.
     """
 
     features: Tensor
     token_mask: Tensor
     self_mask: Tensor
     position_ids: Tensor
+    word_mask: Tensor
 
     def __getitem__(self, index) -> "TextFeatures":
         return TextFeatures(*(getattr(self, f)[index] for f in self.__dataclass_fields__))
@@ -61,7 +63,7 @@ class PictureFeatures:
 class Grounding:
     """What one look answers. Boxes are cxcywh, normalised to [0, 1] of the (padded) window.
 
-    logits: (layers, batch, queries, tokens), -inf at padding tokens. boxes: (layers, batch, queries, 4). The last layer answers.
+    logits: (layers, batch, queries, tokens), -inf at padding tokens and learned context. boxes: (layers, batch, queries, 4). The last layer answers.
     proposal_logits: (batch, cells, tokens). proposal_boxes: (batch, cells, 4) before the sigmoid, +inf in cells that may not propose.
     """
 
@@ -84,7 +86,9 @@ def encode_text(detector: Any, input_ids: Tensor, attention_mask: Tensor) -> Tex
     encoded = model.text_backbone(
         input_ids, self_mask[:, None], torch.zeros_like(input_ids), position_ids, return_dict=True
     ).last_hidden_state
-    return TextFeatures(model.text_projection(encoded), attention_mask.bool(), self_mask, position_ids)
+    token_mask = attention_mask.bool()
+    word_mask = token_mask & (input_ids < model.text_backbone.config.vocab_size)
+    return TextFeatures(model.text_projection(encoded), token_mask, self_mask, position_ids, word_mask)
 
 
 def encode_picture(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> PictureFeatures:
@@ -147,7 +151,7 @@ def ground(
     )
     memory, memory_text = encoded.last_hidden_state_vision, encoded.last_hidden_state_text
     if pooling is None:
-        words, word_mask = memory_text, text.token_mask
+        words, word_mask = memory_text, text.word_mask
     else:  # a mean of dot products is the dot product with the mean, which is far smaller
         words, word_mask = (
             pooling.transpose(1, 2) @ memory_text,

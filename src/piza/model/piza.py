@@ -1,12 +1,12 @@
 """The whole: a grounder, its adapters, the zoom embedding and the box-history encoder, and how they are saved.
 
 A model folder holds `piza.json` (PizaConfig), `config.json` (the grounder's, as transformers writes it),
-`model.safetensors` (all weights) and the tokenizer's files.
+`model.safetensors` (all weights) and the tokenizer's files. Adapter folders are in adapter_file.py.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from piza.best_first import Evidence, SearchConfig
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.methods import METHODS
-from piza.model import grounder
+from piza.model import adapter_file, grounder
 from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
 from piza.model.progress import BoxHistoryEncoder
 from piza.model.text import Prompter
@@ -75,7 +75,7 @@ class Piza(nn.Module):
         self.zoom = ZoomEmbedding(getattr(options, "embedding_dim", 256), config.zoom_scale)
         self.history = BoxHistoryEncoder()
         self.tokenizer = tokenizer
-        self.prompter = Prompter(tokenizer, detector.config.max_text_len)
+        self.prompter = Prompter(tokenizer, detector.config.max_text_len, method.prefix_ids(detector))
 
     @property
     def device(self) -> torch.device:
@@ -136,7 +136,7 @@ def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
 
 
 def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
-    """Reads a model folder, piza's own or a plain GroundingDINO's as transformers writes it.
+    """Reads a model folder: piza's own, an adapter's, or a plain GroundingDINO's as transformers writes it.
 
     A plain one has not been taught to zoom: it answers from one look at the whole frame, as its authors use it.
     Raises InputError for a folder that is no model or whose weights are broken.
@@ -144,6 +144,8 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTokenizer
 
     folder = Path(folder)
+    if adapter_file.is_adapter(folder):
+        return adapter_file.load_adapter(folder, device)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} is no model: it lacks {' and '.join(missing)}.")
@@ -153,7 +155,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
             raise InputError(
                 f"{folder} holds a {base.model_type!r} model; wanted is one of {', '.join(FAMILIES)}."
             )
-        config = _read_config(folder / "piza.json") if (folder / "piza.json").is_file() else PLAIN
+        config = read_config(folder / "piza.json") if (folder / "piza.json").is_file() else PLAIN
         tokenizer = AutoTokenizer.from_pretrained(folder)
         weights = load_file(folder / "model.safetensors")
         if config is PLAIN:
@@ -168,7 +170,23 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     return model.to(device).eval()
 
 
-def _read_config(path: Path) -> PizaConfig:
+def merge_method(model: Piza) -> None:
+    """Folds the method into the weights, in place: the same answers up to rounding, no slower than the base, and a
+    plain model to save with `save_folder`. Raises InputError, and changes nothing, if that cannot be done: only plain
+    LoRA can.
+    """
+    merge = METHODS[model.config.method].merge
+    if merge is None:
+        raise InputError(
+            f"The method {model.config.method!r} cannot be merged into the weights; plain LoRA can."
+        )
+    merge(model)
+    options = {"condition": False, "embedding_dim": model.zoom.dim}
+    model.config = replace(model.config, method="full", method_options=options)
+
+
+def read_config(path: Path) -> PizaConfig:
+    """Reads piza.json. Raises what broken files raise: OSError, ValueError, TypeError, KeyError."""
     written = json.loads(path.read_text())
     search = SearchConfig(**{**written["search"], "evidence": Evidence(**written["search"]["evidence"])})
     config = PizaConfig(**{**written, "path": PathConfig(**written["path"]), "search": search})

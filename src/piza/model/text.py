@@ -5,6 +5,7 @@ sentence would cut it in two, and without a final "." the result depends on padd
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -29,11 +30,16 @@ def normalize(expression: str) -> str:
 
 
 class Prompter:
-    """Turns lists of sentences into model inputs, each sentence a block of its own."""
+    """Turns lists of sentences into model inputs, each sentence a block of its own.
 
-    def __init__(self, tokenizer, max_tokens: int = 256):
+    `prefix` holds token ids that every block starts with, such as learned context vectors; they count to
+    `max_tokens`, and no pooling reads them.
+    """
+
+    def __init__(self, tokenizer, max_tokens: int = 256, prefix: Sequence[int] = ()):
         self.tokenizer = tokenizer
-        self.max_tokens = max_tokens
+        self.prefix = tuple(prefix)
+        self.max_tokens = max_tokens - len(self.prefix)  # those left for a sentence with its two marks
         self._ids = lru_cache(maxsize=200_000)(self._tokenize)
 
     def _tokenize(self, expression: str) -> tuple[int, ...]:
@@ -56,7 +62,8 @@ class Prompter:
         column averages over the tokens of one sentence, the full stop included; columns of missing blocks are zero.
         """
         rows = [[self._ids(sentence) for sentence in prompt] for prompt in prompts]
-        longest = max(2 + sum(map(len, row)) for row in rows)
+        prefix = torch.tensor(self.prefix, dtype=torch.long)
+        longest = max(2 + sum(len(prefix) + len(ids) for ids in row) for row in rows)
         input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
         attention_mask = torch.zeros_like(input_ids)
         pooling = torch.zeros(len(rows), longest, max(map(len, rows)))
@@ -64,6 +71,8 @@ class Prompter:
             at = 1
             input_ids[i, 0] = CLS
             for k, ids in enumerate(row):
+                input_ids[i, at : at + len(prefix)] = prefix
+                at += len(prefix)
                 input_ids[i, at : at + len(ids)] = torch.tensor(ids)
                 pooling[i, at : at + len(ids), k] = 1 / len(ids)
                 at += len(ids)

@@ -1,0 +1,109 @@
+"""`piza evaluate`. A door like cli.py: it reads arguments, calls the library, prints."""
+
+import argparse
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from piza.cli import _at_least, _load, _model_options, _progress
+from piza.errors import InputError
+from piza.files import check_writable
+
+MISSES = 4  # of each class, on the page
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add the command to the parser's `commands`."""
+    parser = commands.add_parser("evaluate", help="measure a model on rows in SOREC's format")
+    parser.add_argument("data", metavar="DATA.json", help="rows: image, bbox [x, y, width, height], ref, id")
+    parser.add_argument("--images", metavar="DIR", required=True, help="the folder of the pictures")
+    _model_options(parser)
+    parser.add_argument("--limit", metavar="N", type=_at_least(1), help="take the first N rows only")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--predictions",
+        metavar="FILE.jsonl",
+        help="write one JSON line a row (to FILE.jsonl.part until all is done)",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=("error", "skip"),
+        default="error",
+        help="rows without a picture (default: error)",
+    )
+    parser.add_argument(
+        "--rival",
+        choices=("sliding", "tiles", "oracle"),
+        help="instead of the search: a sliding window, a grid of tiles, or a search told its first window",
+    )
+    parser.add_argument(
+        "--tile", metavar="PX", type=_at_least(1), help="side of a tile (default: the model's later input)"
+    )
+    parser.add_argument(
+        "--overlap", metavar="SHARE", type=_share, help="of neighbor tiles (default: sliding 0.5, tiles 0.2)"
+    )
+    parser.add_argument("--anatomy", action="store_true", help="say where the search went wrong")
+    parser.add_argument(
+        "--anatomy-page",
+        metavar="FILE.html",
+        help=f"draw up to {MISSES} misses of each class on one page",
+    )
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from piza.data.sorec import read_rows
+    from piza.evaluation.anatomy import anatomy
+    from piza.evaluation.evaluate import check_rival, evaluate, predictions_file
+    from piza.evaluation.report import anatomy_text, evaluation_text
+
+    check_rival(options.rival, options.tile, options.overlap, options.whole_frame, options.greedy)
+    rows = read_rows(options.data)
+    for file in (options.predictions, options.anatomy_page):
+        if file is not None:
+            check_writable(file)
+    if not Path(options.images).is_dir():
+        raise InputError(f"the folder of pictures {options.images!r} does not exist")
+    model = _load(options)
+    lines: Any = predictions_file(options.predictions) if options.predictions else nullcontext()
+    with lines as write:
+        found = evaluate(
+            model,
+            rows,
+            options.images,
+            whole_frame=options.whole_frame,
+            greedy=options.greedy,
+            limit=options.limit,
+            on_missing=options.missing,
+            progress=_progress,
+            write=write,
+            rival=options.rival,
+            tile=options.tile,
+            overlap=options.overlap,
+        )
+    if found.skipped:
+        print(f"piza: left out {found.skipped} rows whose picture cannot be opened", file=sys.stderr)
+    errors = anatomy(found.outcomes) if options.anatomy else None
+    if options.json:
+        print(json.dumps({**found.to_dict(), **({"anatomy": errors.to_dict()} if errors else {})}))
+    else:
+        print(evaluation_text(found))
+        if errors:
+            print(f"\n{anatomy_text(errors)}")
+    if options.anatomy_page:
+        from piza.evaluation.page import write_page
+
+        write_page(options.anatomy_page, found.outcomes, options.images, MISSES)
+        print(f"piza: drew {options.anatomy_page}", file=sys.stderr)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a share such as 0.25 is wanted, got {text!r}") from None
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"a share of at least 0 and below 1 is wanted, got {text}")
+    return value
