@@ -47,7 +47,9 @@ def main() -> None:
     model = load_folder(args.folder)
     settings = list(searches(model.config.search))
     sums: list[dict[str, list[float]]] = [{"iou": [], "looks": [], "ms": []} for _ in settings]
-    among = dict.fromkeys(range(1, 7), 0)  # rows whose right answer is among those of the best k first windows
+    among = dict.fromkeys(
+        range(1, 7), 0
+    )  # rows whose right answer is among those of the best k first windows
     rows = read_rows(args.data)[: args.limit]
     for recorder in recorders(model, rows, args.images):
         for (family, knob, config), total in zip(settings, sums, strict=True):
