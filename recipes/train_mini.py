@@ -363,8 +363,6 @@ def run_stage(
         model = load_folder(start) if start else after_ground(work, method)
         batches = ZoomBatches(work, seed, settle=steps * 2 // 3, whole=stage == "whole")
     names = METHODS[model.config.method].trained_names(model)
-    if stage in ("close", "ground"):
-        names = {name for name in names if not name.startswith(("zoom.", "history."))}
     parameters = train_only(model, names)
     model.train()
     print(

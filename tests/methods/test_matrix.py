@@ -96,13 +96,7 @@ def test_training_changes_exactly_what_the_method_declares(method, condition, ti
     assert {name for name, p in model.named_parameters() if p.requires_grad} == names
     state = model.state_dict()
     moved = {name for name, _ in model.named_parameters() if not torch.equal(state[name], before[name])}
-    declared = set(names)
-    if (method, condition) == (
-        "full",
-        False,
-    ):  # declares every weight, though nothing reads the zoom embedding
-        declared -= {f"zoom.{name}" for name, _ in model.zoom.named_parameters()}
-    assert moved == declared
+    assert moved == names
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.named_buffers() if name in before)
 
 
@@ -111,9 +105,8 @@ def test_progress_matters_exactly_when_conditioned(method, condition, tiny_token
     model = taught(build(tiny_tokenizer, method, condition))
     early, late = (still(model, progress=(p, p, p)) for p in (0.1, 0.8))
     assert torch.equal(early, late) is not condition
-    if method != "full":  # which trains all there is
-        zoom = {f"zoom.{name}" for name, _ in model.zoom.named_parameters()}
-        assert METHODS[method].trained_names(model) & zoom == (zoom if condition else set())
+    zoom = {f"zoom.{name}" for name, _ in model.zoom.named_parameters()}
+    assert METHODS[method].trained_names(model) & zoom == (zoom if condition else set())
 
 
 @every

@@ -11,7 +11,8 @@ from torch import nn
 
 from piza.methods import adapter_plus
 from piza.methods.adapter_plus import AdapterPlusConfig
-from piza.methods.context import ZoomContext, idle_modules
+from piza.methods.context import ZoomContext, ZoomProjection, idle_modules
+from piza.model.zoom import ZoomEmbedding
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,12 @@ def apply(base: nn.Module, config: FullConfig) -> ZoomContext:
 
 
 def trained_names(root: nn.Module) -> set[str]:
-    """Names of every parameter in `root` but those of the box-history encoder and of a Swin's unused last
-    norm.
+    """Names of every parameter in `root` but those that nothing reads or that are trained elsewhere: the box-history
+    encoder, a Swin's unused last norm, and the zoom embedding where no layer is conditioned.
     """
-    idle = {id(parameter) for module in idle_modules(root) for parameter in module.parameters()}
-    return {name for name, parameter in root.named_parameters() if id(parameter) not in idle}
+    idle = idle_modules(root)
+    modules = set(root.modules())
+    if not any(isinstance(module, ZoomProjection) for module in modules):
+        idle |= {module for module in modules if isinstance(module, ZoomEmbedding) and module is not root}
+    untouched = {id(parameter) for module in idle for parameter in module.parameters()}
+    return {name for name, parameter in root.named_parameters() if id(parameter) not in untouched}
