@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from piza.methods import adapter_plus
-from piza.methods.adapter_plus import AdapterPlusConfig
-from piza.methods.context import ZoomContext, ZoomProjection, idle_modules
+from piza.methods.adapter_plus import AdapterPlus, AdapterPlusConfig
+from piza.methods.context import ZoomContext, idle_modules
 from piza.model.zoom import ZoomEmbedding
 
 
@@ -42,7 +42,7 @@ def trained_names(root: nn.Module) -> set[str]:
     """
     idle = idle_modules(root)
     modules = set(root.modules())
-    if not any(isinstance(module, ZoomProjection) for module in modules):
+    if not any(isinstance(module, AdapterPlus) and module.project is not None for module in modules):
         idle |= {module for module in modules if isinstance(module, ZoomEmbedding) and module is not root}
     untouched = {id(parameter) for module in idle for parameter in module.parameters()}
     return {name for name, parameter in root.named_parameters() if id(parameter) not in untouched}
