@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 def main(work: Path, out: Path) -> None:
     stages = [
         stage
-        for stage in ("close", "ground", "zoom", "final", "whole", "adapters")
+        for stage in ("close", "ground", "zoom", "whole", "adapters")
         if (work / stage / "log.csv").exists()
     ]
     figure, axes = plt.subplots(

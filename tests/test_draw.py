@@ -7,6 +7,8 @@ from PIL import Image
 
 from piza.draw import BOX_COLOR, FORMATS, WINDOW_COLORS, draw_result
 from piza.errors import InputError
+from piza.layout import Sizes, place_panels
+from piza.marks import DETOUR_COLOR, free_place, touch
 from piza.result import Result, Step
 
 SCORES = np.linspace(0.9, 0.1, 7)
@@ -39,7 +41,64 @@ def test_the_enlarged_part_shows_the_last_window():
     result = made_up()
     result.picture[300:480, 601:900] = (0, 0, 250)  # the window, and nothing else
     columns = (np.asarray(draw_result(result)) == (0, 0, 250)).all(axis=2).sum()
-    assert columns > 0.8 * 900 * 540  # 299 x 180 pixels, enlarged three times
+    assert columns > 0.8 * 600 * 360  # 299 x 180 pixels, enlarged two times, and a little of the frame
+
+
+def test_every_look_has_its_color_and_what_the_model_saw():
+    windows = [(0, 0, 1600, 900), (400, 200, 1000, 800), (600, 300, 900, 600), (650, 350, 800, 500)]
+    image = draw_result(made_up(windows=windows))
+    for color in WINDOW_COLORS[:4]:
+        assert has_color(image, color) > 500
+    noise = made_up(windows=[windows[0], windows[1]])
+    noise.picture[:] = np.random.default_rng(0).integers(0, 256, noise.picture.shape, np.uint8)
+    noise.path[1].input_size = (600, 600)
+    sharp = draw_result(noise)
+    noise.path[1].input_size = (32, 32)
+    blurred = draw_result(noise)
+    right = (slice(200, 600), slice(1400, 1700))
+    assert np.asarray(blurred)[right].std() < 0.5 * np.asarray(sharp)[right].std()
+
+
+def test_what_was_not_believed_is_gray_and_explained():
+    plain = draw_result(made_up())
+    doubted = draw_result(
+        made_up(detours=[(100, 100, 300, 300)], rejected=[((1200, 700, 1230, 730), 0.04)], looks=3)
+    )
+    assert has_color(plain, DETOUR_COLOR) < 100 and has_color(doubted, DETOUR_COLOR) > 500
+    assert doubted.height > plain.height  # by the line that says what gray means
+
+
+@pytest.mark.parametrize("size", [(900, 1600), (4000, 700), (1600, 900)])
+@pytest.mark.parametrize("looks", [1, 2, 3, 5, 7])
+def test_panels_lie_side_by_side_on_the_page(size, looks):
+    sizes = Sizes(1800, 1800)
+    cells = place_panels(size[0] / size[1], looks, 0.9, sizes)
+    assert len(cells) == looks + 1
+    for number, cell in enumerate(cells):
+        assert 0 <= cell[0] < cell[2] <= 1800 and 0 <= cell[1] < cell[3]
+        assert cell[2] - cell[0] > 150
+        assert not any(touch(cell, other) for other in cells[number + 1 :])
+
+
+def test_plates_hide_nothing():
+    bounds, box = (0, 0, 200, 200), (90, 90, 110, 110)
+    first = free_place((30, 20), box, bounds, [box])
+    assert first is not None and not touch((*first, first[0] + 30, first[1] + 20), box)
+    second = free_place((30, 20), box, bounds, [box, (*first, first[0] + 30, first[1] + 20)])
+    assert second is not None and second != first
+    assert free_place((30, 20), box, bounds, [bounds]) is None
+    corner = (185, -2, 202, 15)
+    x, y = free_place((30, 20), corner, bounds, [corner])
+    assert 0 <= x <= 170 and 0 <= y <= 180 and not touch((x, y, x + 30, y + 20), corner)
+
+
+def test_the_width_is_chosen():
+    small, large = draw_result(made_up(), 600), draw_result(made_up(), 2400)
+    assert small.width <= 600 < 2300 < large.width <= 2400
+    assert large.height == pytest.approx(4 * small.height, rel=0.1)
+    for width in (0, 299, 12_001):
+        with pytest.raises(InputError, match="wide"):
+            made_up().draw(width)
 
 
 def test_a_thin_box_is_seen_in_a_huge_frame():

@@ -90,9 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     locate.set_defaults(run=_locate)
 
-    from piza.cli_evaluate import add_evaluate
+    from piza.cli_evaluate import add_evaluate, add_report
 
     add_evaluate(commands)
+    add_report(commands)
 
     data = commands.add_parser("data", help="make, check, count, look at and convert data")
     from piza.cli_data import add_data_commands

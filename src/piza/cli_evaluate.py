@@ -1,4 +1,4 @@
-"""`piza evaluate`. A door like cli.py: it reads arguments, calls the library, prints."""
+"""`piza evaluate` and `piza report`. A door like cli.py: it reads arguments, calls the library, prints."""
 
 import argparse
 import json
@@ -50,7 +50,24 @@ def add_evaluate(commands: Any) -> None:
         metavar="FILE.html",
         help=f"draw up to {MISSES} misses of each class on one page",
     )
+    parser.add_argument(
+        "--report", metavar="DIR", help="write DIR/index.html: curves, calibration, and rows to look at"
+    )
     parser.set_defaults(run=_evaluate)
+
+
+def add_report(commands: Any) -> None:
+    """Add the command to the parser's `commands`."""
+    parser = commands.add_parser("report", help="compare files of predictions on one page")
+    parser.add_argument(
+        "runs",
+        metavar="RUN.jsonl",
+        nargs="+",
+        help="files of `piza evaluate --predictions`, on the same rows",
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="write DIR/index.html")
+    parser.add_argument("--images", metavar="DIR", help="the folder of the pictures, to show rows")
+    parser.set_defaults(run=_report)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -66,6 +83,10 @@ def _evaluate(options: argparse.Namespace) -> None:
             check_writable(file)
     if not Path(options.images).is_dir():
         raise InputError(f"the folder of pictures {options.images!r} does not exist")
+    if options.report:
+        from piza.evaluation.overview import report_folder, write_report
+
+        report_folder(options.report)
     model = _load(options)
     lines: Any = predictions_file(options.predictions) if options.predictions else nullcontext()
     with lines as write:
@@ -97,6 +118,21 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         write_page(options.anatomy_page, found.outcomes, options.images, MISSES)
         print(f"piza: drew {options.anatomy_page}", file=sys.stderr)
+    if options.report:
+        name = f"{options.model}, {options.rival}" if options.rival else options.model
+        write_report(options.report, {name: found.outcomes}, options.images)
+        print(f"piza: wrote {Path(options.report) / 'index.html'}", file=sys.stderr)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from piza.evaluation.overview import read_runs, report_folder, write_report
+
+    runs = read_runs(options.runs)
+    report_folder(options.out)
+    rows = write_report(options.out, runs, options.images)
+    if any(len(found) != rows for found in runs.values()):
+        print(f"piza: compared on the {rows} rows all runs have", file=sys.stderr)
+    print(f"piza: wrote {Path(options.out) / 'index.html'}", file=sys.stderr)
 
 
 def _share(text: str) -> float:

@@ -1,90 +1,145 @@
-"""Drawing a search: the frame with the windows looked at, and the last window enlarged, side by side."""
+"""Drawing a search: the frame with the windows looked at, and every later look enlarged, joined to its window."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from piza.boxes import clip_xyxy
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable
+from piza.layout import Sizes, place_panels
+from piza.marks import (
+    BOX_COLOR,
+    DARK_HALO,
+    DETOUR_COLOR,
+    GRAY_HALO,
+    INK,
+    LIGHT_HALO,
+    PAPER,
+    SMALLEST_MARK,
+    SOFT_INK,
+    WINDOW_COLORS,
+    Box,
+    Color,
+    at_least,
+    free_place,
+    line,
+    moved,
+    outline,
+    plate,
+    plate_size,
+    to_panel,
+    touch,
+    window_color,
+    wrap,
+)
 from piza.picture import Picture, cut
 from piza.result import Result
 
-# Okabe & Ito's colors, told apart by color-blind readers; red-orange between white lines is kept for the answer.
-WINDOW_COLORS = ((86, 180, 233), (240, 228, 66), (0, 158, 115), (204, 121, 167), (0, 114, 178))
-BOX_COLOR = (213, 94, 0)
-DETOUR_COLOR = (190, 190, 190)  # windows and answers that were looked at and not believed
-INK, PAPER = (34, 34, 34), (255, 255, 255)
-DARK_HALO, LIGHT_HALO = (0, 0, 0), (255, 255, 255)
+__all__ = [
+    "BOX_COLOR",
+    "FORMATS",
+    "WIDTH",
+    "WINDOW_COLORS",
+    "check_drawing_path",
+    "draw_box",
+    "draw_result",
+    "save_picture",
+    "surroundings_xyxy",
+]
 
-FRAME_PANEL = (1280, 720)
-WINDOW_PANEL = (900, 720)
-MARGIN = 16
-TEXT_SIZE = 22
-SMALL_TEXT_SIZE = 17
-MAX_LINES = 5
-SMALLEST_MARK = 14
-"""Side, in pixels of the drawing, below which a box is drawn larger than it is, so that it is seen."""
+WIDTH = 1800
+"""Pixels of a drawing from left to right, at most: the width of a page at 250 dots an inch."""
+
+NARROWEST, WIDEST = 300, 12_000
 
 SURROUNDINGS = 8.0
 """When there was only one look, the enlarged part is this many times the longer side of the box."""
 
+WHOLE = 0.999  # a window that covers this share of the frame's area is the frame
+SHOWN_INSETS = 8
 SHOWN_REJECTED = 5
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
-Box = Sequence[float]
-Color = tuple[int, int, int]
+
+@dataclass
+class View:
+    """One panel. window_xyxy: what it shows, in pixels of the frame. number: of its look, from 1, or "" if it is none.
+    seen: (width, height) in pixels of what the model was given, None to show the pixels of the frame. name: if it has no
+    number."""
+
+    window_xyxy: Box
+    number: str
+    color: Color
+    seen: tuple[int, int] | None
+    name: str = ""
+
+    @property
+    def halo(self) -> Color:
+        return LIGHT_HALO if self.color == INK else DARK_HALO
+
+    def captions(self) -> list[str]:
+        """What stands under the panel, the longest first."""
+        width, height = self.window_xyxy[2] - self.window_xyxy[0], self.window_xyxy[3] - self.window_xyxy[1]
+        size = f"{_pixels(width)} x {_pixels(height)} pixels"
+        if not self.number:
+            return [f"{self.name}: {size}", size]
+        seen = [f"{size}, seen at {self.seen[0]} x {self.seen[1]}"] if self.seen else []
+        return [*(f"look {self.number}: {text}" for text in seen), *seen, size]
 
 
-def draw_result(result: Result) -> Image.Image:
-    """Draw a search as an RGB image of some 1,300 to 2,200 pixels a side, whatever the size of its frame."""
-    frame_wh = result.frame_size
-    frame_xyxy = (0.0, 0.0, float(frame_wh[0]), float(frame_wh[1]))
-    close_xyxy, looked_at = _closest_window(result)
-    color = _window_color(looked_at) if looked_at is not None else INK
+def draw_result(result: Result, width: int = WIDTH) -> Image.Image:
+    """Draw a search as an RGB image of `width` pixels or less; text and lines grow with `width`, 300 to 12,000.
 
-    left = _panel(result.picture, frame_xyxy, FRAME_PANEL)
-    pen = ImageDraw.Draw(left)
-    for window in result.detours:
-        _outline(pen, _to_panel(window, frame_xyxy, left.size), DETOUR_COLOR, 2)
-    for box, _ in result.rejected[:SHOWN_REJECTED]:
-        _outline(pen, _at_least(_to_panel(box, frame_xyxy, left.size), SMALLEST_MARK), DETOUR_COLOR, 2)
-    for index, window in enumerate(result.windows):
-        _outline(pen, _to_panel(window, frame_xyxy, left.size), _window_color(index), 3)
-        _label(pen, _to_panel(window, frame_xyxy, left.size), str(index + 1), _window_color(index), index)
-    _outline(
-        pen,
-        _at_least(_to_panel(result.box_xyxy, frame_xyxy, left.size), SMALLEST_MARK),
-        BOX_COLOR,
-        2,
-        LIGHT_HALO,
-    )
+    The frame with all windows, then every look but that at the whole frame as the model saw it (resized to its input, and
+    enlarged), each with the next window in it and joined to it by thin lines. Where the frame was all that was looked at,
+    the surroundings of the box are enlarged. A panorama's looks stand below it. Raises InputError for another width.
+    """
+    if not NARROWEST <= width <= WIDEST:
+        raise InputError(f"a drawing may be {NARROWEST} to {WIDEST} pixels wide, got {width}")
+    sizes = Sizes(width, WIDTH)
+    views = _views(result)
+    frame_w, frame_h = result.frame_size
+    x1, _, x2, _ = views[1].window_xyxy
+    cells = place_panels(frame_w / frame_h, len(views) - 1, (x1 + x2) / 2 / frame_w, sizes)
+    panels = [
+        _panel(result.picture, view.window_xyxy, (round(c[2] - c[0]), round(c[3] - c[1])), view.seen)
+        for view, c in zip(views, cells)
+    ]
+    places = [
+        (round(cell[0] + (cell[2] - cell[0] - panel.width) / 2 * (number > 0)), round(cell[1]))
+        for number, (cell, panel) in enumerate(zip(cells, panels))
+    ]
+    for number, panel in enumerate(panels):
+        _draw_boxes(panel, views, number, result, sizes)
 
-    right = _panel(result.picture, close_xyxy, WINDOW_PANEL)
-    pen = ImageDraw.Draw(right)
-    _outline(pen, (0, 0, right.width, right.height), color, 4)
-    _outline(
-        pen,
-        _at_least(_to_panel(result.box_xyxy, close_xyxy, right.size), SMALLEST_MARK),
-        BOX_COLOR,
-        3,
-        LIGHT_HALO,
-    )
+    right = max(x + panel.width for (x, _), panel in zip(places, panels))
+    bottom = max(y + panel.height for (_, y), panel in zip(places, panels)) + sizes.caption
+    page_w = round(max(right + sizes.margin, min(width, sizes.of(900))))
+    header = wrap(" ".join(result.expression.split()), sizes.font, page_w - 2 * sizes.margin)
+    facts = wrap(_summary(result), sizes.small_font, page_w - 2 * sizes.margin)
+    legend = wrap(_legend(result), sizes.small_font, page_w - 2 * sizes.margin) if _legend(result) else []
+    head = round(sizes.margin + len(header) * sizes.line + len(facts) * sizes.small_line + sizes.margin * 0.7)
+    foot = round(sizes.margin * 0.6 + len(legend) * sizes.small_line)
+    page = Image.new("RGB", (page_w, round(head + bottom + foot)), PAPER)
+    pen = ImageDraw.Draw(page)
+    _write(pen, (sizes.margin, sizes.margin), header, INK, sizes.font, sizes.line)
+    below_header = sizes.margin + len(header) * sizes.line
+    _write(pen, (sizes.margin, below_header), facts, SOFT_INK, sizes.small_font, sizes.small_line)
+    _write(pen, (sizes.margin, head + bottom), legend, SOFT_INK, sizes.small_font, sizes.small_line)
 
-    width, height = close_xyxy[2] - close_xyxy[0], close_xyxy[3] - close_xyxy[1]
-    part = "around the box" if looked_at is None else f"window {looked_at + 1}"
-    return _compose(
-        [left, right],
-        [
-            f"{frame_wh[0]} x {frame_wh[1]} pixels, {result.looks_in_words}",
-            f"{part}, {_pixels(width)} x {_pixels(height)} pixels, {_times(right.width / width)}",
-        ],
-        " ".join(result.expression.split()),
-        _summary(result),
-    )
+    places = [(x, y + head) for x, y in places]
+    for panel, place in zip(panels, places):
+        page.paste(panel, place)
+    for number in range(1, len(views)):
+        _join(page, views, panels, places, number, sizes)
+    for number, view in enumerate(views):
+        _caption(pen, view, panels[number], places[number], sizes)
+        _name_boxes(pen, views, number, panels[number].size, places[number], result, sizes)
+    return page
 
 
 def draw_box(
@@ -102,8 +157,8 @@ def draw_box(
     panel = _panel(picture, window_xyxy, limit_wh)
     height, width = picture.shape[:2]
     window = tuple(clip_xyxy(window_xyxy, (0, 0, width, height)))
-    mark = _at_least(_to_panel(box_xyxy, window, panel.size), smallest)
-    _outline(ImageDraw.Draw(panel), mark, BOX_COLOR, line, LIGHT_HALO)
+    mark = at_least(to_panel(box_xyxy, window, panel.size), smallest)
+    outline(ImageDraw.Draw(panel), mark, BOX_COLOR, line, LIGHT_HALO)
     return panel
 
 
@@ -124,7 +179,9 @@ def save_picture(image: Image.Image, path: str | Path) -> None:
     """Write an image; the suffix of `path` chooses PNG, JPEG or WebP. Raises InputError as `check_drawing_path` does."""
     check_drawing_path(path)
     with atomic_write(path) as temporary:
-        image.save(temporary, FORMATS[Path(path).suffix.lower()], quality=92)
+        # Full color resolution: thin colored lines turn gray otherwise.
+        options = {"subsampling": 0} if Path(path).suffix.lower() in (".jpg", ".jpeg") else {}
+        image.save(temporary, FORMATS[Path(path).suffix.lower()], quality=92, **options)
 
 
 def check_drawing_path(path: str | Path) -> None:
@@ -134,143 +191,180 @@ def check_drawing_path(path: str | Path) -> None:
     check_writable(path)
 
 
-def _closest_window(result: Result) -> tuple[tuple[float, float, float, float], int | None]:
-    """The window to enlarge and its place in the path; the surroundings of the box and None if only the frame was seen."""
-    x1, y1, x2, y2 = result.box_xyxy
-    center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2
-    if len(result.path) > 1:
-        for index in reversed(range(len(result.path))):
-            window = result.windows[index]
-            if window[0] <= center_x <= window[2] and window[1] <= center_y <= window[3]:
-                break
-        else:  # the answer lies in none of them: show where the search ended
-            index = len(result.path) - 1
-        w1, n1, w2, n2 = (float(v) for v in result.windows[index])
-        return (w1, n1, w2, n2), index
-    return surroundings_xyxy(result.box_xyxy, result.frame_size), None
+def _views(result: Result) -> list[View]:
+    """The frame, then every look at a part of it; the surroundings of the box if there was none."""
+    frame_w, frame_h = result.frame_size
+    whole: Box = (0.0, 0.0, float(frame_w), float(frame_h))
+    frame = View(whole, "", INK, None, "the frame")
+    insets = []
+    for index, step in enumerate(result.path):
+        window = tuple(clip_xyxy(step.window_xyxy, whole).tolist())
+        area = (window[2] - window[0]) * (window[3] - window[1])
+        view = View(window, str(index + 1), window_color(index), step.input_size)
+        if area >= WHOLE * frame_w * frame_h:
+            if not frame.number:
+                frame = view
+        elif area > 0:
+            insets.append(view)
+    around = View(surroundings_xyxy(result.box_xyxy, result.frame_size), "", INK, None, "around the box")
+    return [frame, *(insets[-SHOWN_INSETS:] or [around])]
 
 
-def _panel(picture: Picture, window_xyxy: Box, limit_wh: tuple[int, int]) -> Image.Image:
-    """The window, as large as fits into `limit_wh`; a long thin one is not made thinner than a tenth of the limit."""
+def _panel(
+    picture: Picture, window_xyxy: Box, limit_wh: tuple[int, int], seen: tuple[int, int] | None = None
+) -> Image.Image:
+    """The window, as large as fits into `limit_wh`; a long thin one is not made thinner than a tenth of the limit.
+
+    With `seen` it is shrunk to that size first, as the model saw it; the frame is always drawn from its own pixels.
+    """
     height, width = picture.shape[:2]
     window = clip_xyxy(window_xyxy, (0, 0, width, height))
     window_w, window_h = max(window[2] - window[0], 1e-3), max(window[3] - window[1], 1e-3)
     scale = min(limit_wh[0] / window_w, limit_wh[1] / window_h)
     size = (
-        max(round(window_w * scale), limit_wh[0] // 10),
-        max(round(window_h * scale), limit_wh[1] // 10),
+        max(round(window_w * scale), limit_wh[0] // 10, 1),
+        max(round(window_h * scale), limit_wh[1] // 10, 1),
     )
-    return Image.fromarray(cut(picture, window, size))
+    whole = window_w * window_h >= WHOLE * width * height
+    if seen is None or whole or min(seen) < 1 or (seen[0] >= size[0] and seen[1] >= size[1]):
+        return Image.fromarray(cut(picture, window, size))
+    return Image.fromarray(cut(picture, window, seen)).resize(size, Image.Resampling.BICUBIC)
 
 
-def _to_panel(box_xyxy: Box, window_xyxy: Box, panel_wh: tuple[int, int]) -> Box:
-    """A box in pixels of the frame -> in pixels of the panel that shows a window of the frame."""
-    scale_x = panel_wh[0] / (window_xyxy[2] - window_xyxy[0])
-    scale_y = panel_wh[1] / (window_xyxy[3] - window_xyxy[1])
-    x1, y1, x2, y2 = box_xyxy
-    return (
-        (x1 - window_xyxy[0]) * scale_x,
-        (y1 - window_xyxy[1]) * scale_y,
-        (x2 - window_xyxy[0]) * scale_x,
-        (y2 - window_xyxy[1]) * scale_y,
+def _draw_boxes(panel: Image.Image, views: list[View], number: int, result: Result, sizes: Sizes) -> None:
+    """Everything that lies in one panel, what matters most last: gray, then windows, then the answer."""
+    view, pen = views[number], ImageDraw.Draw(panel)
+
+    def at(box: Box, smallest: float = 0.0) -> Box:
+        return at_least(to_panel(box, view.window_xyxy, panel.size), smallest)
+
+    if number == 0:
+        for window in result.detours:
+            outline(pen, at(window), DETOUR_COLOR, sizes.thin, GRAY_HALO)
+    for box, _ in result.rejected[:SHOWN_REJECTED]:
+        if touch(box, view.window_xyxy):
+            outline(pen, at(box, sizes.mark), DETOUR_COLOR, sizes.thin, GRAY_HALO)
+    inner = views[1:] if number == 0 else views[number + 1 : number + 2]
+    for later in inner:
+        if touch(later.window_xyxy, view.window_xyxy):
+            outline(pen, at(later.window_xyxy), later.color, sizes.thin, later.halo)
+    if number or view.number:
+        outline(pen, (0, 0, *panel.size), view.color, sizes.thick, view.halo)
+    if touch(at_least(result.box_xyxy, 1e-6), view.window_xyxy):
+        outline(pen, at(result.box_xyxy, sizes.mark), BOX_COLOR, sizes.thin, LIGHT_HALO)
+
+
+def _name_boxes(
+    pen: ImageDraw.ImageDraw,
+    views: list[View],
+    number: int,
+    panel_wh: tuple[int, int],
+    place: tuple[int, int],
+    result: Result,
+    sizes: Sizes,
+) -> None:
+    """Numbers beside windows, probabilities beside answers, where they hide neither each other nor a box."""
+    view = views[number]
+    bounds = moved((0, 0, *panel_wh), *place)
+
+    def at(box: Box, smallest: float = 0.0) -> Box:
+        return moved(at_least(to_panel(box, view.window_xyxy, panel_wh), smallest + 2 * sizes.thin), *place)
+
+    shown = [pair for pair in result.rejected[:SHOWN_REJECTED] if touch(pair[0], view.window_xyxy)]
+    answer = at(result.box_xyxy, sizes.mark)
+    inner = views[1:] if number == 0 else views[number + 1 : number + 2]
+    windows = [at(window.window_xyxy) for window in inner]
+    taken = [answer, *(at(box, sizes.mark) for box, _ in shown)]
+
+    def write(text: str, around: Box, color: Color, font, hidden: list[Box]) -> None:
+        room = free_place(plate_size(text, font), around, bounds, [*taken, *hidden], sizes.of(5))
+        if room is not None:
+            plate(pen, room, text, color, font)
+            taken.append((*room, *(a + b for a, b in zip(room, plate_size(text, font)))))
+
+    is_last = number == len(views) - 1
+    if is_last and touch(at_least(result.box_xyxy, 1e-6), view.window_xyxy):
+        write(f"{result.score:.2f}", answer, BOX_COLOR, sizes.plate_font, [])
+    for index, window in enumerate(inner):
+        if window.number:
+            write(window.number, windows[index], window.color, sizes.plate_font, windows[index + 1 :])
+    for box, score in shown:
+        # Words beside a box too small to be seen apart from a window would hide what is in the window.
+        write(f"{score:.2f}", at(box, sizes.mark), DETOUR_COLOR, sizes.tiny_font, windows[-1:])
+
+
+def _join(
+    page: Image.Image,
+    views: list[View],
+    panels: list[Image.Image],
+    places: list[tuple[int, int]],
+    number: int,
+    sizes: Sizes,
+) -> None:
+    """Two thin lines from the window in the panel before to its own panel; they leave on the side away from the window."""
+    before, own = places[number - 1], places[number]
+    panel, source = panels[number], panels[number - 1]
+    window, shown = views[number].window_xyxy, views[number - 1].window_xyxy
+    if not touch(window, shown):
+        return
+    x1, y1, x2, y2 = moved(to_panel(clip_xyxy(window, shown).tolist(), shown, source.size), *before)
+    left, top, right, bottom = moved((0, 0, *panel.size), *own)
+    if left >= before[0] + source.width:
+        pairs = [((x2, y1), (left, top)), ((x2, y2), (left, bottom - 1))]
+    elif right <= before[0]:
+        pairs = [((x1, y1), (right, top)), ((x1, y2), (right, bottom - 1))]
+    else:
+        pairs = [((x1, y2), (left, top)), ((x2, y2), (right - 1, top))]
+    for start, end in pairs:
+        line(page, start, end, views[number].halo, sizes.beam + 1.2)
+        line(page, start, end, views[number].color, sizes.beam)
+
+
+def _caption(
+    pen: ImageDraw.ImageDraw, view: View, panel: Image.Image, place: tuple[int, int], sizes: Sizes
+) -> None:
+    """Number and size of a look, under its panel."""
+    x, y = place[0], place[1] + panel.height + round(sizes.of(7))
+    room = panel.width
+    if view.number:
+        plate(pen, (x, y), view.number, view.color, sizes.plate_font)
+        wide = plate_size(view.number, sizes.plate_font)[0] + round(sizes.of(8))
+        x, room = x + wide, room - wide
+    captions = view.captions()
+    fitting = [text for text in captions if sizes.small_font.getlength(text) <= room] or captions[-1:]
+    height = plate_size("1", sizes.plate_font)[1]
+    # On a ground of its own, because lines to a panel below pass here.
+    pen.rectangle(
+        (x - sizes.of(6), y, x + sizes.small_font.getlength(fitting[0]) + sizes.of(6), y + height), fill=PAPER
     )
+    pen.text((x, y + height / 2), fitting[0], fill=INK, font=sizes.small_font, anchor="lm")
 
 
-def _at_least(box: Box, side: float) -> Box:
-    """The box, grown about its center so that no side is shorter than `side`."""
-    x1, y1, x2, y2 = box
-    grow_x, grow_y = max(side - (x2 - x1), 0) / 2, max(side - (y2 - y1), 0) / 2
-    return x1 - grow_x, y1 - grow_y, x2 + grow_x, y2 + grow_y
-
-
-def _outline(pen: ImageDraw.ImageDraw, box: Box, color: Color, width: int, halo: Color = DARK_HALO) -> None:
-    """A colored rectangle with a line of another brightness, seen on any ground; kept whole inside the panel."""
-    panel_w, panel_h = pen.im.size
-    pad = width + 1
-    x1, y1 = (
-        min(max(round(value), pad), limit - pad - 1) for value, limit in zip(box[:2], (panel_w, panel_h))
-    )
-    x2, y2 = (
-        min(max(round(value), pad), limit - pad - 1) for value, limit in zip(box[2:], (panel_w, panel_h))
-    )
-    x2, y2 = max(x2, x1), max(y2, y1)
-    pen.rectangle((x1 - pad, y1 - pad, x2 + pad, y2 + pad), outline=halo, width=width + 2)
-    pen.rectangle((x1 - width, y1 - width, x2 + width, y2 + width), outline=color, width=width)
-
-
-def _label(pen: ImageDraw.ImageDraw, box: Box, text: str, color: Color, index: int) -> None:
-    """The number of a look on a patch of its color, at a corner of its window."""
-    font = ImageFont.load_default(size=SMALL_TEXT_SIZE)
-    side = SMALL_TEXT_SIZE + 8
-    panel_w, panel_h = pen.im.size
-    # Above its window where there is room, so that a small window is not covered by its own number; at the left and
-    # the right by turns, so that the numbers of nested windows do not cover each other.
-    x = round(box[0]) - 4 if index % 2 == 0 else round(box[2]) + 4 - side
-    x = min(max(x, 0), panel_w - side - 1)
-    y = min(max(round(box[1]) - side - 2, 0), panel_h - side - 1)
-    pen.rectangle((x, y, x + side, y + side), fill=color, outline=DARK_HALO)
-    dark = sum(weight * value for weight, value in zip((0.3, 0.59, 0.11), color)) < 128
-    pen.text((x + side / 2, y + side / 2), text, fill=PAPER if dark else INK, font=font, anchor="mm")
-
-
-def _compose(panels: list[Image.Image], captions: list[str], sentence: str, summary: str) -> Image.Image:
-    """Sentence and summary on top, the panels side by side below, a caption under each."""
-    font = ImageFont.load_default(size=TEXT_SIZE)
-    small = ImageFont.load_default(size=SMALL_TEXT_SIZE)
-    widths = [max(panel.width, round(small.getlength(text))) for panel, text in zip(panels, captions)]
-    width = max(sum(widths) + MARGIN * (len(panels) + 1), round(small.getlength(summary)) + 2 * MARGIN, 640)
-    lines = _wrap(sentence, font, width - 2 * MARGIN)
-    line_height, small_height = round(TEXT_SIZE * 1.35), round(SMALL_TEXT_SIZE * 1.5)
-    top = MARGIN + len(lines) * line_height + small_height + MARGIN // 2
-    panel_height = max(panel.height for panel in panels)
-
-    page = Image.new("RGB", (width, top + panel_height + small_height + MARGIN), PAPER)
-    pen = ImageDraw.Draw(page)
-    for index, line in enumerate(lines):
-        pen.text((MARGIN, MARGIN + index * line_height), line, fill=INK, font=font)
-    pen.text((MARGIN, MARGIN + len(lines) * line_height), summary, fill=INK, font=small)
-    x = MARGIN
-    for panel, caption, column in zip(panels, captions, widths):
-        page.paste(panel, (x, top))
-        pen.text((x, top + panel.height + 6), caption, fill=INK, font=small)
-        x += column + MARGIN
-    return page
-
-
-def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
-    """Lines of at most `width` pixels, broken between words, and inside a word that is longer than a line."""
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and font.getlength(f"{lines[-1]} {word}") > width:
-            lines.append("")
-        elif lines[-1]:
-            word = f" {word}"
-        for letter in word:
-            if font.getlength(lines[-1] + letter) > width:
-                if len(lines) > MAX_LINES:
-                    break
-                lines.append("")
-            lines[-1] += letter
-        if len(lines) > MAX_LINES:
-            return [*lines[: MAX_LINES - 1], lines[MAX_LINES - 1][:-3] + "..."]
-    return lines
-
-
-def _window_color(index: int) -> Color:
-    return WINDOW_COLORS[index % len(WINDOW_COLORS)]
+def _write(pen: ImageDraw.ImageDraw, place, lines: list[str], color: Color, font, height: float) -> None:
+    for index, text in enumerate(lines):
+        pen.text((place[0], place[1] + index * height), text, fill=color, font=font)
 
 
 def _pixels(length: float) -> str:
     return f"{length:.0f}" if length >= 10 else f"{length:.1f}"
 
 
-def _times(scale: float) -> str:
-    return f"enlarged {scale:.1f} times" if scale >= 1 else f"shrunk {1 / scale:.1f} times"
-
-
 def _summary(result: Result) -> str:
     x1, y1, x2, y2 = result.box_xyxy
-    return (
-        f"score {result.score:.2f}    box {x1:.0f}, {y1:.0f} to {x2:.0f}, {y2:.0f}"
-        f" ({_pixels(x2 - x1)} x {_pixels(y2 - y1)} pixels)    {result.milliseconds:.0f} ms"
-    )
+    facts = [
+        f"score {result.score:.2f}",
+        f"box {x1:.0f}, {y1:.0f} to {x2:.0f}, {y2:.0f} ({_pixels(x2 - x1)} x {_pixels(y2 - y1)} pixels)",
+        result.looks_in_words,
+        f"{result.milliseconds:.0f} ms",
+    ]
+    return "   |   ".join(facts)
+
+
+def _legend(result: Result) -> str:
+    """What gray means, where there is some."""
+    windows, answers = len(result.detours), min(len(result.rejected), SHOWN_REJECTED)
+    parts = [
+        *([f"{windows} window{'' if windows == 1 else 's'} looked at"] if windows else []),
+        *([f"{answers} answer{'' if answers == 1 else 's'} found"] if answers else []),
+    ]
+    return f"gray: {' and '.join(parts)}, not believed" if parts else ""

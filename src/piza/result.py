@@ -96,11 +96,14 @@ class Result:
             else f"{words}, {len(self.path)} of them on the way to the answer"
         )
 
-    def draw(self) -> "Image.Image":
-        """The frame with every window and the box drawn in, and the last window enlarged beside it."""
+    def draw(self, width: int = 1800) -> "Image.Image":
+        """The frame with every window and the box drawn in, and each look at a part of it enlarged and joined to its window.
+
+        width: of the drawing in pixels, at most; text and lines grow with it. Raises InputError outside of 300 to 12,000.
+        """
         from piza.draw import draw_result
 
-        return draw_result(self)
+        return draw_result(self, width)
 
     def save_drawing(self, path: str | Path) -> None:
         """Write `draw()` to a file; the suffix chooses the format (.png, .jpg, .webp).
@@ -110,6 +113,16 @@ class Result:
         from piza.draw import save_picture
 
         save_picture(self.draw(), path)
+
+    def animate(self, path: str | Path, width: int = 640) -> None:
+        """Write a zoom from the frame through the windows to the box, as a .gif or .webp of 3 MB or less.
+
+        width: in pixels; it becomes less where the file would be larger. Raises InputError for another suffix, a width
+        outside of 160 to 1,920, or a place that cannot be written.
+        """
+        from piza.animate import save_animation
+
+        save_animation(self, path, width)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, as plain numbers, strings and lists, ready for JSON."""
@@ -125,3 +138,43 @@ class Result:
             "detours": [list(window) for window in self.detours],
             "path": [step.to_dict() for step in self.path],
         }
+
+    def to_coco(
+        self,
+        image_id: int,
+        category_id: int = 1,
+        annotation_id: int | None = None,
+        caption: bool = True,
+    ) -> dict[str, Any]:
+        """One entry of a COCO results or annotations list; the box is [x, y, width, height] in pixels of the frame.
+
+        See `piza.exports.to_coco`.
+        """
+        from piza.exports import to_coco
+
+        return to_coco(self, image_id, category_id, annotation_id, caption)
+
+    def to_label_studio(
+        self,
+        image: str,
+        label: str = "target",
+        from_name: str = "label",
+        to_name: str = "image",
+        model_version: str = "piza",
+    ) -> dict[str, Any]:
+        """One Label Studio task with this answer as its prediction; the box is in percent of the frame.
+
+        See `piza.exports.to_label_studio`.
+        """
+        from piza.exports import to_label_studio
+
+        return to_label_studio(self, image, label, from_name, to_name, model_version)
+
+    def to_supervision(self) -> Any:
+        """The answer as `supervision.Detections` of one box, xyxy in pixels of the frame.
+
+        Raises InputError when the package `supervision` is not installed. See `piza.exports.to_supervision`.
+        """
+        from piza.exports import to_supervision
+
+        return to_supervision(self)

@@ -140,6 +140,27 @@ def test_what_is_no_file_of_predictions(tmp_path, text, says):
         read_predictions(tmp_path / "gone.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("score", float("nan")),
+        ("score", "high"),
+        ("iou", None),
+        ("bbox", [0, 0, float("inf"), 5]),
+        ("box_xyxy", [0, 0, 1]),
+        ("windows", []),
+        ("image", 5),
+        ("ref", None),
+        ("frame_size", [float("inf"), 1]),
+    ],
+)
+def test_a_line_that_cannot_be_told_from_is_refused(tmp_path, name, value):
+    line = {**CASES["wrong"].to_dict(), name: value}
+    (tmp_path / "p.jsonl").write_text(json.dumps(line))
+    with pytest.raises(InputError, match="line 1"):
+        read_predictions(tmp_path / "p.jsonl")
+
+
 @pytest.fixture
 def images(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (600, 800, 3), dtype=np.uint8)

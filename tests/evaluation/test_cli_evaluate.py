@@ -119,3 +119,11 @@ def test_bad_options_are_one_sentence(place, case, capsys):
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("piza: ") and err.endswith(".\n") and err.count("\n") == 1
     assert sorted(place.iterdir()) == before
+
+
+def test_a_report_is_written_beside_the_numbers(place, capsys):
+    assert cli.main([*EVALUATE, "--report", "out"]) == 0
+    assert "Acc50       50.0 %" in capsys.readouterr().out
+    page = (place / "out" / "index.html").read_text()
+    assert "Evaluation: mini" in page and "&lt;red&gt;" in page and "<red>" not in page
+    assert cli.main([*EVALUATE, "--report", "rows.json"]) == 2

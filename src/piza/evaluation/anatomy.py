@@ -37,6 +37,7 @@ CLASSES = {
 
 SIZES = (0.0, 0.0001, 0.0003, 0.001, 0.003, math.inf)  # of the target, as a share of the frame's area
 LENGTHS = (0, 6, 11, 21, 31, math.inf)  # of the sentence, in words
+LOOKS = (0, 2, 3, 4, 5, 7, 11, 31, math.inf)
 
 
 @dataclass
@@ -80,8 +81,8 @@ def anatomy(outcomes: Sequence[Outcome]) -> Anatomy:
         rows=len(found),
         misses=sum(name is not None for name in found),
         classes={name: found.count(name) for name in CLASSES},
-        by_size=_bins(outcomes, _area_share, SIZES, _size_label),
-        by_length=_bins(outcomes, lambda o: len(o.row.expression.split()), LENGTHS, _length_label),
+        by_size=binned(outcomes, _area_share, SIZES, _size_label),
+        by_length=binned(outcomes, lambda o: len(o.row.expression.split()), LENGTHS, _length_label),
     )
 
 
@@ -121,12 +122,18 @@ def holds(window: ArrayLike, target: ArrayLike) -> bool:
     return bool(area_xyxy(clip_xyxy(target, window)) >= HELD * area_xyxy(target) - ROUNDING)
 
 
-def _bins(
+def by_looks(outcomes: Sequence[Outcome]) -> list[Bin]:
+    """The accuracy by how many looks were taken, in the bins that hold rows; `LOOK_LABELS` are all of them."""
+    return binned(outcomes, lambda o: o.looks, LOOKS, _looks_label)
+
+
+def binned(
     outcomes: Sequence[Outcome],
     measure: Callable[[Outcome], float],
     edges: Sequence[float],
     label: Callable[[float, float], str],
 ) -> list[Bin]:
+    """The bins between neighboring `edges` (the lower one belongs to its bin) that hold rows; `label` names them."""
     bins = []
     for low, high in zip(edges, edges[1:]):
         part = [outcome for outcome in outcomes if low <= measure(outcome) < high]
@@ -161,3 +168,13 @@ def _length_label(low: float, high: float) -> str:
     if math.isinf(high):
         return f"{low:g} words and more"
     return f"{max(low, 1):g} to {high - 1:g} words"
+
+
+def _looks_label(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"{low:g} looks and more"
+    first, last = max(low, 1), high - 1
+    return f"{first:g} look{'' if first == 1 else 's'}" if first == last else f"{first:g} to {last:g} looks"
+
+
+LOOK_LABELS = tuple(_looks_label(low, high) for low, high in zip(LOOKS, LOOKS[1:]))

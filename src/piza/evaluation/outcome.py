@@ -1,6 +1,7 @@
 """What is kept of an evaluated row, and the file of predictions: one JSON line a row."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,27 +115,47 @@ def read_predictions(path: str | Path) -> list[Outcome]:
 def _outcome(line: str, where: str) -> Outcome:
     try:
         values = json.loads(line)
-        x0, y0, x1, y1 = (float(v) for v in xywh_to_xyxy(values["bbox"]))
         width, height = values["frame_size"]
         return Outcome(
-            index=values["index"],
-            row=Row(values["image"], (x0, y0, x1, y1), values["ref"], values["id"]),
+            index=int(values["index"]),
+            row=Row(
+                _text(values["image"]), _box(xywh_to_xyxy(values["bbox"])), _text(values["ref"]), values["id"]
+            ),
             box_xyxy=_box(values["box_xyxy"]),
-            score=values["score"],
-            iou=float(values["iou"]),
-            windows=[_box(window) for window in values["windows"]],
+            score=_number(values["score"]),
+            iou=_number(values["iou"]),
+            windows=_windows(values["windows"]),
             boxes=[_box(box) for box in values["boxes"]],
             frame_size=(int(width), int(height)),
-            looks=values["steps"],
-            stopped=values["stopped"],
-            milliseconds=values["milliseconds"],
+            looks=int(values["steps"]),
+            stopped=_text(values["stopped"]),
+            milliseconds=_number(values["milliseconds"]),
         )
     except KeyError as error:
         raise InputError(f"{where}: the field {error} is missing") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise InputError(f"{where}: this is not a line of a predictions file") from None
 
 
-def _box(values: Any) -> Box:
-    x0, y0, x1, y1 = (float(v) for v in values)
+def _box(values: Any) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (_number(v) for v in values)
     return x0, y0, x1, y1
+
+
+def _windows(values: Any) -> list[Box]:
+    if not values:
+        raise ValueError("no look was taken")
+    return [_box(window) for window in values]
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is no number")
+    return number
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value

@@ -50,7 +50,7 @@ def misses_page(outcomes: Sequence[Outcome], images_dir: str | Path, count: int 
         if not misses or count < 1:
             continue
         places = sorted(set(np.linspace(0, len(misses) - 1, min(count, len(misses))).round().astype(int)))
-        cards = "".join(_card(misses[place], images_dir) for place in places)
+        cards = "".join(card(misses[place], images_dir) for place in places)
         sections.append(
             f'<section><h2 id="{name}">{escape(_sentence(CLASSES[name]))}</h2>'
             f"<p>{len(places)} of {len(misses)}</p>{cards}</section>"
@@ -67,7 +67,17 @@ def misses_page(outcomes: Sequence[Outcome], images_dir: str | Path, count: int 
     )
 
 
-def _card(outcome: Outcome, images_dir: str | Path) -> str:
+def card(
+    outcome: Outcome,
+    images_dir: str | Path,
+    frame_pixels: int = FRAME_PIXELS,
+    window_pixels: int = WINDOW_PIXELS,
+    attributes: str = "",
+) -> str:
+    """One row as an HTML article: sentence, frame, windows, answer, target, facts.
+
+    frame_pixels, window_pixels: longer sides of its pictures. attributes: of the article, HTML.
+    """
     picture = open_picture(find_picture(images_dir, outcome.row.image))
     frame = frame_window((picture.shape[1], picture.shape[0]))
     target, answer = clip_xyxy(outcome.row.box_xyxy, frame), clip_xyxy(outcome.box_xyxy, frame)
@@ -77,29 +87,29 @@ def _card(outcome: Outcome, images_dir: str | Path) -> str:
         (f"window w{number % len(WINDOW_COLORS)}", clip_xyxy(window, frame))
         for number, window in enumerate(closer)
     ]
-    figures = [_figure(picture, frame, windows + marks, "The whole picture", FRAME_PIXELS)]
+    figures = [figure(picture, frame, windows + marks, "The whole picture", frame_pixels)]
     last = clip_xyxy(outcome.windows[-1], frame)
     if windows and side(last) > 0:
         size = f"{last[2] - last[0]:.0f} x {last[3] - last[1]:.0f} pixels"
-        figures.append(_figure(picture, last, marks, f"The last window, {size}", WINDOW_PIXELS))
+        figures.append(figure(picture, last, marks, f"The last window, {size}", window_pixels))
     if not windows or not holds(last, target):
         around: NDArray = np.array(surroundings_xyxy(target.tolist(), (picture.shape[1], picture.shape[0])))
-        figures.append(_figure(picture, around, marks, "Around the target", WINDOW_PIXELS))
+        figures.append(figure(picture, around, marks, "Around the target", window_pixels))
     looks = f"{outcome.looks} look{'' if outcome.looks == 1 else 's'}"
     facts = (
         f"row {outcome.row.id}, {outcome.row.image}: IoU {outcome.iou:.3f}, score {outcome.score:.2f}, {looks}, "
         f"ended by {outcome.stopped}; target {_size(target)}, answer {_size(answer)} pixels"
     )
     return (
-        f"<article><h3>{escape(' '.join(outcome.row.expression.split()))}</h3>"
+        f"<article{attributes}><h3>{escape(' '.join(outcome.row.expression.split()))}</h3>"
         f'<div class="figures">{"".join(figures)}</div><p class="facts">{escape(facts)}</p></article>'
     )
 
 
-def _figure(
+def figure(
     picture: Picture, window: NDArray, marks: Sequence[tuple[str, NDArray]], caption: str, longest: int
 ) -> str:
-    """One part of a picture with boxes over it; boxes and window are xyxy in pixels of the picture."""
+    """One part of a picture with boxes over it, as HTML; boxes (CSS class, box) and window are xyxy in pixels of the picture."""
     extent = window[2:] - window[:2]
     scale = longest / float(extent.max())
     if window[2] - window[0] >= picture.shape[1]:
