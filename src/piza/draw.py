@@ -61,6 +61,7 @@ SURROUNDINGS = 8.0
 WHOLE = 0.999  # a window that covers this share of the frame's area is the frame
 SHOWN_INSETS = 8
 SHOWN_REJECTED = 5
+WORTH_SHOWING = 0.01  # probability
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -191,6 +192,11 @@ def check_drawing_path(path: str | Path) -> None:
     check_writable(path)
 
 
+def _rejected(result: Result) -> list[tuple[tuple[float, ...], float]]:
+    """The other answers worth showing: a few, and none that the search gave no chance."""
+    return [pair for pair in result.rejected if pair[1] >= WORTH_SHOWING][:SHOWN_REJECTED]
+
+
 def _views(result: Result) -> list[View]:
     """The frame, then every look at a part of it; the surroundings of the box if there was none."""
     frame_w, frame_h = result.frame_size
@@ -241,7 +247,7 @@ def _draw_boxes(panel: Image.Image, views: list[View], number: int, result: Resu
     if number == 0:
         for window in result.detours:
             outline(pen, at(window), DETOUR_COLOR, sizes.thin, GRAY_HALO)
-    for box, _ in result.rejected[:SHOWN_REJECTED]:
+    for box, _ in _rejected(result):
         if touch(box, view.window_xyxy):
             outline(pen, at(box, sizes.mark), DETOUR_COLOR, sizes.thin, GRAY_HALO)
     inner = views[1:] if number == 0 else views[number + 1 : number + 2]
@@ -270,7 +276,7 @@ def _name_boxes(
     def at(box: Box, smallest: float = 0.0) -> Box:
         return moved(at_least(to_panel(box, view.window_xyxy, panel_wh), smallest + 2 * sizes.thin), *place)
 
-    shown = [pair for pair in result.rejected[:SHOWN_REJECTED] if touch(pair[0], view.window_xyxy)]
+    shown = [pair for pair in _rejected(result) if touch(pair[0], view.window_xyxy)]
     answer = at(result.box_xyxy, sizes.mark)
     inner = views[1:] if number == 0 else views[number + 1 : number + 2]
     windows = [at(window.window_xyxy) for window in inner]
@@ -362,7 +368,7 @@ def _summary(result: Result) -> str:
 
 def _legend(result: Result) -> str:
     """What gray means, where there is some."""
-    windows, answers = len(result.detours), min(len(result.rejected), SHOWN_REJECTED)
+    windows, answers = len(result.detours), len(_rejected(result))
     parts = [
         *([f"{windows} window{'' if windows == 1 else 's'} looked at"] if windows else []),
         *([f"{answers} answer{'' if answers == 1 else 's'} found"] if answers else []),
