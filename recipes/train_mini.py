@@ -4,8 +4,8 @@
     $TRAIN close                     # stage A1: single things, seen close
     $TRAIN ground                    # stage A2: windows of every size; the base model
     $TRAIN zoom                      # stage B: the zoom policy, all weights
-    $TRAIN whole --stop-after 540    # to compare with `zoom`: answer from the whole frame in one look
-    $TRAIN adapters --stop-after 540 # to compare with `zoom`: base frozen, adapters trained
+    $TRAIN whole --stop-after 662    # to compare with `zoom`: answer from the whole frame in one look
+    $TRAIN adapters --stop-after 662 # to compare with `zoom`: base frozen, adapters trained
     python recipes/train_mini.py progress                    # the box-history encoder
     python recipes/train_mini.py export --stage zoom --out src/piza/weights/mini
 
