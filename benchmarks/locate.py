@@ -26,12 +26,12 @@ from piza.picture import cut, open_picture
 
 def naive(model: "piza.Piza", file: Path, sentence: str, steps: int) -> np.ndarray:
     """The same looks with nothing kept between them."""
-    box = None
+    box = window = None
     for step in range(steps):
         with Image.open(file) as opened:
             picture = np.asarray(opened.convert("RGB"))
         size = (picture.shape[1], picture.shape[0])
-        window = frame_window(size) if step == 0 else next_window(box, size, model.config.path)
+        window = frame_window(size) if step == 0 else next_window(box, window, size, model.config.path)
         pixels = model.pixels(
             [
                 cut(

@@ -10,7 +10,9 @@
     python recipes/train_mini.py export --stage zoom --out src/piza/weights/mini
 
 where TRAIN="torchrun --nproc_per_node 2 recipes/train_mini.py": two processes of one thread are faster on two cores than
-one with two. A stage that is interrupted goes on where it was when called again. --signs is a folder with images/ and
+one with two. With glibc, MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 and
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in the environment save a fifth of the time, which else goes into page faults; the
+processes grow by some 200 MB a minute, so stop and continue them every hour or so. A stage that is interrupted goes on where it was when called again. --signs is a folder with images/ and
 train.json in SOREC's format.
 """
 
@@ -48,14 +50,16 @@ from piza.training.progress import train_progress
 SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
 # Input sizes, width x height.
 FIRST, TALL_FIRST, CROP, LATER, CLOSE = (640, 352), (544, 416), (320, 192), (224, 224), (96, 64)
-SCENE_SEED, TALL_SEED = 2**40, 2**41
+WIDE, TALL_WIDE = (768, 448), (672, 512)  # first looks in the end
+SCENE_SEED, TALL_SEED, HALF_SEED = 2**40, 2**41, 2**42
 HELD_OUT_PHOTOS = 100
-PATH = PathConfig()
+PATH = PathConfig(answers="thing")
 WIDTH = 96
 
 
-def make_pools(work: Path, signs: Path, scenes: int, tall: int) -> None:
-    """Scenes with seeds that no `piza data scenes` reaches; photos but for 100 that are held out, by photo."""
+def make_pools(work: Path, signs: Path, scenes: int, half: int, tall: int) -> None:
+    """Scenes with seeds that no `piza data scenes` reaches, most of them stored at half their size, for first looks; photos
+    but for 100 that are held out, by photo."""
     rows = read_rows(signs / "train.json")
     names = sorted({row.image for row in rows})
     held = {names[i] for i in np.random.default_rng(0).permutation(len(names))[:HELD_OUT_PHOTOS]}
@@ -72,6 +76,8 @@ def make_pools(work: Path, signs: Path, scenes: int, tall: int) -> None:
     write_pool(
         work / "scenes", scenes, SCENE_SIZE, scene_frames(range(SCENE_SEED, SCENE_SEED + scenes), SCENE_SIZE)
     )
+    shrunk = scene_frames(range(HALF_SEED, HALF_SEED + half), SCENE_SIZE, shrink=2)
+    write_pool(work / "half", half, (SCENE_SIZE[0] // 2, SCENE_SIZE[1] // 2), shrunk)
     write_vocabulary(work / "tokenizer", [Pool(work / name) for name in ("scenes", "signs")])
 
 
@@ -187,6 +193,7 @@ def base_config(first_pixels: int) -> PizaConfig:
         path=PATH,
         first_pixels=first_pixels,
         later_pixels=LATER[0],
+        peaks=True,
     )
 
 
@@ -195,7 +202,7 @@ def zoom_config(method: str) -> PizaConfig:
         "full": {"bottleneck": 48, "embedding_dim": WIDTH},
         "adapter_plus": {"image_bottleneck": 48, "text_bottleneck": 48, "embedding_dim": WIDTH},
     }[method]
-    return replace(base_config(480), method=method, method_options=options)
+    return replace(base_config(576), method=method, method_options=options)
 
 
 def trained(work: Path, stage: str, model: Piza) -> Piza:
@@ -247,7 +254,8 @@ class Scenes:
         self.pool = Pool(folder)
 
     def draw(self, rng: np.random.Generator) -> Frame:
-        return self.pool[int(rng.integers(len(self.pool)))]
+        frame = self.pool[int(rng.integers(len(self.pool)))]
+        return frame if frame.rows else self.draw(rng)
 
 
 class GroundBatches:
@@ -302,9 +310,10 @@ def any_box(frame: Frame, rng: np.random.Generator) -> np.ndarray:
 
 
 def part_of_scene(frame: Frame, rng: np.random.Generator) -> Frame:
-    """A part of a scene around one of its targets, in the shape of CROP."""
+    """A part of a scene around one of its targets, in the shape of CROP, three to seven tenths of the scene wide."""
     box = frame.rows[int(rng.integers(len(frame.rows)))][1]
-    window = window_around(box, frame.size, rng, 600.0, 1300.0, CROP[0] / CROP[1])
+    width = frame.size[0]
+    window = window_around(box, frame.size, rng, 0.3 * width, 0.7 * width, CROP[0] / CROP[1])
     x0, y0, x1, y1 = (int(v) for v in window)
     return part_of(frame, (x0, y0, x1, y1))
 
@@ -312,39 +321,48 @@ def part_of_scene(frame: Frame, rng: np.random.Generator) -> Frame:
 class ZoomBatches:
     """First looks, later looks, and some close ones that keep the names of things fresh.
 
-    Many first looks take a part of a scene for the frame: a quarter of the pixels at the same scale, so that the same words
-    are learned at a quarter of the price. From step `settle` on looks are as they will be: mostly whole frames, and more
-    photos. `whole`: looks at the whole frame instead of all zooming, answering with the things themselves.
+    Many first looks take a part of a scene for the frame: a quarter of the pixels at the same scale or a larger one, so
+    that the same words are learned at a fraction of the price. From step `settle` on looks are as they will be: larger,
+    mostly at whole frames, and more often at photos. `whole`: looks at the whole frame instead of all zooming.
     """
 
     def __init__(self, work: Path, seed: int, settle: int, whole: bool = False):
-        self.sources = {
-            "scenes": Scenes(work / "scenes"),
-            "tall": Scenes(work / "tall"),
-            "signs": SignPhotos(work / "signs"),
-        }
+        self.scenes, self.half = Scenes(work / "scenes"), Scenes(work / "half")
+        self.tall, self.signs = Scenes(work / "tall"), SignPhotos(work / "signs")
         self.seed, self.settle, self.whole = seed, settle, whole
         self.close = GroundBatches(work, seed, close=1.0)
 
     def __call__(self, step: int, process: int) -> LookBatch:
         chosen = np.random.default_rng([self.seed, step])
-        if chosen.random() < 0.12:
+        if chosen.random() < 0.06:
             batch = self.close(step, process)
             batch.progress[:] = 0.0 if self.whole else 0.5  # as of a last look
             return batch
-        signs, parts = (0.25, 0.6) if step < self.settle else (0.4, 0.15)
-        name = chosen.choice(["scenes", "tall", "signs"], p=[0.9 - signs, 0.1, signs])
-        first = self.whole or chosen.random() < 0.65
+        settled = step >= self.settle
+        signs, parts = (0.25, 0.25) if settled else (0.18, 0.7)
+        name = chosen.choice(["scenes", "tall", "signs"], p=[0.95 - signs, 0.05, signs])
+        first = self.whole or chosen.random() < 0.7
         part = first and name == "scenes" and chosen.random() < parts
         rng = np.random.default_rng([self.seed, step, process])
-        size = (
-            {"scenes": CROP if part else FIRST, "tall": TALL_FIRST, "signs": FIRST}[name] if first else LATER
-        )
-        looks = []
-        while len(looks) < (4 if first and not part else 12):
-            frame = self.sources[name].draw(rng)
+        if not first:
+            source, size, count = (
+                {"scenes": self.scenes, "tall": self.tall, "signs": self.signs}[name],
+                LATER,
+                12,
+            )
+        elif part:
+            source, size, count = self.half, CROP, 12
+        else:
+            source = {"scenes": self.half, "tall": self.tall, "signs": self.signs}[name]
+            size = (TALL_WIDE if settled else TALL_FIRST) if name == "tall" else (WIDE if settled else FIRST)
+            count = 3 if settled else 4
+        looks: list[Look] = []
+        while len(looks) < count:
+            frame = source.draw(rng)
             frame = part_of_scene(frame, rng) if part else frame
-            look = first_look(frame, rng, PATH, whole=self.whole) if first else later_look(frame, rng, PATH)
+            if not frame.rows:
+                continue
+            look = first_look(frame, rng, PATH, self.whole) if first else later_look(frame, rng, PATH)
             if look.sentences:
                 looks.append(look)
         return collate(looks, size, rng)
@@ -361,6 +379,7 @@ def run_stage(
     else:
         method = "adapter_plus" if stage == "adapters" else "full"
         model = load_folder(start) if start else after_ground(work, method)
+        model.config = zoom_config(method)  # a folder's own may have been told otherwise
         batches = ZoomBatches(work, seed, settle=steps * 2 // 3, whole=stage == "whole")
     names = METHODS[model.config.method].trained_names(model)
     parameters = train_only(model, names)
@@ -418,6 +437,7 @@ def main() -> None:
     )
     parser.add_argument("--signs", type=Path, help="folder of sign photos (images/, train.json)")
     parser.add_argument("--scenes", type=int, default=2200)
+    parser.add_argument("--half", type=int, default=9000)
     parser.add_argument("--tall", type=int, default=250)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
@@ -432,7 +452,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to export to")
     args = parser.parse_args()
     if args.stage == "pools":
-        make_pools(args.work, args.signs, args.scenes, args.tall)
+        make_pools(args.work, args.signs, args.scenes, args.half, args.tall)
     elif args.stage == "progress":
         train_history(args.work, args.seed)
     elif args.stage == "export":
@@ -441,7 +461,7 @@ def main() -> None:
         steps, lr = {
             "close": (450, 3e-3),
             "ground": (600, 2e-3),
-            "zoom": (3400, 1.5e-3),
+            "zoom": (4000, 1.5e-3),
             "adapters": (3400, 3e-3),
             "whole": (3400, 1.5e-3),
         }[args.stage]

@@ -73,9 +73,21 @@ def test_the_path_of_a_small_target_is_geometric_and_square():
 def test_the_next_window_is_inside_the_frame_and_not_too_small(case):
     frame_size, box = case
     config = PathConfig(margin=1.3)
-    window = next_window(box, frame_size, config)
+    window = next_window(box, frame_window(frame_size), frame_size, config)
     assert holds(frame_window(frame_size), window) and holds(window, box)
     assert (window[2:] - window[:2] >= np.minimum(config.least_side, frame_size) - 1e-6).all()
+
+
+@given(frame_and_target())
+def test_a_thing_is_looked_at_in_the_windows_of_its_path(case):
+    frame_size, target = case
+    config = PathConfig(answers="thing")
+    planned = plan_windows(target, frame_size, config)
+    window = planned[0]
+    for step in range(1, len(planned)):
+        window = next_window(target, window, frame_size, config)
+        assert np.allclose(window, planned[step])
+    assert np.allclose(next_window(target, window, frame_size, config), planned[-1])
 
 
 def test_windows_keep_fractions_of_pixels():

@@ -29,7 +29,7 @@ WORTHLESS = 1e-4  # a score below this is no hypothesis
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a score is worth: log-odds of a look's score, weighted, summed along the path (see `calibrate`)."""
+    """What a score is worth: log-odds of a look's score, weighted, summed along the path (fitted by `piza.evaluation.calibration`)."""
 
     first: float = 1.0  # weight of the first look's log-odds
     later: float = 1.0  # weight of every later look's
@@ -43,13 +43,27 @@ class Evidence:
 
 @dataclass(frozen=True)
 class SearchConfig:
+    """The limits of a search, and what the scores of its looks are worth."""
+
     budget: int = 5  # looks at most, the first ones included
     enough: float = 1.0  # an answer of this probability ends the search
     branch: int = 10  # boxes of one look that are followed; 1 is the published greedy search
     max_steps: int = 5  # the longest path, in looks
     together: int = 1  # windows looked at in one batch
     views: int = 1  # first looks: 1 at the whole frame, 2 at its halves, 4 at its quarters
-    evidence: Evidence = Evidence()
+    # For looks that all answer with things: what an earlier look said of a thing counts for it, and not what it said of
+    # the neighbor that led to the window.
+    credit: bool = False
+    evidence: Evidence = Evidence()  # what scores are worth
+
+
+@dataclass
+class Seen:
+    """What one look saw: the step to record, and its boxes (n, 4) xyxy in frame pixels with scores (n,), best first."""
+
+    step: Step
+    boxes: NDArray
+    scores: NDArray
 
 
 @dataclass(eq=False)
@@ -59,6 +73,7 @@ class Hypothesis:
     boxes: the frame and the boxes predicted since, xyxy in frame pixels. window: where to look next. steps: the looks
     taken. score: the last look's for its last box. odds: log-odds of every look's score, the first look's first.
     evidence: what they are worth together. stopped: why the path is at its end, or "". probability: that it is right.
+    seen: what each look of the path saw.
     """
 
     boxes: list[NDArray]
@@ -69,15 +84,7 @@ class Hypothesis:
     evidence: float = 0.0
     stopped: str = ""
     probability: float = 0.0
-
-
-@dataclass
-class Seen:
-    """What one look saw: the step to record, and its boxes (n, 4) xyxy in frame pixels with scores (n,), best first."""
-
-    step: Step
-    boxes: NDArray
-    scores: NDArray
+    seen: list[Seen] = field(default_factory=list)
 
 
 @dataclass
@@ -99,17 +106,19 @@ def log_odds(score: float) -> float:
 def best_first(
     frame_size: tuple[int, int],
     look: Callable[[Sequence[Hypothesis]], list[Seen]],
-    at_end: Callable[[Sequence[list[NDArray]]], list[bool]],
-    window_of: Callable[[NDArray], NDArray],
+    at_end: Callable[[Hypothesis, NDArray], list[bool]],
+    window_of: Callable[[NDArray, NDArray], NDArray],
     config: SearchConfig,
 ) -> Found:
     """Searches a frame of (width, height) pixels.
 
     Args:
+        frame_size: (width, height) in pixels.
         look: looks at the windows of some hypotheses and says what it saw in each.
-        at_end: says of each of several paths (the frame and the boxes predicted since) whether its last box is the thing
-            itself, and not a window to look into.
-        window_of: the window to look at after a box.
+        at_end: says of each of the boxes (n, 4) that the look at a hypothesis' window saw whether it is the answer, so that
+            no closer look is wanted.
+        window_of: the window to look at after a box was seen in a window.
+        config: the limits of the search and what scores are worth.
 
     A look may see no box; if none did, the answer is the frame, with probability 0 and stopped by "nothing".
     """
@@ -134,6 +143,8 @@ def best_first(
             finished += [child for child in followed if child.stopped]
             waiting += [child for child in followed if not child.stopped]
             passed += children[config.branch :]
+            if config.credit:
+                waiting = [other for other in waiting if not _was_answered(other, finished)]
         finished = _merged(finished)
         _share([*finished, *waiting, *passed], config.evidence.none)
         if finished and finished[0].probability >= config.enough:
@@ -153,19 +164,18 @@ def best_first(
 def _children(
     path: Hypothesis,
     seen: Seen,
-    at_end: Callable[[Sequence[list[NDArray]]], list[bool]],
-    window_of: Callable[[NDArray], NDArray],
+    at_end: Callable[[Hypothesis, NDArray], list[bool]],
+    window_of: Callable[[NDArray, NDArray], NDArray],
     known: list[NDArray],
     config: SearchConfig,
 ) -> list[Hypothesis]:
     """The distinct hypotheses that come out of a look, best first; at least one if it saw any box."""
     worth = [i for i, score in enumerate(seen.scores) if i == 0 or score >= WORTHLESS]
-    longer = [[*path.boxes, seen.boxes[i]] for i in worth]
     children: list[Hypothesis] = []
     windows: list[NDArray] = []
-    for i, boxes, end in zip(worth, longer, at_end(longer), strict=True):
+    for i, end in zip(worth, at_end(path, seen.boxes[worth]) if worth else [], strict=True):
         box, score = seen.boxes[i], float(seen.scores[i])
-        inner = window_of(box)
+        inner = window_of(box, path.window)
         steps = [*path.steps, seen.step]
         stopped = ""
         if end:
@@ -181,9 +191,41 @@ def _children(
             continue
         else:
             windows.append(inner)
-        odds = [*path.odds, log_odds(score)]
-        children.append(Hypothesis(boxes, inner, steps, score, odds, config.evidence.of(odds), stopped))
+        odds = [*(_credited(path, box) if config.credit else path.odds), log_odds(score)]
+        children.append(
+            Hypothesis(
+                [*path.boxes, box],
+                inner,
+                steps,
+                score,
+                odds,
+                config.evidence.of(odds),
+                stopped,
+                seen=[*path.seen, seen],
+            )
+        )
     return children
+
+
+def _credited(path: Hypothesis, box: NDArray) -> list[float]:
+    """Log-odds of what each look of the path said of the thing in `box`; of a thing it did not see, its least score."""
+    found = []
+    for seen in path.seen:
+        said = [score for other, score in zip(seen.boxes, seen.scores, strict=True) if same_thing(box, other)]
+        found.append(log_odds(max(said) if said else min(seen.scores)))
+    return found
+
+
+def same_thing(a: NDArray, b: NDArray) -> bool:
+    """Whether two boxes, seen from near and from far, may be of one thing: their centers are nearer than half the longest
+    side."""
+    apart = np.abs(a[:2] + a[2:] - b[:2] - b[2:]).max() / 2
+    return bool(apart <= max((a[2:] - a[:2]).max(), (b[2:] - b[:2]).max()) / 2)
+
+
+def _was_answered(waiting: Hypothesis, finished: list[Hypothesis]) -> bool:
+    """Whether the thing of a hypothesis has been seen closely in the window of another."""
+    return bool(waiting.steps) and any(same_thing(waiting.boxes[-1], answer.boxes[-1]) for answer in finished)
 
 
 def _on_path(window: NDArray, path: Hypothesis) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = NDArray[np.float64]
+CLOSER = 0.7  # a window is closer than another if its side is less than this share of the other's
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class PathConfig:
     most_zoom: float = 20.0  # a larger jump between two windows gets another window between them
     least_side: float = 64.0  # no window is smaller, so the last look has context and pixels
     margin: float = 1.0  # at inference a predicted window is enlarged by this factor
+    # What a look that is not the last one answers with: the next "window", as published, or the "thing" itself, around
+    # which the next window is then laid by the rule above. The same words are learned faster with things for answers.
+    answers: str = "window"
 
 
 def side(box: Box) -> float:
@@ -92,8 +96,15 @@ def jitter_window(
     return square_window((float(center[0]), float(center[1])), length, frame_size)
 
 
-def next_window(box: Box, frame_size: tuple[int, int], config: PathConfig) -> Box:
-    """The window to look at after predicting `box`: square, with a margin, never below `least_side`, inside the frame."""
+def next_window(box: Box, window: Box, frame_size: tuple[int, int], config: PathConfig) -> Box:
+    """The window to look at after predicting `box` in `window`, inside the frame.
+
+    Where looks answer with windows, it is the box made square, with a margin, never below `least_side`; where they answer
+    with things, the next window that `plan_windows` lays around the box, or the last one where none would be much smaller.
+    """
+    if config.answers == "thing":
+        planned = plan_windows(box, frame_size, config)[1:]
+        return next((inner for inner in planned if side(inner) < CLOSER * side(window)), planned[-1])
     center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     length = max(float(box[2] - box[0]), float(box[3] - box[1])) * config.margin
     return square_window(center, max(length, config.least_side), frame_size)

@@ -65,3 +65,16 @@ def test_histories_follow_the_path_and_stop_at_its_end():
         assert sample.progress == pytest.approx(done / length) and sample.stop == (done == length)
         stops += sample.stop
     assert 5 < stops < 50
+
+
+def test_histories_of_things_stop_at_the_last_window_only():
+    target, size = np.array([700.0, 400.0, 725.0, 420.0]), (2048, 1152)
+    config = PathConfig(answers="thing", most_zoom=4.0)
+    length = len(plan_windows(target, size, config))
+    ended = set()
+    for seed in range(100):
+        boxes = (sample := draw_history(target, size, config, np.random.default_rng(seed))).boxes_xywh
+        tight = bool(boxes[-1][2] < 50)  # the last box is the thing, not a window
+        assert sample.stop == (tight and len(boxes) == length + 1)
+        ended.add((tight, len(boxes)))
+    assert ended == {(True, n) for n in range(2, length + 2)} | {(False, n) for n in range(1, length + 1)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from piza.data.pool import Frame
-from piza.data.windows import first_look, ground_look, later_look, relight, window_around
+from piza.data.windows import first_look, ground_look, later_look, part_of, relight, window_around
 from piza.path import PathConfig, plan_windows, side
 
 SIZE = (1600, 900)
@@ -39,11 +39,15 @@ def looks_of(kind, frame, count=60):
             yield first_look(frame, rng, PathConfig())
         elif kind == "whole":
             yield first_look(frame, rng, PathConfig(), whole=True)
+        elif kind == "first thing":
+            yield first_look(frame, rng, PathConfig(answers="thing"))
+        elif kind == "later thing":
+            yield later_look(frame, rng, PathConfig(answers="thing", most_zoom=4.0))
         else:
             yield later_look(frame, rng, PathConfig())
 
 
-@pytest.mark.parametrize("kind", ["ground", "first", "whole", "later"])
+@pytest.mark.parametrize("kind", ["ground", "first", "whole", "later", "first thing", "later thing"])
 def test_answers_and_things_lie_in_the_window(frame, kind):
     answered = 0
     for look in looks_of(kind, frame):
@@ -75,8 +79,36 @@ def test_first_looks_answer_with_the_next_window_and_whole_ones_with_the_thing(f
     for look in looks_of("first", frame, 10):
         for answer, thing in zip(look.answer, look.thing, strict=True):
             np.testing.assert_allclose(answer, plan_windows(thing, SIZE, PathConfig())[1])
-    for look in looks_of("whole", frame, 10):
-        assert all((answer == thing).all() for answer, thing in zip(look.answer, look.thing, strict=True))
+    for kind in ("whole", "first thing", "later thing"):
+        for look in looks_of(kind, frame, 10):
+            assert all((answer == thing).all() for answer, thing in zip(look.answer, look.thing, strict=True))
+
+
+def test_a_first_look_speaks_of_every_thing_before_it_repeats_one(frame):
+    counts = set()
+    for look in looks_of("first", frame, 40):
+        things = [tuple(look.thing[look.block.index(i)]) for i in range(len(look.sentences))]
+        assert len(set(things)) == min(len(things), 24)
+        counts.add(len(things))
+    assert counts == {1, 8, 16}
+
+
+def test_a_part_knows_what_it_shows_and_what_it_does_not(frame):
+    more = [
+        ("the leftmost thing", frame.rows[0][1], 0),
+        ("the thing at the left of the scene", frame.rows[0][1], 0),
+    ]
+    part = part_of(Frame(frame.picture, frame.rows + more), (600, 300, 1300, 800))
+    assert part.size == (700, 500) and part.rows and part.absent
+    for _, box, thing in part.rows:
+        assert (box[:2] >= 0).all() and (box[2:] <= part.size).all()
+        np.testing.assert_allclose(box, frame.rows[2 * thing][1] - [600, 300, 600, 300])
+    shown = {thing for _, _, thing in part.rows}
+    told = {int(sentence.split()[-1]) for sentence in part.absent}
+    assert not shown & told and not any("left" in sentence for sentence in part.absent)
+    look = first_look(part, np.random.default_rng(2), PathConfig(answers="thing"), absent_share=0.5)
+    absent = [s for i, s in enumerate(look.sentences) if i not in look.block]
+    assert absent and set(absent) <= set(part.absent)
 
 
 def test_some_later_windows_miss_their_thing_and_say_so(frame):

@@ -22,15 +22,19 @@ def draw_history(
     """The frame and the first boxes of the path to `target` (xyxy, frame pixels), each a little wrong.
 
     The path of n windows, the frame among them, is at progress t / n after t predicted boxes; after n the last one is
-    the answer and the search should stop.
+    the answer and the search should stop. Where looks answer with things, half of the histories end with what the look at
+    their last window answered, which is the answer of the search only if that window was the path's last.
     """
     windows = plan_windows(target, frame_size, config)
     done = int(rng.integers(0, len(windows) + 1))
+    stop = done == len(windows)
+    thing = stop
+    if config.answers == "thing" and not stop and rng.random() < 0.5:
+        thing, done = True, done + 1  # one look more than there are windows in the history
+        stop = done == len(windows)
     boxes = [frame_window(frame_size)]
-    for window in windows[1 : done + 1]:
+    for window in windows[1 : done if thing else done + 1]:
         boxes.append(jitter_window(window, target, frame_size, rng, shift=0.2))
-    if done == len(windows):
+    if thing:
         boxes.append(target + rng.normal(0, 0.08, 4) * np.tile(target[2:] - target[:2], 2))
-    return HistorySample(
-        xyxy_to_xywh(np.array(boxes)), progress=done / len(windows), stop=done == len(windows)
-    )
+    return HistorySample(xyxy_to_xywh(np.array(boxes)), progress=done / len(windows), stop=stop)

@@ -25,12 +25,13 @@ class Frame:
     """A picture with sentences. Boxes are xyxy in frame pixels.
 
     rows: (sentence, box, number of the thing in its frame); a thing may have several sentences.
-    phrases: (noun phrase, (n, 4) all boxes it is true of).
+    phrases: (noun phrase, (n, 4) all boxes it is true of). absent: sentences that are true of nothing in the picture.
     """
 
     picture: NDArray[np.uint8]
     rows: list[tuple[str, NDArray, int]]
     phrases: list[tuple[str, NDArray]] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -80,25 +81,31 @@ def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: It
     (folder / "frames.part").replace(folder / "frames.npy")
 
 
-def _scene_frame(job: tuple[int, tuple[int, int]]) -> Frame:
+def _scene_frame(job: tuple[int, tuple[int, int], int]) -> Frame:
     from piza.data import scenes
     from piza.data.scenes.write import pick_rows
 
-    seed, size = job
+    seed, size, shrink = job
     scene = scenes.render(seed, size)
     rng = np.random.default_rng([seed, 1])
     rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), 48, rng)
+    stored = (size[0] // shrink, size[1] // shrink)
     return Frame(
-        scene.image,
-        [(row.ref, np.asarray(row.box_xyxy), row.index) for row in rows],
-        scenes.phrases(scene, rng),
+        scene.image if shrink == 1 else cut(scene.image, (0, 0, *size), stored),
+        [(row.ref, np.asarray(row.box_xyxy) / shrink, row.index) for row in rows],
+        [(phrase, boxes / shrink) for phrase, boxes in scenes.phrases(scene, rng)],
     )
 
 
-def scene_frames(seeds: Iterable[int], size: tuple[int, int], workers: int = 2) -> Iterator[Frame]:
-    """Synthetic scenes, rendered by several processes, in the order of their seeds."""
+def scene_frames(
+    seeds: Iterable[int], size: tuple[int, int], shrink: int = 1, workers: int = 2
+) -> Iterator[Frame]:
+    """Synthetic scenes, rendered by several processes, in the order of their seeds.
+
+    `shrink` divides their size once they are drawn: first looks need no more, and many more scenes fit on a disk.
+    """
     with get_context("spawn").Pool(workers) as processes:
-        yield from processes.imap(_scene_frame, [(seed, size) for seed in seeds], chunksize=4)
+        yield from processes.imap(_scene_frame, [(seed, size, shrink) for seed in seeds], chunksize=4)
 
 
 def photo_frames(

@@ -41,7 +41,7 @@ class Look:
         self.thing += things
 
     def normalized(self, boxes: list[NDArray]) -> NDArray[np.float32]:
-        """(n, 4) cxcywh, normalised to the window."""
+        """(n, 4) cxcywh, normalized to the window."""
         found = np.array(boxes, dtype=np.float64).reshape(-1, 4)
         origin, size = np.tile(self.window[:2], 2), np.tile(self.window[2:] - self.window[:2], 2)
         found = (found - origin) / size
@@ -160,36 +160,59 @@ def window_around(
     return clip_xyxy(np.concatenate([corner, corner + size]), frame_window(frame_size))
 
 
-# What a cut may make untrue: places in the picture, and counting.
+# What a cut may make untrue of a thing it shows: places in the picture, and counting.
 _OF_THE_FRAME = re.compile(r"\b(scene|picture|image|first|second|third|fourth|fifth)\b")
+# And true of a thing that it did not mean: being the extreme.
+_EXTREME = re.compile(r"\b(\w+most|\w+est|last)\b")
 
 
 def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
     """A window (x0, y0, x1, y1; pixels) as a frame of its own, with the sentences that stay true in it.
 
-    What is the only one, the nearest or the leftmost of a frame is so in every part that shows it.
+    What is the only one, the nearest or the leftmost of a frame is so in every part that shows it. A sentence that is true
+    of one thing outside is true of nothing inside, unless it names an extreme.
     """
     x0, y0, x1, y1 = window
-    rows = []
+    rows, absent = [], []
     for sentence, box, thing in frame.rows:
+        if _OF_THE_FRAME.search(sentence):
+            continue
         inside = box[0] >= x0 + 2 and box[1] >= y0 + 2 and box[2] <= x1 - 2 and box[3] <= y1 - 2
-        if inside and not _OF_THE_FRAME.search(sentence):
+        outside = box[0] >= x1 or box[1] >= y1 or box[2] <= x0 or box[3] <= y0
+        if inside:
             rows.append((sentence, box - np.array([x0, y0, x0, y0]), thing))
-    return Frame(frame.picture[y0:y1, x0:x1], rows)
+        elif outside and not _EXTREME.search(sentence):
+            absent.append(sentence)
+    return Frame(frame.picture[y0:y1, x0:x1], rows, absent=absent)
+
+
+COUNTS = (1, 8, 16, 16)  # sentences of a first look: one more costs a fiftieth of a look
 
 
 def first_look(
-    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 10, whole: bool = False
+    frame: Frame, rng: np.random.Generator, config: PathConfig, whole: bool = False, absent_share: float = 0.2
 ) -> Look:
-    """The whole frame and several sentences; the answer to each is the next window of its path (`whole`: its thing)."""
+    """The whole frame and several sentences; the answer to each is the next window of its path or the thing, as the path
+    is configured (`whole`: its thing).
+
+    Of every thing one sentence, then second ones while more are wanted. `absent_share` of them are true of nothing, if
+    the frame has such.
+    """
     look = Look(frame, frame_window(frame.size), progress=0.0)
-    wanted = int(rng.choice([1, 3, 6, most]))
-    seen: set[int] = set()
+    wanted = int(rng.choice(COUNTS))
+    few = min(len(frame.absent), round(wanted * absent_share + rng.uniform(-0.5, 0.5)))
+    told: dict[int, int] = {}  # how often a thing was spoken of already
+    order: list[tuple[int, int]] = []
     for index in rng.permutation(len(frame.rows)):
-        sentence, box, thing = frame.rows[index]
-        if thing not in seen and len(look.sentences) < wanted:
-            seen.add(thing)
-            look.add(sentence, [box if whole else plan_windows(box, frame.size, config)[1]], [box])
+        thing = frame.rows[index][2]
+        told[thing] = told.get(thing, -1) + 1
+        order.append((told[thing], int(index)))
+    for _, index in sorted(order, key=lambda item: item[0])[: max(1, wanted - few)]:
+        sentence, box, _ = frame.rows[index]
+        tight = whole or config.answers == "thing"
+        look.add(sentence, [box if tight else plan_windows(box, frame.size, config)[1]], [box])
+    for index in rng.permutation(len(frame.absent))[:few]:
+        look.add(frame.absent[index], [], [])
     return look
 
 
@@ -210,7 +233,7 @@ def _look_alike(frame: Frame, row: tuple[str, NDArray, int], rng: np.random.Gene
 
 
 def later_look(
-    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 3, wrong_share: float = 0.35
+    frame: Frame, rng: np.random.Generator, config: PathConfig, most: int = 5, wrong_share: float = 0.35
 ) -> Look:
     """A window after the first. With `wrong_share`, it is around another thing than the first sentence's, mostly around
     one that is spoken of in much the same words: that is where a first look goes wrong."""
@@ -232,7 +255,7 @@ def later_look(
     look = Look(frame, window, progress=float(np.clip(progress, 0.05, 1.0)))
     seen: set[int] = set()
     wanted = int(rng.integers(1, most + 1))
-    absent = 1
+    absent = 2
     for ref, box, owner in [(sentence, target, thing), *others]:
         share = _inside(box, window)
         if owner in seen or len(look.sentences) >= wanted or 0.02 < share < 0.95:
@@ -242,8 +265,8 @@ def later_look(
             ratio = side(window) / side(planned[step]) if step < len(planned) else 0.0
             if owner != thing and not (len(planned) == len(windows) and 0.5 < ratio < 2.0):
                 continue  # of another size: this window is not one of its path
-            answer = clip_xyxy(box, window) if last else clip_xyxy(planned[step + 1], window)
-            look.add(ref, [answer], [clip_xyxy(box, window)])
+            tight = last or config.answers == "thing"
+            look.add(ref, [clip_xyxy(box if tight else planned[step + 1], window)], [clip_xyxy(box, window)])
         elif owner == thing or absent > 0:
             absent -= owner != thing
             look.add(ref, [], [])

@@ -49,11 +49,12 @@ class Recorder:
                     self.milliseconds[key] = self.milliseconds.get(key, 0.0) + share
         return [self.seen[key] for key in keys]
 
-    def at_end(self, paths: Sequence[list[NDArray]]) -> list[bool]:
-        keys = [np.concatenate(boxes).tobytes() for boxes in paths]
+    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
+        before = np.concatenate([*path.boxes, path.window]).tobytes()
+        keys = [before + box.tobytes() for box in boxes]
         unknown = [number for number, key in enumerate(keys) if key not in self.ends]
         if unknown:
-            answers = self.looks.at_end([paths[number] for number in unknown])
+            answers = self.looks.at_end(path, boxes[unknown])
             self.ends |= {keys[number]: end for number, end in zip(unknown, answers, strict=True)}
         return [self.ends[key] for key in keys]
 

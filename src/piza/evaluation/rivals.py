@@ -71,8 +71,8 @@ def oracle_first_window(
     targets: Sequence[Sequence[float]],
     greedy: bool = False,
 ) -> list[Result]:
-    """An upper bound, not a method: the first look is told the window that `path.plan_windows` plans for the true target,
-    with certainty, and the search goes on as usual.
+    """An upper bound, not a method: the first look is told the window that `path.plan_windows` plans for the true target
+    (or the target, where looks answer with things), with certainty, and the search goes on as usual.
 
     targets: one xyxy box a sentence, in frame pixels. The look at the frame is taken, then overruled, so looks and
     milliseconds are those of a search whose first look is never wrong.
@@ -83,8 +83,9 @@ def oracle_first_window(
     results = []
     for sentence, target in zip(expressions, targets, strict=True):
         inside = clip_xyxy(target, frame_window(frame_size))
-        window = plan_windows(inside, frame_size, model.config.path)[1]
-        told = cast(Piza, _Told(model, window / np.tile(frame_size, 2), shared))
+        things = model.config.path.answers == "thing"
+        answer = inside if things else plan_windows(inside, frame_size, model.config.path)[1]
+        told = cast(Piza, _Told(model, answer / np.tile(frame_size, 2), shared))
         results.append(cast(Result, locate(told, picture, sentence, greedy=greedy)))
     return results
 
@@ -178,12 +179,12 @@ def _best_of_each(grounding: Grounding, windows: NDArray) -> list[tuple[NDArray,
 
 
 class _Told:
-    """A model that answers the first grounding of a search with a given window (xyxy, normalised to the frame); all else
+    """A model that answers the first grounding of a search with a given box (xyxy, normalized to the frame); all else
     is the model's own. `shared` keeps the features of the frame for the next sentence."""
 
-    def __init__(self, model: Piza, window: NDArray, shared: list[PictureFeatures]):
+    def __init__(self, model: Piza, box: NDArray, shared: list[PictureFeatures]):
         self._model, self._shared = model, shared
-        self._window: NDArray | None = window
+        self._box: NDArray | None = box
         self._encoded = False
 
     def __getattr__(self, name: str) -> Any:
@@ -199,10 +200,10 @@ class _Told:
 
     def ground(self, *look: Any) -> Grounding:
         answer = self._model.ground(*look)
-        if self._window is None:
+        if self._box is None:
             return answer
-        window = torch.as_tensor(xyxy_to_cxcywh(self._window)).to(answer.boxes)
-        self._window = None
+        box = torch.as_tensor(xyxy_to_cxcywh(self._box)).to(answer.boxes)
+        self._box = None
         logits = torch.full_like(answer.logits, -SURE)
         logits[:, :, 0] = SURE
-        return replace(answer, logits=logits, boxes=window.expand_as(answer.boxes).clone())
+        return replace(answer, logits=logits, boxes=box.expand_as(answer.boxes).clone())

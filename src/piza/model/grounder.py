@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+BEHIND = 1e4  # more than any difference of scores
+
 
 @dataclass
 class TextFeatures:
@@ -61,7 +63,7 @@ class PictureFeatures:
 
 @dataclass
 class Grounding:
-    """What one look answers. Boxes are cxcywh, normalised to [0, 1] of the (padded) window.
+    """What one look answers. Boxes are cxcywh, normalized to [0, 1] of the (padded) window.
 
     logits: (layers, batch, queries, tokens), -inf at padding tokens and learned context. boxes: (layers, batch, queries, 4). The last layer answers.
     proposal_logits: (batch, cells, tokens). proposal_boxes: (batch, cells, 4) before the sigmoid, +inf in cells that may not propose.
@@ -92,7 +94,7 @@ def encode_text(detector: Any, input_ids: Tensor, attention_mask: Tensor) -> Tex
 
 
 def encode_picture(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> PictureFeatures:
-    """Encodes windows; pixel_values is (batch, 3, height, width), normalised; pixel_mask (batch, height, width), 1 on the picture."""
+    """Encodes windows; pixel_values is (batch, 3, height, width), normalized; pixel_mask (batch, height, width), 1 on the picture."""
     model = detector.model
     batch, _, height, width = pixel_values.shape
     if pixel_mask is None:
@@ -118,17 +120,23 @@ def encode_picture(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | Non
         valid_ratios=torch.stack(
             [model.get_valid_ratio(mask, dtype=pixel_values.dtype) for mask in masks], 1
         ),
-        shapes=[(int(source.shape[-2]), int(source.shape[-1])) for source in sources],
+        shapes=[(source.shape[-2], source.shape[-1]) for source in sources],
     )
 
 
 def ground(
-    detector: Any, text: TextFeatures, picture: PictureFeatures, pooling: Tensor | None = None
+    detector: Any,
+    text: TextFeatures,
+    picture: PictureFeatures,
+    pooling: Tensor | None = None,
+    peaks: bool = False,
 ) -> Grounding:
     """One look: fuses texts and windows of the same batch size and predicts boxes.
 
     pooling: (batch, tokens, blocks) or None. With it, token logits are averaged over each block and `logits` has
     blocks for its last axis; the best cells for the decoder are then picked by block. None is the library's way.
+    peaks: picks only cells that score higher than their neighbors, as long as there are such. The library's way gives a
+    thing as many queries as it has cells, and has none left for the things a sentence compares it with.
     """
     model = detector.model
     shapes = picture.shapes
@@ -161,7 +169,8 @@ def ground(
     queries, anchors = model.generate_encoder_output_proposals(memory, ~picture.mask, shapes)
     proposal_logits = _similarity(model.encoder_output_class_embed, queries, words, word_mask)
     proposal_boxes = model.encoder_output_bbox_embed(queries) + anchors
-    best = torch.topk(proposal_logits.max(-1)[0], model.config.num_queries, dim=1)[1]
+    scores = proposal_logits.max(-1)[0]
+    best = torch.topk(_peaks(scores, shapes) if peaks else scores, model.config.num_queries, dim=1)[1]
     references = torch.gather(proposal_boxes, 1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
     if hasattr(model, "query_position_embeddings"):
         target = model.query_position_embeddings.weight[None].expand(len(memory), -1, -1)
@@ -190,6 +199,15 @@ def ground(
         delta = detector.bbox_embed[layer](states[:, layer])
         boxes.append((delta + torch.special.logit(reference, eps=1e-5)).sigmoid())
     return Grounding(torch.stack(logits), torch.stack(boxes), proposal_logits, proposal_boxes)
+
+
+def _peaks(scores: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+    """Scores (batch, cells) with all cells but the highest of their 3 x 3 neighbors put behind these."""
+    found = []
+    for level, (height, width) in zip(scores.split([h * w for h, w in shapes], 1), shapes, strict=True):
+        highest = nn.functional.max_pool2d(level.reshape(-1, 1, height, width), 3, stride=1, padding=1)
+        found.append(torch.where(level == highest.flatten(1), level, level - BEHIND))
+    return torch.cat(found, 1)
 
 
 def _similarity(head: Any, queries: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:

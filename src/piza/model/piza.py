@@ -5,7 +5,7 @@ A model folder holds `piza.json` (PizaConfig), `config.json` (the grounder's, as
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class PizaConfig:
     first_pixels: int = 480  # square root of the area the frame is resized to for the first look
     later_pixels: int = 224  # the same for every later window
     pooling: str = "mean"  # over a sentence's tokens: "mean", or "max" as GroundingDINO does
+    peaks: bool = False  # whether only local maxima of the proposals become queries; False as published
     zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
     stop_at: float = 0.95  # stop at this probability
     progress_step: float | None = 0.05  # progress is rounded to multiples of this
@@ -91,7 +92,7 @@ class Piza(nn.Module):
         return grounder.encode_picture(self.detector, self.pixels(pictures))
 
     def pixels(self, pictures: Iterable[np.ndarray]) -> Tensor:
-        """uint8 RGB windows of one size -> (batch, 3, height, width), normalised, channels last in memory."""
+        """uint8 RGB windows of one size -> (batch, 3, height, width), normalized, channels last in memory."""
         stacked = torch.from_numpy(np.stack(list(pictures))).to(self.device)
         mean, std = (
             torch.tensor(v, device=self.device) for v in (self.config.image_mean, self.config.image_std)
@@ -99,13 +100,16 @@ class Piza(nn.Module):
         return ((stacked.float() - mean) / std).permute(0, 3, 1, 2)
 
     def ground(
-        self, text: TextFeatures, pooling: Tensor, picture: PictureFeatures, progress: Tensor
+        self,
+        text: TextFeatures,
+        pooling: Tensor,
+        picture: PictureFeatures,
+        progress: Tensor | Sequence[float],
     ) -> Grounding:
         """One look at a batch of windows; progress is (batch,) in [0, 1]."""
-        with self.zoom_context.use(self.zoom(progress)):
-            return grounder.ground(
-                self.detector, text, picture, pooling if self.config.pooling == "mean" else None
-            )
+        with self.zoom_context.use(self.zoom(torch.as_tensor(progress, device=self.device))):
+            mean = pooling if self.config.pooling == "mean" else None
+            return grounder.ground(self.detector, text, picture, mean, self.config.peaks)
 
     def locate(self, image, expression: str | list[str], **options):
         """Finds what a sentence describes: see `piza.search.locate`, of which this is the short form."""

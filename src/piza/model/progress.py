@@ -110,7 +110,7 @@ def pad_histories(
 
 def round_progress(progress: Tensor, step: float = PROGRESS_STEP) -> Tensor:
     """To the nearest multiple of `step`, halves to even, as published."""
-    return (progress / step).round() * step
+    return (progress / step).round() * step + 0.0  # never -0
 
 
 def _head(size: int, hidden: int) -> nn.Sequential:
