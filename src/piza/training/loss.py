@@ -1,6 +1,6 @@
 """What a look is taught: Hungarian matching on every decoder layer, and a dense one-to-many loss on the proposals.
 
-Boxes are cxcywh normalised to the window. Logits are one number a sentence (block), averaged over its tokens.
+Boxes are cxcywh normalized to the window. Logits are one number a sentence (block), averaged over its tokens.
 """
 
 from dataclasses import dataclass

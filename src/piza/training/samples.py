@@ -1,0 +1,195 @@
+"""Training samples from rows and a folder of pictures of any size and number.
+
+Pictures are visited in random order, every row once an epoch. A visit opens one picture and serves several windows: the
+frame first, then windows of paths to its targets. What a step is made of is a function of the step and the process alone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from piza.boxes import clip_xyxy
+from piza.data.pool import Frame
+from piza.data.sizes import OnMissing, Sizes, read_sizes
+from piza.data.sorec import Row, find_picture
+from piza.data.windows import Look, first_look, later_look
+from piza.errors import InputError
+from piza.path import PathConfig, frame_window, input_size
+from piza.picture import open_picture
+from piza.training.looks import LookBatch, collate
+from piza.training.loop import Parts
+
+Said = tuple[str, np.ndarray, int]  # sentence, box xyxy in pixels of the picture, number of the thing
+TRIES = 50  # to draw a window of which something can be said, or a picture that can be opened
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    path: PathConfig
+    first_pixels: int  # square root of the area of the model's input for a frame
+    later_pixels: int  # the same for later windows
+    batch: int = 4  # windows a step, in each process
+    looks: int = 4  # windows a visit: the frame and later ones; 1: frames only
+    sentences: int = 4  # rows a visit at most
+    whole: bool = False  # the answer to a frame is the thing, not the next window
+    smallest: float = 1.0  # inputs are shrunk by a random factor between this and 1
+    at_once: int | None = None  # windows in one batch at most; None: all of one size
+    light: bool = False  # vary brightness, colors and noise
+    seed: int = 0
+    processes: int = 1
+    missing: OnMissing = "error"
+
+
+@dataclass
+class Part:
+    """Windows of one size, and their share in the windows of the step."""
+
+    batch: LookBatch
+    share: float
+
+
+@dataclass
+class Rows:
+    """Rows by picture. said: what is said of each. sizes: (width, height). skipped: rows without a picture."""
+
+    said: dict[str, list[Said]]
+    sizes: Sizes
+    skipped: int
+
+    def targets(self) -> list[tuple[np.ndarray, tuple[int, int]]]:
+        """Every thing once: its box, and the size of its frame."""
+        found = {
+            (image, thing): (box, self.sizes[image])
+            for image, said in self.said.items()
+            for _, box, thing in said
+        }
+        return list(found.values())
+
+
+def rows_by_picture(rows: Sequence[Row], images_dir: str | Path, missing: OnMissing = "error") -> Rows:
+    """Groups rows by picture; equal boxes in a picture are one thing. Only the heads of the pictures are read.
+
+    Raises InputError for a picture that is missing or cannot be read (with "skip" its rows are left out, and counted),
+    for a box outside its picture, and when no row is left.
+    """
+    sizes, reasons = read_sizes((row.image for row in rows), images_dir)
+    if reasons and missing == "error":
+        image, why = next(iter(reasons.items()))
+        raise InputError(why if image in why else f"the picture {image!r} cannot be used: {why}")
+    said: dict[str, list[Said]] = {}
+    things: dict[tuple, int] = {}
+    skipped = 0
+    for row in rows:
+        if row.image not in sizes:
+            skipped += 1
+            continue
+        box = clip_xyxy(np.array(row.box_xyxy, dtype=float), frame_window(sizes[row.image]))
+        if not (box[2] > box[0] and box[3] > box[1]):
+            width, height = sizes[row.image]
+            raise InputError(
+                f"the box of row {row.id!r} lies outside its picture {row.image!r} of {width} x {height} pixels"
+            )
+        of_picture = said.setdefault(row.image, [])
+        thing = things.setdefault((row.image, row.box_xyxy), len(things))
+        of_picture.append((row.expression, box, thing))
+    if not said:
+        raise InputError(
+            f"none of the {len(rows)} rows has a picture that can be opened in {str(images_dir)!r}"
+        )
+    return Rows(said, sizes, skipped)
+
+
+class Samples:
+    """`samples(step, process)` makes the windows of a step, as `piza.training.loop.train` asks for them.
+
+    Raises InputError for a picture that turns out to be damaged; with `missing="skip"` another one is taken, and
+    `replaced` counts how often that happened, in all processes that read.
+    """
+
+    def __init__(self, rows: Rows, images_dir: str | Path, config: SampleConfig):
+        self.rows, self.folder, self.config = rows, Path(images_dir), config
+        self.images = sorted(rows.said)
+        self.visits = sum(math.ceil(len(said) / config.sentences) for said in rows.said.values())
+        self.replaced = get_context("fork").Value("q", 0)
+        self._open = lru_cache(maxsize=2)(self._read)
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return math.ceil(self.visits * self.config.looks / (self.config.batch * self.config.processes))
+
+    def __call__(self, step: int, process: int) -> Parts:
+        config = self.config
+        # One scale for all processes, so that none waits for another.
+        scale = float(np.random.default_rng([config.seed, step]).uniform(config.smallest, 1.0))
+        rng = np.random.default_rng([config.seed, step, process])
+        by_size: dict[tuple[int, int], list[Look]] = {}
+        begin = (step * config.processes + process) * config.batch
+        for number in range(begin, begin + config.batch):
+            visit, turn = divmod(number, config.looks)
+            look = self._look(visit, turn == 0, rng)
+            size = input_size(
+                look.window,
+                turn == 0,
+                round(config.first_pixels * scale),
+                round(config.later_pixels * scale),
+            )
+            by_size.setdefault(size, []).append(look)
+        parts = []
+        for size, looks in by_size.items():
+            most = config.at_once or len(looks)
+            for at in range(0, len(looks), most):
+                some = looks[at : at + most]
+                batch = collate(some, size, rng if config.light else None)
+                parts.append(Part(batch, len(some) / config.batch))
+        return Parts(parts)
+
+    def _look(self, visit: int, first: bool, rng: np.random.Generator) -> Look:
+        for _ in range(TRIES):
+            image, chosen = self._visit(visit)
+            try:
+                picture = self._open(image)
+            except InputError as error:
+                if self.config.missing == "error":
+                    raise InputError(f"the picture {image!r} cannot be used: {error}") from None
+                with self.replaced.get_lock():
+                    self.replaced.value += 1
+                visit = visit - visit % self.visits + int(rng.integers(self.visits))
+                continue
+            said = self.rows.said[image]
+            if first:
+                return first_look(
+                    Frame(picture, [said[i] for i in chosen]), rng, self.config.path, whole=self.config.whole
+                )
+            look = later_look(Frame(picture, said), rng, self.config.path)  # all rows: look-alikes among them
+            if look.sentences:
+                return look
+        raise InputError(
+            f"{TRIES} pictures in a row, {image!r} the last of them, give no window to learn from"
+        )
+
+    def _read(self, image: str) -> np.ndarray:
+        picture = open_picture(find_picture(self.folder, image))
+        if (picture.shape[1], picture.shape[0]) != self.rows.sizes[image]:
+            raise InputError("its size is not what the head of its file said when the training began")
+        return picture
+
+    def _visit(self, number: int) -> tuple[str, np.ndarray]:
+        """The picture of a visit, and which of its rows a first look may speak of."""
+        epoch, place = divmod(number, self.visits)
+        return self._order(epoch)[place]
+
+    def _shuffled(self, epoch: int) -> list[tuple[str, np.ndarray]]:
+        rng = np.random.default_rng([self.config.seed, epoch, 2**32 - 1])
+        visits = []
+        for image in self.images:
+            count = len(self.rows.said[image])
+            pieces = math.ceil(count / self.config.sentences)
+            visits += [(image, some) for some in np.array_split(rng.permutation(count), pieces)]
+        return [visits[i] for i in rng.permutation(len(visits))]

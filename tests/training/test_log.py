@@ -1,0 +1,49 @@
+"""A log is a table that spreadsheets read; what a full disk kept back is written later; the plot shows it."""
+
+import csv
+
+import pytest
+from PIL import Image
+
+from piza.training import log as module
+from piza.training.log import Log, plot_log, read_lines
+
+
+def test_lines_are_appended_and_cut_where_a_run_goes_on(tmp_path):
+    log = Log(tmp_path / "log.csv")
+    for step in (10, 20, 30):
+        log.add({"step": step, "loss": step / 10})
+    again = Log(tmp_path / "log.csv", keep_to=20)  # the checkpoint was of step 20
+    again.add({"step": 25, "loss": 9.0, "lr": 0.1})  # with a column that was not there
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["step", "loss", "lr"], ["10", "1.0", ""], ["20", "2.0", ""], ["25", "9.0", "0.1"]]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_full_disk_delays_lines_and_loses_none(first, tmp_path, monkeypatch):
+    log = Log(tmp_path / "log.csv")
+    if not first:
+        log.add({"step": 0, "loss": 0})
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "atomic_write", full)
+        patch.setattr(module, "open", full, raising=False)
+        log.add({"step": 1, "loss": 1})
+    log.add({"step": 2, "loss": 2})
+    assert [line["step"] for line in read_lines(tmp_path / "log.csv")] == ["0", "1", "2"][first:]
+
+
+def test_the_plot_is_a_picture(tmp_path):
+    log, checks = Log(tmp_path / "log.csv"), Log(tmp_path / "checks.csv")
+    for step in range(1, 30):
+        log.add({"step": step, "class": 3 / step, "loss": 9 / step, "norm": 1.0})
+    for step in (10, 20):
+        checks.add({"step": step, "acc50": 30 + step, "acc75": 20 + step, "macc": 10 + step})
+    plot_log(tmp_path / "log.csv", tmp_path / "one.png")
+    plot_log(tmp_path / "log.csv", tmp_path / "two.png", tmp_path / "checks.csv")
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
+        assert two.width > 1.5 * one.width and len(set(one.convert("L").tobytes())) > 20

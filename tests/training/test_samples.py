@@ -1,0 +1,100 @@
+"""Samples are a function of the step, speak of every row, and fit together in parts of one size."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from piza.boxes import iou_xyxy
+from piza.data.sorec import read_rows
+from piza.errors import InputError
+from piza.path import PathConfig, plan_windows
+from piza.training.samples import SampleConfig, Samples, rows_by_picture
+
+CONFIG = SampleConfig(path=PathConfig(), first_pixels=128, later_pixels=96, batch=4, looks=4, sentences=3)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Eleven rows about three pictures of two shapes; row 5 reaches over the edge."""
+    place = tmp_path_factory.mktemp("samples")
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, size, count in (("a.jpg", (640, 480), 7), ("b.jpg", (480, 640), 3), ("c.jpg", (640, 480), 1)):
+        Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).save(place / name)
+        for _ in range(count):
+            x, y = (int(v) for v in rng.integers(20, 400, 2))
+            rows.append(
+                {"image": name, "bbox": [x, y, 16, 12], "ref": f"thing number {len(rows)}", "id": len(rows)}
+            )
+    rows[5]["bbox"] = [630, 470, 30, 30]
+    (place / "rows.json").write_text(json.dumps(rows))
+    return place
+
+
+def samples(place, **changes):
+    known = rows_by_picture(read_rows(place / "rows.json"), place)
+    return Samples(known, place, SampleConfig(**{**CONFIG.__dict__, **changes}))
+
+
+def same(a, b):
+    pairs = list(zip(a.batches, b.batches, strict=True))
+    return all(
+        np.array_equal(x.batch.pictures, y.batch.pictures) and x.batch.prompts == y.batch.prompts
+        for x, y in pairs
+    )
+
+
+def test_rows_are_grouped_and_clipped(place):
+    known = rows_by_picture(read_rows(place / "rows.json"), place)
+    assert {name: len(said) for name, said in known.said.items()} == {"a.jpg": 7, "b.jpg": 3, "c.jpg": 1}
+    assert known.said["a.jpg"][5][1].tolist() == [630, 470, 640, 480]
+    assert known.sizes["b.jpg"] == (480, 640) and len(known.targets()) == 11
+
+
+def test_a_step_is_always_the_same(place):
+    one, other = samples(place, light=True), samples(place, light=True)
+    later = other(5, 0)
+    other(1, 0)
+    assert same(one(5, 0), later) and not same(one(5, 0), one(6, 0)) and not same(one(5, 0), one(5, 1))
+
+
+def test_windows_of_one_size_come_together(place):
+    parts = samples(place, smallest=0.6)(0, 0).batches
+    assert sum(part.share for part in parts) == pytest.approx(1)
+    assert sum(len(part.batch.prompts) for part in parts) == 4
+    assert len({tuple(part.batch.pictures.shape[1:3]) for part in parts}) == len(parts)
+    assert all(side % 32 == 0 for part in parts for side in part.batch.pictures.shape[1:3])
+    few = samples(place, smallest=0.6, at_once=1)(0, 0).batches
+    assert [len(part.batch.prompts) for part in few] == [1] * 4
+
+
+def test_processes_divide_the_visits_of_an_epoch(place):
+    two = samples(place, processes=2, batch=2)
+    assert two.visits == 3 + 1 + 1 and two.steps == 5
+    firsts = [two._visit((step * 2 + process) * 2 // 4) for step in range(5) for process in (0, 1)]
+    told = {(image, int(i)) for image, chosen in firsts for i in chosen}
+    assert len(told) == 11  # every row, in one epoch
+
+
+def test_frames_answer_with_windows_or_with_things(place):
+    box, size = np.array([100.0, 100, 116, 112]), (640, 480)
+    window = plan_windows(box, size, CONFIG.path)[1]
+    assert iou_xyxy(window, box) < 0.1
+    zooming, whole = (samples(place, looks=1, whole=whole, batch=8)(0, 0) for whole in (False, True))
+    for parts, largest in ((zooming, False), (whole, True)):
+        areas = [t.answer[:, 2:].prod(1) for part in parts.batches for t in part.batch.targets]
+        assert all((area < 0.002).all() == largest for area in areas)
+        assert all((part.batch.progress == 0).all() for part in parts.batches)
+
+
+def test_what_cannot_be_used_is_named(place, tmp_path):
+    rows = read_rows(place / "rows.json")
+    (tmp_path / "a.jpg").write_bytes((place / "a.jpg").read_bytes())
+    with pytest.raises(InputError, match=r"b\.jpg"):
+        rows_by_picture(rows, tmp_path)
+    assert rows_by_picture(rows, tmp_path, "skip").skipped == 4
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(InputError, match="none of the 11 rows"):
+        rows_by_picture(rows, tmp_path, "skip")
