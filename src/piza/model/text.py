@@ -7,11 +7,15 @@ sentence would cut it in two, and without a final "." the result depends on padd
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from piza.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DOT = 1012  # the id of "." on which the library cuts blocks; its tokenizers and ours use it
 CLS, SEP = 101, 102
@@ -55,25 +59,33 @@ class Prompter:
             )
         return ids
 
-    def __call__(self, prompts: list[list[str]]) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, prompts: list[list[str]]) -> "tuple[Tensor, Tensor, Tensor]":
+        """Tokens of a batch of prompts, as `arrays` makes them."""
+        import torch  # not needed where graphs are run (piza.runtimes)
+
+        input_ids, attention_mask, pooling = (torch.from_numpy(array) for array in self.arrays(prompts))
+        return input_ids, attention_mask, pooling
+
+    def arrays(
+        self, prompts: list[list[str]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Tokens of a batch of prompts.
 
         Returns input_ids (batch, tokens), attention_mask (batch, tokens) and pooling (batch, tokens, blocks): each
         column averages over the tokens of one sentence, the full stop included; columns of missing blocks are zero.
         """
         rows = [[self._ids(sentence) for sentence in prompt] for prompt in prompts]
-        prefix = torch.tensor(self.prefix, dtype=torch.long)
-        longest = max(2 + sum(len(prefix) + len(ids) for ids in row) for row in rows)
-        input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
-        attention_mask = torch.zeros_like(input_ids)
-        pooling = torch.zeros(len(rows), longest, max(map(len, rows)))
+        longest = max(2 + sum(len(self.prefix) + len(ids) for ids in row) for row in rows)
+        input_ids = np.zeros((len(rows), longest), dtype=np.int64)
+        attention_mask = np.zeros_like(input_ids)
+        pooling = np.zeros((len(rows), longest, max(map(len, rows))), dtype=np.float32)
         for i, row in enumerate(rows):
             at = 1
             input_ids[i, 0] = CLS
             for k, ids in enumerate(row):
-                input_ids[i, at : at + len(prefix)] = prefix
-                at += len(prefix)
-                input_ids[i, at : at + len(ids)] = torch.tensor(ids)
+                input_ids[i, at : at + len(self.prefix)] = self.prefix
+                at += len(self.prefix)
+                input_ids[i, at : at + len(ids)] = ids
                 pooling[i, at : at + len(ids), k] = 1 / len(ids)
                 at += len(ids)
             input_ids[i, at] = SEP

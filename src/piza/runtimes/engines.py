@@ -1,0 +1,78 @@
+"""The engines that run a graph. Both read the same ONNX files; neither is imported before it is asked for."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.errors import InputError, reason
+
+Graph: TypeAlias = Callable[[Mapping[str, NDArray]], list[NDArray]]
+"""Inputs by name -> outputs in order. Inputs that the graph does not have are left out."""
+
+
+def _onnx(path: Path, threads: int) -> Graph:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise _lacking("onnx", "onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = {node.name for node in session.get_inputs()}
+    return lambda given: session.run(None, {name: given[name] for name in names})
+
+
+def _openvino(path: Path, threads: int) -> Graph:
+    try:
+        import openvino
+    except ImportError:
+        raise _lacking("openvino", "openvino") from None
+    # Some processors would compute in bfloat16 unasked, which moves boxes.
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    # An input may also bear the names of steps behind it that were found to change nothing.
+    names = [node.get_names() for node in compiled.inputs]
+
+    def run(given: Mapping[str, NDArray]) -> list[NDArray]:
+        found = compiled([given[next(name for name in given if name in known)] for known in names])
+        # Copies, as the engine uses its memory again.
+        return [np.array(found[number]) for number in range(len(compiled.outputs))]
+
+    return run
+
+
+RUNTIMES: dict[str, Callable[[Path, int], Graph]] = {"onnx": _onnx, "openvino": _openvino}
+"""How a graph is loaded: file and number of threads (0: the engine's choice) -> what runs it."""
+
+
+def load_graph(path: Path, runtime: str, threads: int | None = None) -> Graph:
+    """A graph to run on the CPU; threads None takes OMP_NUM_THREADS, as torch does, or the engine's choice.
+
+    Raises InputError for an unknown runtime, one that is not installed and a file that it cannot read.
+    """
+    if runtime not in RUNTIMES:
+        raise InputError(f"there is no runtime {runtime!r}; known are torch, {', '.join(RUNTIMES)}")
+    if threads is None:
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(given) if given.isdigit() else 0
+    try:
+        return RUNTIMES[runtime](path, threads)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file: each engine raises its own kind
+        raise InputError(
+            f"{str(path)!r} cannot be read by the runtime {runtime!r}: {reason(error)}"
+        ) from None
+
+
+def _lacking(runtime: str, package: str) -> InputError:
+    return InputError(
+        f"the runtime {runtime!r} needs the package {package}: install it with pip install 'piza[{runtime}]'"
+    )

@@ -1,0 +1,196 @@
+"""An exported model: what `piza.search` asks of a model, answered by graphs. No torch is imported.
+
+An export is a folder with `piza.json` as in every model folder, `export.json`, `tokenizer.json` and four graphs:
+
+    text.onnx     tokens, which of them see each other, positions -> text features
+    picture.onnx  pixels -> the levels of the pyramid and their positions
+    ground.onnx   text, pyramid, progress -> logits and boxes
+    history.onnx  boxes so far -> progress, stop
+
+Widths, heights and numbers of tokens are open; a batch is one window (histories: any number).
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.best_first import Evidence, SearchConfig
+from piza.errors import InputError, reason
+from piza.model.text import Prompter
+from piza.path import PathConfig
+from piza.runtimes.engines import RUNTIMES, Graph, load_graph
+
+NOTE = "export.json"
+GRAPHS = ("text", "picture", "ground", "history")
+FORMAT = 1
+
+
+@dataclass
+class Words:
+    """An encoded sentence. features: (1, tokens, d_model). self_mask: (1, tokens, tokens) bool, True within a block.
+    position_ids: (1, tokens). word_mask: (1, tokens) bool, False at learned context."""
+
+    features: NDArray
+    self_mask: NDArray
+    position_ids: NDArray
+    word_mask: NDArray
+
+
+@dataclass
+class Answer:
+    """One look, like `piza.model.grounder.Grounding` of the last layer only: logits (1, 1, queries, blocks), boxes
+    (1, 1, queries, 4) cxcywh, normalized to the window."""
+
+    logits: NDArray
+    boxes: NDArray
+
+
+class History:
+    """The box-history encoder: see `piza.model.progress.BoxHistoryEncoder.read`, which it equals."""
+
+    def __init__(self, graph: Graph):
+        self._graph = graph
+
+    def read(self, histories: Sequence[NDArray], step: float | None) -> tuple[NDArray, NDArray]:
+        """Histories (n, 4), xywh in frame pixels -> progress (batch,), stop probability (batch,)."""
+        mask = np.zeros((len(histories), max(map(len, histories))), dtype=bool)
+        boxes = np.zeros((*mask.shape, 4), dtype=np.float32)
+        for row, history in enumerate(histories):
+            boxes[row, : len(history)], mask[row, : len(history)] = history, True
+        progress, stop = self._graph({"boxes": boxes, "mask": mask})
+        if step is not None:
+            progress = np.clip(np.round(progress / np.float32(step)) * np.float32(step), 0.0, 1.0)
+        return progress, stop
+
+
+class Exported:
+    """An exported model, to be searched with as with `piza.model.piza.Piza`; on the CPU, one window at a time."""
+
+    device = "cpu"
+
+    def __init__(
+        self, config: SimpleNamespace, note: dict[str, Any], prompter: Prompter, graphs: dict[str, Graph]
+    ):
+        self.config = config
+        self.prompter = prompter
+        self.history = History(graphs["history"])
+        self._graphs = graphs
+        self._special = np.array(note["special_tokens"])
+        self._vocabulary = int(note["vocabulary"])
+        self._levels = int(note["levels"])
+
+    def encode_text(self, prompts: list[list[str]]) -> tuple[Words, NDArray]:
+        """One prompt -> features, and pooling (1, tokens, blocks)."""
+        if len(prompts) != 1:
+            raise ValueError(f"an exported model encodes one prompt at a time, got {len(prompts)}")
+        ids, _, pooling = self.prompter.arrays(prompts)
+        self_mask, position_ids = block_masks(ids[0], self._special)
+        given = {"input_ids": ids, "self_mask": self_mask[None], "position_ids": position_ids[None]}
+        (features,) = self._graphs["text"](given)
+        return Words(features, self_mask[None], position_ids[None], ids < self._vocabulary), pooling
+
+    def encode_pictures(self, pictures: Iterable[NDArray[np.uint8]]) -> list[NDArray]:
+        """One window, uint8 (height, width, 3) RGB -> the levels' features and then their positions, each (1, rows,
+        columns, d_model)."""
+        pixels = np.stack(list(pictures)).astype(np.float32)
+        if len(pixels) != 1:
+            raise ValueError(f"an exported model looks at one window at a time, got {len(pixels)}")
+        mean, std = (np.array(v, dtype=np.float32) for v in (self.config.image_mean, self.config.image_std))
+        return self._graphs["picture"]({"pixels": ((pixels - mean) / std).transpose(0, 3, 1, 2)})
+
+    def ground(
+        self, text: Words, pooling: NDArray, picture: list[NDArray], progress: Sequence[float]
+    ) -> Answer:
+        """One look at one window; progress is (1,) in [0, 1]."""
+        given = {
+            "text": text.features,
+            "self_mask": text.self_mask,
+            "position_ids": text.position_ids,
+            "word_mask": text.word_mask,
+            "pooling": pooling,
+            "progress": np.asarray(progress, dtype=np.float32),
+            **dict(zip(level_names(self._levels), picture, strict=True)),
+        }
+        logits, boxes = self._graphs["ground"](given)
+        return Answer(logits[None], boxes[None])
+
+    def locate(self, image: Any, expression: Any, **options: Any) -> Any:
+        """Finds what a sentence describes: see `piza.search.locate`, of which this is the short form."""
+        from piza.search import locate
+
+        return locate(self, image, expression, **options)  # type: ignore[arg-type]
+
+
+def load_exported(folder: str | Path, runtime: str = "onnx", threads: int | None = None) -> Exported:
+    """Reads a folder that `piza export` wrote.
+
+    runtime: "onnx" or "openvino". threads: of the engine; None takes OMP_NUM_THREADS or the engine's choice. Raises
+    InputError for an unknown runtime, one that is not installed, a folder that holds no export, and a damaged one.
+    """
+    if runtime not in RUNTIMES:
+        raise InputError(f"there is no runtime {runtime!r}; known are torch, {', '.join(RUNTIMES)}")
+    folder = Path(folder)
+    if not (folder / NOTE).is_file():
+        raise InputError(
+            f"{str(folder)!r} holds no export for the runtime {runtime!r}: "
+            "a folder is wanted that `piza export MODEL --out FOLDER` wrote"
+        )
+    lacking = [f"{name}.onnx" for name in GRAPHS if not (folder / f"{name}.onnx").is_file()]
+    if lacking:
+        raise InputError(f"the export {str(folder)!r} is not whole: it lacks {' and '.join(lacking)}")
+    try:
+        note = json.loads((folder / NOTE).read_text())
+        if note["format"] != FORMAT:
+            raise ValueError(f"it is of format {note['format']}, and format {FORMAT} is read")
+        config = _config(folder / "piza.json")
+        prompter = Prompter(_tokenizer(folder / "tokenizer.json"), note["max_tokens"], note["prefix"])
+        graphs = {name: load_graph(folder / f"{name}.onnx", runtime, threads) for name in GRAPHS}
+        return Exported(config, note, prompter, graphs)
+    except InputError:
+        raise
+    except Exception as error:  # damaged files; the tokenizer's library raises plain Exception
+        raise InputError(f"the export {str(folder)!r} cannot be read: {reason(error)}") from None
+
+
+def level_names(levels: int) -> list[str]:
+    """The names of the pyramid between picture.onnx and ground.onnx, in order."""
+    return [f"{kind}_{level}" for kind in ("features", "positions") for level in range(levels)]
+
+
+def block_masks(ids: NDArray, special: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which tokens see each other, (tokens, tokens), and positions, (tokens,), of one prompt's ids (tokens,).
+
+    A block ends with a special token and its words see one another; positions are counted anew in each block. The two
+    ends of the prompt see only themselves. This is the library's rule, written for arrays.
+    """
+    count = len(ids)
+    marks = np.flatnonzero(np.isin(ids, special))
+    places = np.arange(count)
+    following = np.append(marks, count)[np.searchsorted(marks, places)]
+    before = np.insert(marks, 0, -1)[np.searchsorted(marks, places)]
+    real = (following != 0) & (following < count - 1)
+    see = (following[:, None] == following) & real[:, None]
+    return see | np.eye(count, dtype=bool), np.where(real, places - before - 1, 0)
+
+
+def _config(path: Path) -> SimpleNamespace:
+    """The values of a `piza.model.piza.PizaConfig`, whose module imports torch."""
+    written = json.loads(path.read_text())
+    search = SearchConfig(**{**written["search"], "evidence": Evidence(**written["search"]["evidence"])})
+    return SimpleNamespace(**{**written, "path": PathConfig(**written["path"]), "search": search})
+
+
+def _tokenizer(path: Path) -> Any:
+    """The part of a transformers tokenizer that `Prompter` calls."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    return lambda text, add_special_tokens: {
+        "input_ids": tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+    }

@@ -1,0 +1,273 @@
+"""An exported model answers as the model it was made from, without torch, and says what it cannot do."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.conftest import tiny_detector
+
+import piza
+from piza import cli
+from piza.boxes import xyxy_to_xywh
+from piza.errors import InputError
+from piza.model.piza import Piza, PizaConfig, save_folder
+from piza.runtimes import exporting, load_exported
+from piza.runtimes.exported import block_masks
+from piza.runtimes.exporting import export_model
+from piza.runtimes.integers import to_int8
+from piza.search import locate
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(piza.__file__).parents[1])}
+SENTENCES = [
+    "the round sign with a red border and the number 70",
+    "car",
+    "the small yellow sign left of the truck, nearest to the man in the blue coat on the right of the road",
+]
+SIZES = [(672, 512), (768, 448), (416, 800), (224, 224), (224, 160), (64, 64)]  # width, height
+
+
+def picture(size, seed=0):
+    rng = np.random.default_rng(seed)
+    width, height = size
+    coarse = rng.integers(0, 255, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8)
+    return np.ascontiguousarray(coarse.repeat(16, 0).repeat(16, 1)[:height, :width])
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return piza.load("mini")
+
+
+@pytest.fixture(scope="module")
+def folder(mini, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "mini"
+    export_model(mini, out)
+    return out
+
+
+@pytest.fixture(scope="module", params=["onnx", "openvino"])
+def exported(folder, request):
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[request.param])
+    return load_exported(folder, request.param, threads=1)
+
+
+@pytest.fixture(scope="module")
+def other(tiny_tokenizer):
+    """What mini is not: learned context in front of the words, a box's score its best token's, four levels, peaks."""
+    from transformers import RTDetrResNetConfig
+
+    backbone = RTDetrResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )
+    config = PizaConfig(
+        method="coop",
+        method_options={"embedding_dim": 32, "tokens": 3},
+        pooling="max",
+        peaks=True,
+        first_pixels=160,
+        later_pixels=96,
+    )
+    return Piza(tiny_detector(backbone_config=backbone), tiny_tokenizer, config).eval()
+
+
+def look(model, window, sentence, progress):
+    """(boxes (queries, 4), scores (queries,)) of a model or an exported one."""
+    with torch.no_grad():
+        text, pooling = model.encode_text([[sentence]])
+        found = model.ground(text, pooling, model.encode_pictures([window]), [progress])
+    logits, boxes = (np.asarray(values) for values in (found.logits[-1, 0], found.boxes[-1, 0]))
+    return boxes, 1 / (1 + np.exp(-logits.max(-1)))
+
+
+def check_equal(model, exported, size, sentence, progress):
+    window = picture(size, seed=size[0])
+    (boxes, scores), (want_boxes, want_scores) = (
+        look(one, window, sentence, progress) for one in (exported, model)
+    )
+    pixels = np.abs(boxes - want_boxes) * np.tile(size, 2)
+    assert pixels.max() < 0.5
+    assert np.median(pixels) < 0.01
+    assert np.abs(scores - want_scores).max() < 1e-3
+
+
+@pytest.mark.parametrize(("number", "size"), list(enumerate(SIZES)))
+def test_a_look_equals_the_models(mini, exported, number, size):
+    check_equal(mini, exported, size, SENTENCES[number % 3], progress=(0.0, 0.35, 1.0)[number // 2])
+
+
+def test_all_that_mini_does_not_use(other, tmp_path):
+    export_model(other, tmp_path / "out")
+    exported = load_exported(tmp_path / "out", "onnx", threads=1)
+    for size, sentence in (((160, 160), "the red car"), ((96, 224), "a round sign with a number")):
+        check_equal(other, exported, size, sentence, progress=0.5)
+
+
+def test_a_swin_backbone(tiny_piza, tmp_path):
+    export_model(tiny_piza, tmp_path / "out")
+    exported = load_exported(tmp_path / "out", "onnx", threads=1)
+    for size in ((96, 96), (128, 96), (224, 352)):  # its windows of 4 fit some of its stages and not others
+        check_equal(tiny_piza, exported, size, "the red car", progress=0.5)
+
+
+def test_the_box_history(mini, exported):
+    frame = np.array([0.0, 0.0, 2560.0, 1920.0])
+    paths = [
+        [frame],
+        [frame, [745.0, 1220, 1149, 1622]],
+        [frame, [100.0, 80, 900, 900], [300.0, 300, 330, 360]],
+    ]
+    histories = [xyxy_to_xywh(np.array(path)) for path in paths]
+    for step in (0.05, None):
+        want, got = mini.history.read(histories, step), exported.history.read(histories, step)
+        np.testing.assert_allclose(got[0], want[0].numpy(), atol=1e-5)
+        np.testing.assert_allclose(got[1], want[1].numpy(), atol=1e-5)
+    alone = exported.history.read(histories[2:], 0.05)
+    np.testing.assert_allclose(alone[1], want[1][2:].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "ids", [[101, 7, 8, 1012, 102], [101, 7, 1012, 9, 9, 1012, 102], [101, 1012, 102], [101, 7, 102]]
+)
+def test_blocks_are_cut_as_the_library_cuts_them(ids):
+    from transformers.models.mm_grounding_dino import modeling_mm_grounding_dino as library
+
+    given, marks = torch.tensor([ids]), torch.tensor([101, 102, 1012, 1029])
+    masks, places = library.generate_masks_with_special_tokens_and_transfer_map(given, marks)
+    got_masks, got_places = block_masks(np.array(ids), marks.numpy())
+    np.testing.assert_array_equal(got_masks, masks[0].numpy())
+    np.testing.assert_array_equal(got_places, places[0].numpy())
+
+
+@pytest.mark.parametrize("options", [{}, {"greedy": True}, {"whole_frame": True}])
+def test_a_search_is_the_same_search(mini, exported, options):
+    scene = picture((1280, 736), seed=3)
+    ours, theirs = (locate(model, scene, SENTENCES[:2], **options) for model in (exported, mini))
+    for got, want in zip(ours, theirs, strict=True):
+        assert (got.looks, got.stopped) == (want.looks, want.stopped)
+        np.testing.assert_allclose(got.windows, want.windows, atol=0.5)
+        np.testing.assert_allclose(got.box_xyxy, want.box_xyxy, atol=0.5)
+        # A window that differs in its last digit is cut with other roundings of its pixels.
+        assert got.score == pytest.approx(want.score, abs=0.01)
+        assert [step.progress for step in got.path] == pytest.approx([step.progress for step in want.path])
+
+
+def test_torch_is_not_imported(folder, tmp_path):
+    Image.fromarray(picture((320, 240))).save(tmp_path / "photo.png")
+    command = [
+        "locate",
+        str(tmp_path / "photo.png"),
+        "the red car",
+        "--json",
+        "--model",
+        str(folder),
+        "--runtime",
+    ]
+    code = (
+        "import sys; from piza.cli import main; code = main(sys.argv[1:]); "
+        "print([m for m in ('torch', 'transformers') if m in sys.modules], file=sys.stderr); sys.exit(code)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *command, "onnx"], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.strip() == "[]"
+    assert json.loads(ran.stdout)["looks"] >= 1
+
+
+def test_evaluate_takes_a_runtime_and_no_rival(folder, tmp_path, capsys):
+    Image.fromarray(picture((320, 240))).save(tmp_path / "photo.png")
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([{"image": "photo.png", "bbox": [9, 9, 30, 30], "ref": "the car", "id": 1}]))
+    given = ["evaluate", str(rows), "--images", str(tmp_path), "--model", str(folder), "--runtime", "onnx"]
+    assert cli.main([*given, "--json", "--budget", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 1
+    assert cli.main([*given, "--rival", "tiles"]) == 2
+    assert "torch only" in capsys.readouterr().err
+
+
+def test_integers_are_smaller_and_near(folder, tmp_path):
+    copy = tmp_path / "int8"
+    shutil.copytree(folder, copy)
+    for name in ("text", "ground"):
+        to_int8(copy / f"{name}.onnx")
+        assert (copy / f"{name}.onnx").stat().st_size < 0.7 * (folder / f"{name}.onnx").stat().st_size
+    scores = [
+        look(load_exported(at, "onnx", threads=1), picture((224, 224)), SENTENCES[0], 0.5)[1]
+        for at in (folder, copy)
+    ]
+    apart = np.abs(np.sort(scores[0]) - np.sort(scores[1])).max()
+    assert 0 < apart < 0.1  # it is another model, a little
+
+
+def test_the_command_exports_a_model_folder(other, tmp_path, capsys):
+    save_folder(other, tmp_path / "model")
+    assert cli.main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "out"), "--int8"]) == 0
+    assert f"wrote {tmp_path / 'out'}" in capsys.readouterr().err
+    boxes, scores = look(
+        load_exported(tmp_path / "out", "onnx", threads=1), picture((96, 96)), "the red car", 0.5
+    )
+    assert len(boxes) == len(scores) == other.detector.config.num_queries
+
+
+def refused(arguments, capsys):
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "Traceback" not in said
+    return said
+
+
+def test_bad_runtimes_are_refused_in_one_sentence(folder, tmp_path, capsys, monkeypatch):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(picture((64, 64))).save(photo)
+    ask = ["locate", str(photo), "the car", "--model"]
+    assert "'fast'" in refused([*ask, str(folder), "--runtime", "fast"], capsys)
+    assert "piza export" in refused([*ask, str(tmp_path), "--runtime", "onnx"], capsys)
+    assert "cpu" in refused([*ask, str(folder), "--runtime", "onnx", "--device", "cuda"], capsys)
+    assert "--grounder" in refused([*ask, str(folder), "--runtime", "onnx", "--grounder", "x/y"], capsys)
+    for runtime, package in (("onnx", "onnxruntime"), ("openvino", "openvino")):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, package, None)
+            assert f"piza[{runtime}]" in refused([*ask, str(folder), "--runtime", runtime], capsys)
+
+
+@pytest.mark.parametrize("damage", ["lacking", "broken graph", "broken note", "other format"])
+def test_damaged_exports_are_refused(folder, tmp_path, capsys, damage):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in folder.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    if damage == "lacking":
+        (copy / "ground.onnx").unlink()
+    elif damage == "broken graph":
+        (copy / "text.onnx").write_bytes(b"no graph")
+    elif damage == "broken note":
+        (copy / "export.json").write_text("{")
+    else:
+        note = json.loads((copy / "export.json").read_text())
+        (copy / "export.json").write_text(json.dumps({**note, "format": 99}))
+    with pytest.raises(InputError, match="copy"):
+        load_exported(copy, "onnx")
+
+
+def test_an_export_is_whole_or_not_there(other, tmp_path, capsys, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    assert "new or empty" in refused(["export", "mini", "--out", str(tmp_path / "full")], capsys)
+    monkeypatch.setattr(exporting, "SAME_BOX", -1.0)  # as if the graphs gave other answers
+    with pytest.raises(InputError, match="do not give its answers"):
+        export_model(other, tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
