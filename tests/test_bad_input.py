@@ -43,6 +43,7 @@ def place(tmp_path_factory, tiny_piza):
     (place / "object.json").write_text(json.dumps(rows[0]))
     (place / "half.json").write_text(json.dumps(rows)[:20])
     (place / "none.json").write_text("[]")
+    (place / "absent.json").write_text(json.dumps([{"image": "good.jpg", "ref": "the moon"}]))
 
     save_folder(tiny_piza, place / "model")
     for name in ("broken", "other", "torn", "odd"):
@@ -77,6 +78,8 @@ QUICK = {
     "budget 0": ["locate", "good.jpg", "the car", "--budget", "0"],
     "enough of 2": ["locate", "good.jpg", "the car", "--enough", "2"],
     "enough in words": ["evaluate", "rows.json", "--images", ".", "--enough", "plenty"],
+    "min score of 2": ["locate", "good.jpg", "the car", "--min-score", "2"],
+    "min score in words": ["locate", "good.jpg", "the car", "--min-score", "some"],
     "max steps in words": ["locate", "good.jpg", "the car", "--max-steps", "many"],
     "unknown option": ["locate", "good.jpg", "the car", "--zoom"],
     "drawing in an unknown format": ["locate", "good.jpg", "the car", "--out", "a.gif"],
@@ -94,9 +97,24 @@ QUICK = {
     "pictures missing": ["evaluate", "rows.json", "--images", "nowhere"],
     "no folder of pictures": ["evaluate", "rows.json"],
     "predictions into no folder": ["evaluate", "rows.json", "--images", ".", "--predictions", "gone/p.jsonl"],
+    "absent sentences missing": ["evaluate", "rows.json", "--images", ".", "--absent", "nowhere.json"],
+    "absent sentences with boxes": ["evaluate", "rows.json", "--images", ".", "--absent", "rows.json"],
+    "no absent sentences": ["evaluate", "rows.json", "--images", ".", "--absent", "none.json"],
+    "absent sentences for the oracle": [
+        "evaluate",
+        "rows.json",
+        "--images",
+        ".",
+        "--absent",
+        "absent.json",
+        "--rival",
+        "oracle",
+    ],
     "limit 0": ["evaluate", "rows.json", "--images", ".", "--limit", "0"],
     "scenes without a count": ["data", "scenes", "out", "--seed", "1"],
     "scenes of no size": ["data", "scenes", "out", "--count", "1", "--seed", "1", "--size", "big"],
+    "no other scene": ["data", "scenes", "out", "--count", "1", "--seed", "1", "--absent", "3"],
+    "scenes with 0 absent": ["data", "scenes", "out", "--count", "2", "--seed", "1", "--absent", "0"],
     "scenes onto a file": ["data", "scenes", "good.jpg", "--count", "1", "--seed", "1"],
     "checking an object": ["data", "check", "object.json"],
     "checking against no folder": ["data", "check", "rows.json", "--images", "nowhere"],

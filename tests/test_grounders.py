@@ -88,6 +88,16 @@ def test_without_zooming_it_is_not_found(picture):
         assert result.box_xyxy == (0, 0, *FRAME) and len(result.path) == 1
 
 
+def test_an_answer_below_the_wanted_score_is_not_found(picture):
+    search = GrounderSearch(red_seer(5))
+    score = search.locate(picture, "the red thing").score
+    found, lost = (search.locate(picture, ["the red thing"], min_score=least)[0] for least in (score, 0.99))
+    assert found.found and not lost.found and lost.box_xyxy == found.box_xyxy
+    assert not locate_with(red_seer(12), picture, "it", SearchConfig(budget=1), min_score=0.01).found
+    with pytest.raises(InputError, match="min_score must be a probability"):
+        search.locate(picture, "the red thing", min_score=2)
+
+
 def test_what_the_frame_shows_needs_few_looks(picture):
     result = locate_with(red_seer(5), picture, "the red thing")
     assert (
@@ -201,7 +211,7 @@ BAD = {
     "inverted": (([[30, 2, 1, 40]], [0.5]), "left, top, right, bottom.*30, 2, 1, 40"),
     "outside": (([[1, 2, 3000, 40]], [0.5]), "inside the picture.*3000"),
     "far to the left": (([[-300, 2, -200, 40]], [0.5]), "inside the picture.*-300"),
-    "normalised": (([[0.1, 0.2, 0.3, 0.4]], [0.5]), "between 0 and 1"),
+    "normalized": (([[0.1, 0.2, 0.3, 0.4]], [0.5]), "between 0 and 1"),
     "percent": ((BOX, [95]), "scores from 0 to 1, got 95"),
     "a score that is no number": ((BOX, [np.nan]), "scores.*nan"),
 }

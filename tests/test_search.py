@@ -1,5 +1,7 @@
 """The search ends, stays in the frame, and gives each sentence the same answer alone and among others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,8 +16,11 @@ def inside(box, size):
     return 0 <= box[0] <= box[2] <= size[0] and 0 <= box[1] <= box[3] <= size[1]
 
 
+@pytest.mark.parametrize("answers", ["window", "thing"])
 @pytest.mark.parametrize("size", [(500, 300), (300, 500), (40, 900), (64, 64), (3, 2), (1, 1)])
-def test_always_ends_inside_the_frame(tiny_piza, size):
+def test_always_ends_inside_the_frame(tiny_piza, monkeypatch, size, answers):
+    monkeypatch.setattr(tiny_piza.config, "path", replace(tiny_piza.config.path, answers=answers))
+    monkeypatch.setattr(tiny_piza.config, "search", SearchConfig(credit=answers == "thing"))
     picture = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     result = tiny_piza.locate(picture, "the red car")
     assert isinstance(result, Result)
@@ -102,3 +107,22 @@ def test_a_search_may_begin_with_parts_of_the_frame(tiny_piza, monkeypatch, view
     np.testing.assert_allclose(together[1].box_xyxy, alone.box_xyxy, atol=1e-2)
     first = alone.path[0].window_xyxy
     assert 0 < (first[2] - first[0]) * (first[3] - first[1]) < 500 * 300
+
+
+def test_an_answer_below_the_wanted_score_is_not_found(tiny_piza):
+    usual = tiny_piza.locate(PICTURE, "the red car")
+    assert usual.found and 0 < usual.score < 1
+    just, above = (
+        tiny_piza.locate(PICTURE, ["the red car"], min_score=least)[0]
+        for least in (usual.score, np.nextafter(usual.score, 1))
+    )
+    assert just.found and not above.found
+    assert above.box_xyxy == usual.box_xyxy and above.score == usual.score and above.looks == usual.looks
+    assert tiny_piza.locate(PICTURE, "the red car", min_score=0).found
+    assert not tiny_piza.locate(PICTURE, "the red car", min_score=1.0, greedy=True, whole_frame=True).found
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.5, float("nan")])
+def test_the_wanted_score_is_a_probability(tiny_piza, least):
+    with pytest.raises(InputError, match="min_score must be a probability"):
+        tiny_piza.locate(PICTURE, "the red car", min_score=least)

@@ -144,8 +144,8 @@ def _frame(result: Result, view: Box, size: tuple[int, int], shown: int, foot: I
             plate(pen, room, str(index + 1), window_color(index), font)
             taken.append((*room, *(a + b for a, b in zip(room, plate_size(str(index + 1), font)))))
     if found and box[0] < size[0] and box[1] < size[1] and box[2] > 0 and box[3] > 0:
-        outline(pen, box, BOX_COLOR, 2, LIGHT_HALO)
-        score = f"{result.score:.2f}"
+        outline(pen, box, BOX_COLOR, 2, LIGHT_HALO, not result.found)
+        score = f"{result.score:.2f}" if result.found else f"best guess {result.score:.2f}"
         room = free_place(plate_size(score, font), box, (0, 0, *size), taken)
         if room is not None:
             plate(pen, room, score, BOX_COLOR, font)
@@ -177,7 +177,8 @@ def _foot(result: Result, width: int) -> Image.Image:
     pen = ImageDraw.Draw(foot)
     for number, text in enumerate(lines):
         pen.text((size / 2, (0.3 + 1.35 * number) * size), text, fill=INK, font=font)
-    facts = f"score {result.score:.2f}   |   {result.frame_size[0]} x {result.frame_size[1]} pixels"
+    verdict = "" if result.found else "nothing matches   |   best guess: "
+    facts = f"{verdict}score {result.score:.2f}   |   {result.frame_size[0]} x {result.frame_size[1]} pixels"
     pen.text((size / 2, (0.4 + 1.35 * len(lines)) * size), facts, fill=SOFT_INK, font=small)
     return foot
 

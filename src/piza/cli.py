@@ -88,12 +88,25 @@ def _parser() -> argparse.ArgumentParser:
     locate.add_argument(
         "--max-steps", metavar="N", type=_at_least(1), help="the most looks from the picture to the answer"
     )
+    locate.add_argument(
+        "--min-score",
+        metavar="P",
+        type=_probability,
+        help="say that nothing matches where the answer is less probable than this; the exit code stays 0",
+    )
     locate.set_defaults(run=_locate)
 
     from piza.cli_evaluate import add_evaluate, add_report
+    from piza.cli_export import add_export
+    from piza.cli_train import add_train
 
     add_evaluate(commands)
     add_report(commands)
+    add_train(commands)
+    add_export(commands)
+    from piza.cli_serve import add_serve
+
+    add_serve(commands)
 
     data = commands.add_parser("data", help="make, check, count, look at and convert data")
     from piza.cli_data import add_data_commands
@@ -136,6 +149,9 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         type=_probability,
         help="an answer of this probability ends the search (default: the model's)",
     )
+    from piza.cli_export import add_runtime
+
+    add_runtime(parser)
 
 
 def _locate(options: argparse.Namespace) -> None:
@@ -150,13 +166,15 @@ def _locate(options: argparse.Namespace) -> None:
     from piza.picture import open_picture
 
     picture = open_picture(options.photo)  # refused, if need be, before a model is loaded
-    model = _load(options) if options.grounder is None else _load_grounder(options)
+    own = options.grounder is None or options.runtime != "torch"
+    model = _load(options) if own else _load_grounder(options)
     results = model.locate(
         picture,
         options.sentences,
         max_steps=options.max_steps,
         whole_frame=options.whole_frame,
         greedy=options.greedy,
+        min_score=options.min_score,
     )
     for result, path in zip(results, drawings):
         result.save_drawing(path)
@@ -184,7 +202,12 @@ def _convert_reference(options: argparse.Namespace) -> None:
 def _load(options: argparse.Namespace) -> Any:
     import piza
 
-    model = piza.load(options.model, device=options.device)
+    if options.runtime == "torch":
+        model: Any = piza.load(options.model, device=options.device)
+    else:
+        from piza.cli_export import load_runtime
+
+        model = load_runtime(options)
     chosen = {name: getattr(options, name) for name in ("budget", "enough")}
     changes = {name: value for name, value in chosen.items() if value is not None}
     if changes:
@@ -220,11 +243,13 @@ def _drawing_paths(out: str | None, count: int) -> list[Path]:
 
 
 def describe(result: "Result") -> str:
-    """A result in words: sentence, box, score, time and the windows looked at, a line each."""
+    """A result in words: sentence, box and score or that nothing matches, time and the windows looked at, a line each."""
+    answer = [f"  box    {_box(result.box_xyxy)}", f"  score  {result.score:.2f}"]
+    if not result.found:
+        answer = [f"  nothing in the picture matches (the best guess has a score of {result.score:.2f})"]
     lines = [
         " ".join(result.expression.split()),
-        f"  box    {_box(result.box_xyxy)}",
-        f"  score  {result.score:.2f}",
+        *answer,
         f"  time   {result.milliseconds:.0f} ms",
         f"  path   {result.looks_in_words}; {STOPPED.get(result.stopped, result.stopped)}",
     ]

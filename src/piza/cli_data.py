@@ -22,6 +22,12 @@ def add_data_commands(kinds: Any) -> None:
     scenes.add_argument("--seed", metavar="S", type=_at_least(0), required=True, help="same seed, same bytes")
     scenes.add_argument("--size", metavar="WxH", type=_size, default=(2048, 1152), help="default: 2048x1152")
     scenes.add_argument("--workers", metavar="N", type=_at_least(1), default=1, help="processes (default: 1)")
+    scenes.add_argument(
+        "--absent",
+        metavar="N",
+        type=_at_least(1),
+        help="also write OUT/absent.json: N sentences a scene that are true of nothing in it",
+    )
     scenes.set_defaults(run=_scenes)
 
     check = kinds.add_parser("check", help="find what is wrong with rows in SOREC's format")
@@ -89,8 +95,17 @@ def _scenes(options: argparse.Namespace) -> None:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise InputError(f"cannot write to {options.out!r}: it is a file, a folder is wanted")
+    if options.absent is not None:
+        from piza.data.scenes.absent import check_absent, write_absent
+
+        check_absent(options.count, options.absent)
     rows = scenes.write(out, options.count, options.seed, size=options.size, workers=options.workers)
     print(f"{options.count} scenes in {out / 'images'}, {rows} rows in {out / 'rows.json'}")
+    if options.absent is not None:
+        told = write_absent(
+            out, options.count, options.seed, options.absent, size=options.size, workers=options.workers
+        )
+        print(f"{told} sentences that are true of nothing in {out / 'absent.json'}")
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -44,6 +44,11 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--overlap", metavar="SHARE", type=_share, help="of neighbor tiles (default: sliding 0.5, tiles 0.2)"
     )
+    parser.add_argument(
+        "--absent",
+        metavar="ABSENT.json",
+        help="sentences about nothing (piza data scenes --absent): does the score tell them apart?",
+    )
     parser.add_argument("--anatomy", action="store_true", help="say where the search went wrong")
     parser.add_argument(
         "--anatomy-page",
@@ -74,10 +79,21 @@ def _evaluate(options: argparse.Namespace) -> None:
     from piza.data.sorec import read_rows
     from piza.evaluation.anatomy import anatomy
     from piza.evaluation.evaluate import check_rival, evaluate, predictions_file
+    from piza.evaluation.not_there import (
+        check_both,
+        evaluate_both,
+        not_there_html,
+        not_there_text,
+        read_absent,
+    )
     from piza.evaluation.report import anatomy_text, evaluation_text
 
     check_rival(options.rival, options.tile, options.overlap, options.whole_frame, options.greedy)
     rows = read_rows(options.data)
+    absent = None
+    if options.absent is not None:
+        check_both(options.rival)
+        absent = read_absent(options.absent)
     for file in (options.predictions, options.anatomy_page):
         if file is not None:
             check_writable(file)
@@ -90,10 +106,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = _load(options)
     lines: Any = predictions_file(options.predictions) if options.predictions else nullcontext()
     with lines as write:
-        found = evaluate(
-            model,
-            rows,
-            options.images,
+        settings: dict[str, Any] = dict(
             whole_frame=options.whole_frame,
             greedy=options.greedy,
             limit=options.limit,
@@ -104,15 +117,24 @@ def _evaluate(options: argparse.Namespace) -> None:
             tile=options.tile,
             overlap=options.overlap,
         )
+        not_there = None
+        if absent is None:
+            found = evaluate(model, rows, options.images, **settings)
+        else:
+            found, not_there = evaluate_both(model, rows, absent, options.images, **settings)
     if found.skipped:
         print(f"piza: left out {found.skipped} rows whose picture cannot be opened", file=sys.stderr)
     errors = anatomy(found.outcomes) if options.anatomy else None
     if options.json:
-        print(json.dumps({**found.to_dict(), **({"anatomy": errors.to_dict()} if errors else {})}))
+        extra = {"anatomy": errors.to_dict()} if errors else {}
+        extra |= {"not_there": not_there.to_dict()} if not_there else {}
+        print(json.dumps({**found.to_dict(), **extra}))
     else:
         print(evaluation_text(found))
         if errors:
             print(f"\n{anatomy_text(errors)}")
+        if not_there:
+            print(f"\n{not_there_text(not_there)}")
     if options.anatomy_page:
         from piza.evaluation.page import write_page
 
@@ -120,7 +142,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"piza: drew {options.anatomy_page}", file=sys.stderr)
     if options.report:
         name = f"{options.model}, {options.rival}" if options.rival else options.model
-        write_report(options.report, {name: found.outcomes}, options.images)
+        section = not_there_html(not_there) if not_there else ""
+        write_report(options.report, {name: found.outcomes}, options.images, section)
         print(f"piza: wrote {Path(options.report) / 'index.html'}", file=sys.stderr)
 
 

@@ -58,6 +58,8 @@ NARROWEST, WIDEST = 300, 12_000
 SURROUNDINGS = 8.0
 """When there was only one look, the enlarged part is this many times the longer side of the box."""
 
+NOTHING = "Nothing in the picture matches."
+
 WHOLE = 0.999  # a window that covers this share of the frame's area is the frame
 SHOWN_INSETS = 8
 SHOWN_REJECTED = 5
@@ -97,7 +99,8 @@ def draw_result(result: Result, width: int = WIDTH) -> Image.Image:
 
     The frame with all windows, then every look but that at the whole frame as the model saw it (resized to its input, and
     enlarged), each with the next window in it and joined to it by thin lines. Where the frame was all that was looked at,
-    the surroundings of the box are enlarged. A panorama's looks stand below it. Raises InputError for another width.
+    the surroundings of the box are enlarged. A panorama's looks stand below it. Where nothing was found, the drawing says so
+    and the best guess is dashed. Raises InputError for another width.
     """
     if not NARROWEST <= width <= WIDEST:
         raise InputError(f"a drawing may be {NARROWEST} to {WIDEST} pixels wide, got {width}")
@@ -121,14 +124,24 @@ def draw_result(result: Result, width: int = WIDTH) -> Image.Image:
     bottom = max(y + panel.height for (_, y), panel in zip(places, panels)) + sizes.caption
     page_w = round(max(right + sizes.margin, min(width, sizes.of(900))))
     header = wrap(" ".join(result.expression.split()), sizes.font, page_w - 2 * sizes.margin)
+    verdict = [] if result.found else wrap(NOTHING, sizes.font, page_w - 2 * sizes.margin)
     facts = wrap(_summary(result), sizes.small_font, page_w - 2 * sizes.margin)
     legend = wrap(_legend(result), sizes.small_font, page_w - 2 * sizes.margin) if _legend(result) else []
-    head = round(sizes.margin + len(header) * sizes.line + len(facts) * sizes.small_line + sizes.margin * 0.7)
+    above = len(header) + len(verdict)
+    head = round(sizes.margin + above * sizes.line + len(facts) * sizes.small_line + sizes.margin * 0.7)
     foot = round(sizes.margin * 0.6 + len(legend) * sizes.small_line)
     page = Image.new("RGB", (page_w, round(head + bottom + foot)), PAPER)
     pen = ImageDraw.Draw(page)
     _write(pen, (sizes.margin, sizes.margin), header, INK, sizes.font, sizes.line)
-    below_header = sizes.margin + len(header) * sizes.line
+    _write(
+        pen,
+        (sizes.margin, sizes.margin + len(header) * sizes.line),
+        verdict,
+        BOX_COLOR,
+        sizes.font,
+        sizes.line,
+    )
+    below_header = sizes.margin + above * sizes.line
     _write(pen, (sizes.margin, below_header), facts, SOFT_INK, sizes.small_font, sizes.small_line)
     _write(pen, (sizes.margin, head + bottom), legend, SOFT_INK, sizes.small_font, sizes.small_line)
 
@@ -212,7 +225,8 @@ def _views(result: Result) -> list[View]:
                 frame = view
         elif area > 0:
             insets.append(view)
-    around = View(surroundings_xyxy(result.box_xyxy, result.frame_size), "", INK, None, "around the box")
+    name = "around the box" if result.found else "around the best guess"
+    around = View(surroundings_xyxy(result.box_xyxy, result.frame_size), "", INK, None, name)
     return [frame, *(insets[-SHOWN_INSETS:] or [around])]
 
 
@@ -257,7 +271,7 @@ def _draw_boxes(panel: Image.Image, views: list[View], number: int, result: Resu
     if number or view.number:
         outline(pen, (0, 0, *panel.size), view.color, sizes.thick, view.halo)
     if touch(at_least(result.box_xyxy, 1e-6), view.window_xyxy):
-        outline(pen, at(result.box_xyxy, sizes.mark), BOX_COLOR, sizes.thin, LIGHT_HALO)
+        outline(pen, at(result.box_xyxy, sizes.mark), BOX_COLOR, sizes.thin, LIGHT_HALO, not result.found)
 
 
 def _name_boxes(
@@ -290,7 +304,8 @@ def _name_boxes(
 
     is_last = number == len(views) - 1
     if is_last and touch(at_least(result.box_xyxy, 1e-6), view.window_xyxy):
-        write(f"{result.score:.2f}", answer, BOX_COLOR, sizes.plate_font, [])
+        said = f"{result.score:.2f}" if result.found else f"best guess {result.score:.2f}"
+        write(said, answer, BOX_COLOR, sizes.plate_font, [])
     for index, window in enumerate(inner):
         if window.number:
             write(window.number, windows[index], window.color, sizes.plate_font, windows[index + 1 :])
@@ -357,8 +372,9 @@ def _pixels(length: float) -> str:
 
 def _summary(result: Result) -> str:
     x1, y1, x2, y2 = result.box_xyxy
+    guess = "" if result.found else "best guess: "
     facts = [
-        f"score {result.score:.2f}",
+        f"{guess}score {result.score:.2f}",
         f"box {x1:.0f}, {y1:.0f} to {x2:.0f}, {y2:.0f} ({_pixels(x2 - x1)} x {_pixels(y2 - y1)} pixels)",
         result.looks_in_words,
         f"{result.milliseconds:.0f} ms",
@@ -367,10 +383,14 @@ def _summary(result: Result) -> str:
 
 
 def _legend(result: Result) -> str:
-    """What gray means, where there is some."""
+    """What dashes and gray mean, where there are some."""
     windows, answers = len(result.detours), len(_rejected(result))
     parts = [
         *([f"{windows} window{'' if windows == 1 else 's'} looked at"] if windows else []),
         *([f"{answers} answer{'' if answers == 1 else 's'} found"] if answers else []),
     ]
-    return f"gray: {' and '.join(parts)}, not believed" if parts else ""
+    meanings = [
+        *([] if result.found else ["dashed: the best guess, not believed"]),
+        *([f"gray: {' and '.join(parts)}, not believed"] if parts else []),
+    ]
+    return "   |   ".join(meanings)

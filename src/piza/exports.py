@@ -21,9 +21,12 @@ def to_coco(
 
     {"image_id", "category_id", "bbox": [x, y, width, height], "area", "iscrowd": 0, "score", "caption"}, and "id" with
     `annotation_id`. The box is in pixels of the frame, not rounded, cut to the frame; `area` in square pixels; `score` 0
-    to 1; `caption` the sentence. pycocotools takes results with a caption for captions, so leave it out (`caption=False`)
+    to 1; `caption` the sentence. Where nothing was found (`result.found`) the entry is empty, {}: COCO says so by having no
+    entry, so leave it out of the list. pycocotools takes results with a caption for captions, so leave it out (`caption=False`)
     for `COCO.loadRes`.
     """
+    if not result.found:
+        return {}
     x, y, width, height = _xywh(result)
     entry: dict[str, Any] = {} if annotation_id is None else {"id": annotation_id}
     entry |= {
@@ -51,7 +54,9 @@ def to_label_studio(
     from_name, to_name: the names of the config's RectangleLabels and Image. The box is in percent of the frame, 0 to 100:
     {"data": {"image", "text"}, "predictions": [{"model_version", "score", "result": [{"id", "type": "rectanglelabels",
     "from_name", "to_name", "original_width", "original_height", "image_rotation": 0, "score", "value": {"x", "y", "width",
-    "height", "rotation": 0, "rectanglelabels": [label]}, "meta": {"text": [sentence]}}]}]}
+    "height", "rotation": 0, "rectanglelabels": [label]}, "meta": {"text": [sentence]}}]}]}. Where nothing was found
+    (`result.found`) the prediction's "result" is an empty list: the task is there, with the score of the best guess and no
+    region.
     """
     x, y, width, height = _xywh(result)
     frame_w, frame_h = (int(v) for v in result.frame_size)
@@ -79,13 +84,16 @@ def to_label_studio(
     }
     return {
         "data": {"image": image, "text": result.expression},
-        "predictions": [{"model_version": model_version, "score": score, "result": [region]}],
+        "predictions": [
+            {"model_version": model_version, "score": score, "result": [region] if result.found else []}
+        ],
     }
 
 
 def to_supervision(result: Result) -> Any:
     """`supervision.Detections` of one box: xyxy (1, 4) in pixels of the frame, confidence (1,), class_id (1,) 0, and the
-    sentence as data["class_name"] (1,), which its annotators write beside the box.
+    sentence as data["class_name"] (1,), which its annotators write beside the box. Where nothing was found (`result.found`)
+    all of them have no rows.
 
     Raises InputError when the package `supervision` is not installed.
     """
@@ -95,11 +103,12 @@ def to_supervision(result: Result) -> Any:
         raise InputError(
             "to_supervision needs the package 'supervision', which is not installed: pip install supervision"
         ) from None
+    rows = slice(0, 1 if result.found else 0)
     return supervision.Detections(
-        xyxy=np.array([result.box_xyxy], dtype=np.float32),
-        confidence=np.array([result.score], dtype=np.float32),
-        class_id=np.array([0]),
-        data={"class_name": np.array([result.expression])},
+        xyxy=np.array([result.box_xyxy], dtype=np.float32)[rows],
+        confidence=np.array([result.score], dtype=np.float32)[rows],
+        class_id=np.array([0])[rows],
+        data={"class_name": np.array([result.expression])[rows]},
     )
 
 

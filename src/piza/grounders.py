@@ -24,7 +24,7 @@ from piza.detectors import transformers_grounder
 from piza.errors import InputError, reason
 from piza.path import frame_window, side, square_window
 from piza.picture import Picture, PictureSource, cut, open_picture
-from piza.result import Result, Step
+from piza.result import Result, Step, check_min_score
 
 Grounder: TypeAlias = Callable[[NDArray[np.uint8], str], tuple[NDArray, NDArray]]
 """(picture of a window, uint8 RGB (h, w, 3); sentence) -> boxes (n, 4) xyxy in pixels of that picture, and scores (n,)
@@ -56,7 +56,7 @@ class ZoomPolicy:
     )
     least_side: float = 64.0  # no such window is smaller, in frame pixels
     quarters: bool = True  # whether the quarters of a window are looked at, too
-    overlap: float = 0.2  # of two neighbouring quarters, as a share of their side
+    overlap: float = 0.2  # of two neighboring quarters, as a share of their side
     least_quarter: float = 256.0  # no quarter is smaller (square root of its area, in frame pixels)
     prior: float = 0.1  # score of a quarter that was not looked at yet
     most_pixels: int = 1024 * 1024  # a window is given to the grounder with at most this area
@@ -73,6 +73,7 @@ def locate_with(
     expression: str,
     config: SearchConfig = SEARCH,
     zoom: ZoomPolicy = ZoomPolicy(),
+    min_score: float | None = None,
 ) -> Result:
     """Finds the one thing a sentence describes with any grounder.
 
@@ -80,6 +81,7 @@ def locate_with(
         grounder: see `Grounder`. It is called at most `config.budget` times, one window after the other.
         image: a path, a PIL picture, or an array (height, width, 3) of uint8 RGB.
         config: the search; its `enough` is compared with the probability below.
+        min_score: a result with a lower score has `found` False, and its box is only the best guess; 0 to 1.
 
     Returns:
         A Result with its box xyxy in frame pixels. `score` is the answer's share among all hypotheses and "none of them",
@@ -95,6 +97,7 @@ def locate_with(
     if not isinstance(expression, str) or not expression.strip():
         raise InputError(f"a sentence that says what to find is wanted, got {expression!r:.60}")
     _check_settings(config, zoom)
+    check_min_score(min_score)
     started = time.perf_counter()
     looks = AnyLooks(grounder, open_picture(image), expression, config, zoom)
     found = best_first(looks.frame_size, looks.look, looks.at_end, looks.window_of, config)
@@ -123,6 +126,7 @@ def locate_with(
         looks=len(looks.steps),
         rejected=[(_floats(other.boxes[-1]), other.probability) for other in rejected],
         detours=[step.window_xyxy for step in looks.steps if step.window_xyxy not in on_path],
+        found=min_score is None or answer.probability >= min_score,
     )
 
 
@@ -170,10 +174,10 @@ class AnyLooks:
         order = np.argsort(-scores, kind="stable")
         return Seen(step, boxes[order], scores[order])
 
-    def at_end(self, paths: Sequence[list[NDArray]]) -> list[bool]:
-        return [False] * len(paths)  # no model says stop: paths end where there is no closer window
+    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
+        return [False] * len(boxes)  # no model says stop: paths end where there is no closer window
 
-    def window_of(self, box: NDArray) -> NDArray:
+    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
         if self.is_quarter(box):
             return np.asarray(box, dtype=np.float64)
         center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -190,7 +194,7 @@ class AnyLooks:
 
     def _leads_back(self, box: NDArray, window: NDArray, elsewhere: Sequence[Sequence[float]]) -> bool:
         """Whether a box in a window asks for a closer look that was taken already, coming from elsewhere."""
-        inner = self.window_of(box)
+        inner = self.window_of(box, window)
         if side(inner) > SHRINK * side(window):
             return False
         return any(iou_xyxy(inner, other) >= SAME_WINDOW for other in elsewhere)
@@ -199,7 +203,7 @@ class AnyLooks:
 def quarters_of(window: NDArray, zoom: ZoomPolicy) -> NDArray:
     """The 2 x 2 parts of a window, (4, 4) xyxy in frame pixels, or (0, 4) where they would be below `least_quarter`.
 
-    Two neighbours overlap by `overlap` of their side s, so that 2 s - overlap s is the window's side.
+    Two neighbors overlap by `overlap` of their side s, so that 2 s - overlap s is the window's side.
     """
     size = (window[2:] - window[:2]) / (2 - zoom.overlap)
     if math.sqrt(size[0] * size[1]) < zoom.least_quarter:
@@ -281,6 +285,7 @@ class GrounderSearch:
         max_steps: int | None = None,
         whole_frame: bool = False,
         greedy: bool = False,
+        min_score: float | None = None,
     ) -> Result | list[Result]:
         """Finds what each sentence describes; the arguments, results and errors are those of `piza.search.locate`.
 
@@ -292,8 +297,11 @@ class GrounderSearch:
             config = replace(config, budget=most, branch=1 if greedy else config.branch)
         picture = open_picture(image)
         if isinstance(expression, str):
-            return locate_with(self.grounder, picture, expression, config, self.zoom)
-        return [locate_with(self.grounder, picture, sentence, config, self.zoom) for sentence in expression]
+            return locate_with(self.grounder, picture, expression, config, self.zoom, min_score)
+        return [
+            locate_with(self.grounder, picture, sentence, config, self.zoom, min_score)
+            for sentence in expression
+        ]
 
 
 def load_grounder(name: str, device: str = "cpu") -> GrounderSearch:

@@ -19,6 +19,7 @@ SMALLEST_MARK = 14
 """Side, in pixels of the drawing, below which a box is drawn larger than it is, so that it is seen."""
 
 MAX_LINES = 5
+DASH = 6  # length of a dash over its width, about
 SMOOTH = 3  # lines are drawn this many times larger and shrunk, because Pillow's own have steps
 
 
@@ -61,8 +62,18 @@ def touch(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def outline(pen: ImageDraw.ImageDraw, box: Box, color: Color, width: int, halo: Color = DARK_HALO) -> None:
-    """A colored rectangle with a line of another brightness, seen on any ground; kept whole inside the panel."""
+def outline(
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    color: Color,
+    width: int,
+    halo: Color = DARK_HALO,
+    dashed: bool = False,
+) -> None:
+    """A colored rectangle with a line of another brightness, seen on any ground; kept whole inside the panel.
+
+    dashed: in pieces about `DASH` times as long as `width`, one of them around each corner.
+    """
     panel_w, panel_h = pen.im.size
     pad = width + 1
     x1, y1 = (
@@ -72,8 +83,39 @@ def outline(pen: ImageDraw.ImageDraw, box: Box, color: Color, width: int, halo: 
         min(max(round(value), pad), limit - pad - 1) for value, limit in zip(box[2:], (panel_w, panel_h))
     )
     x2, y2 = max(x2, x1), max(y2, y1)
+    if dashed:
+        dashes = _dashes((x1, y1, x2, y2), width)
+        for left, top, right, bottom in dashes:
+            pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=halo)
+        for dash in dashes:
+            pen.rectangle(dash, fill=color)
+        return
     pen.rectangle((x1 - pad, y1 - pad, x2 + pad, y2 + pad), outline=halo, width=width + 2)
     pen.rectangle((x1 - width, y1 - width, x2 + width, y2 + width), outline=color, width=width)
+
+
+def _dashes(box: tuple[int, int, int, int], width: int) -> list[tuple[int, int, int, int]]:
+    """The pieces of a dashed rectangle around a box, `width` wide; first and last pixels of each, which Pillow fills."""
+    x1, y1, x2, y2 = box
+
+    def pieces(first: int, last: int) -> list[tuple[int, int]]:
+        length = last - first + 1
+        # An odd number of parts, every second one drawn: a side begins and ends with a dash.
+        parts = max(3, length // (DASH * width) // 2 * 2 + 1)
+        ends = [first + round(length * part / parts) for part in range(parts + 1)]
+        return [(ends[part], max(ends[part + 1] - 1, ends[part])) for part in range(0, parts, 2)]
+
+    across = [
+        (start, top, end, top + width - 1)
+        for start, end in pieces(x1 - width, x2 + width)
+        for top in (y1 - width, y2 + 1)
+    ]
+    down = [
+        (left, start, left + width - 1, end)
+        for start, end in pieces(y1 - width, y2 + width)
+        for left in (x1 - width, x2 + 1)
+    ]
+    return across + down
 
 
 def line(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from piza.errors import InputError
 from piza.picture import Picture
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Result:
     looks: how many looks the search took; more than the path has where it followed other windows first.
     rejected: other answers that were found, with their scores, best first.
     detours: windows looked at that are not on the path, in order, xyxy in pixels of the frame.
+    found: False where the score is below the `min_score` that was asked for: the picture is believed to hold no such
+        thing, and the box is only the best guess. Always True without a `min_score`.
     """
 
     expression: str
@@ -77,6 +80,7 @@ class Result:
     looks: int = 0
     rejected: list[tuple[tuple[float, ...], float]] = field(default_factory=list)
     detours: list[tuple[float, float, float, float]] = field(default_factory=list)
+    found: bool = True
 
     def __post_init__(self) -> None:
         self.looks = self.looks or len(self.path)
@@ -130,6 +134,7 @@ class Result:
             "expression": self.expression,
             "box_xyxy": [float(v) for v in self.box_xyxy],
             "score": float(self.score),
+            "found": bool(self.found),
             "frame_size": [int(v) for v in self.frame_size],
             "stopped": self.stopped,
             "milliseconds": float(self.milliseconds),
@@ -146,7 +151,8 @@ class Result:
         annotation_id: int | None = None,
         caption: bool = True,
     ) -> dict[str, Any]:
-        """One entry of a COCO results or annotations list; the box is [x, y, width, height] in pixels of the frame.
+        """One entry of a COCO results or annotations list; the box is [x, y, width, height] in pixels of the frame. Empty
+        where nothing was found.
 
         See `piza.exports.to_coco`.
         """
@@ -162,7 +168,8 @@ class Result:
         to_name: str = "image",
         model_version: str = "piza",
     ) -> dict[str, Any]:
-        """One Label Studio task with this answer as its prediction; the box is in percent of the frame.
+        """One Label Studio task with this answer as its prediction; the box is in percent of the frame. The prediction
+        has no region where nothing was found.
 
         See `piza.exports.to_label_studio`.
         """
@@ -171,10 +178,17 @@ class Result:
         return to_label_studio(self, image, label, from_name, to_name, model_version)
 
     def to_supervision(self) -> Any:
-        """The answer as `supervision.Detections` of one box, xyxy in pixels of the frame.
+        """The answer as `supervision.Detections` of one box, xyxy in pixels of the frame, or of none where nothing was
+        found.
 
         Raises InputError when the package `supervision` is not installed. See `piza.exports.to_supervision`.
         """
         from piza.exports import to_supervision
 
         return to_supervision(self)
+
+
+def check_min_score(min_score: float | None) -> None:
+    """Raise InputError unless `min_score` is None or a probability, 0 to 1."""
+    if min_score is not None and not 0 <= min_score <= 1:  # NaN is refused, too
+        raise InputError(f"min_score must be a probability from 0 to 1, but {min_score} was given.")

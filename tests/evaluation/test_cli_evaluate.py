@@ -46,6 +46,45 @@ def place(tmp_path, monkeypatch):
 EVALUATE = ["evaluate", "rows.json", "--images", "."]
 
 
+@pytest.fixture
+def absent(place):
+    rows = [{"image": f"{number}.png", "ref": "the <green> thing"} for number in range(6)]
+    (place / "absent.json").write_text(json.dumps(rows))
+    return ["--absent", "absent.json"]
+
+
+def test_what_is_not_there(place, absent, capsys):
+    assert cli.main(EVALUATE) == 0
+    usual = capsys.readouterr().out.splitlines()
+    assert cli.main([*EVALUATE, *absent, "--predictions", "p.jsonl", "--report", "report"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "time" not in line][: len(usual) - 1] == [
+        line for line in usual if "time" not in line
+    ]
+    told = lines[len(usual) :]
+    assert told[1] == "not there   6 sentences, against 6 whose target is there, 3 answered right"
+    assert told[2] == "AUROC       0.500"  # this model is as sure of everything
+    assert told[4].split() == ["0.05", "100.0", "%", "0.0", "%", "25.0", "%"]
+    assert told[-1].split() == ["0.90", "0.0", "%", "100.0", "%", "-"]
+    assert [outcome.row.expression for outcome in read_predictions("p.jsonl")] == ["the <red> thing"] * 6
+    page = (place / "report" / "index.html").read_text()
+    assert "What is not there" in page and "6 sentences that are true of nothing" in page
+    assert "<green>" not in page
+
+
+def test_what_is_not_there_as_json(place, absent, capsys):
+    assert cli.main([*EVALUATE, *absent, "--json", "--anatomy", "--limit", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    told = found["not_there"]
+    assert (found["rows"], told["there"], told["right"], told["absent"], told["auroc"]) == (2, 2, 1, 2, 0.5)
+    first, last = told["thresholds"][0], told["thresholds"][-1]
+    assert first == {"threshold": 0.05, "kept": 100, "refused": 0, "precision": 25}
+    assert last == {"threshold": 0.9, "kept": 0, "refused": 100, "precision": None}
+    assert "anatomy" in found
+    assert cli.main([*EVALUATE, "--json"]) == 0
+    assert "not_there" not in json.loads(capsys.readouterr().out)
+
+
 def test_numbers_with_intervals(place, capsys):
     assert cli.main(EVALUATE) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -48,13 +48,15 @@ def report_folder(folder: str | Path) -> Path:
     return page
 
 
-def write_report(folder: str | Path, runs: Runs, images_dir: str | Path | None = None) -> int:
+def write_report(
+    folder: str | Path, runs: Runs, images_dir: str | Path | None = None, section: str = ""
+) -> int:
     """Write `folder`/index.html about one run or up to eight on the same rows; returns how many rows are compared.
 
     runs: name of each and its outcomes, from `evaluate` or `read_predictions`. Several are compared on the rows they have
-    in common, the others with the first. images_dir: the folder of the pictures; without it, no row is shown. Raises
-    InputError when the runs have no row in common, there are more than eight or none, a picture cannot be read, or the
-    folder cannot be written.
+    in common, the others with the first. images_dir: the folder of the pictures; without it, no row is shown. section:
+    HTML of one more section, as `not_there.not_there_html` makes it. Raises InputError when the runs have no row in common,
+    there are more than eight or none, a picture cannot be read, or the folder cannot be written.
     """
     page = report_folder(folder)
     if not 1 <= len(runs) <= SERIES:
@@ -64,7 +66,9 @@ def write_report(folder: str | Path, runs: Runs, images_dir: str | Path | None =
     common = common_rows(runs)
     with atomic_write(page) as part:
         # Names and sentences may hold halves of surrogate pairs, which no encoding can write.
-        part.write_text(report_page(common, images_dir), encoding="utf-8", errors="xmlcharrefreplace")
+        part.write_text(
+            report_page(common, images_dir, section), encoding="utf-8", errors="xmlcharrefreplace"
+        )
     return len(next(iter(common.values())))
 
 
@@ -91,8 +95,8 @@ def common_rows(runs: Runs) -> dict[str, list[Outcome]]:
     return {name: [table[row] for row in shared] for name, table in tables.items()}
 
 
-def report_page(runs: Runs, images_dir: str | Path | None = None) -> str:
-    """The page as HTML; the runs have the same rows in the same order."""
+def report_page(runs: Runs, images_dir: str | Path | None = None, section: str = "") -> str:
+    """The page as HTML; the runs have the same rows in the same order. section: as in `write_report`."""
     names = list(runs)
     first = runs[names[0]]
     errors = {name: anatomy(found) for name, found in runs.items()}
@@ -111,7 +115,7 @@ def report_page(runs: Runs, images_dir: str | Path | None = None) -> str:
         ),
         bin_table("length of the sentence", {name: found.by_length for name, found in errors.items()}),
         bin_table("looks taken", {name: by_looks(found) for name, found in runs.items()}, LOOK_LABELS),
-        f"</section>{_calibration(runs)}{_misses(errors)}",
+        f"</section>{_calibration(runs)}{section}{_misses(errors)}",
     ]
     head = "".join(parts)
     body = ""
