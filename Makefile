@@ -5,13 +5,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format docs notebooks clean
 
 help:
 	@echo "make demo    find tiny things in large pictures with the embedded model; drawings go to demo/"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and types"
 	@echo "make format  put the code into its style"
+	@echo "make docs    build the documentation into site/; any warning is an error"
+	@echo "make notebooks  run the notebooks"
 	@echo "make clean   remove what make made"
 
 demo: $(VENV)/installed
@@ -30,8 +32,19 @@ format: $(VENV)/installed-dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+# The site may fetch nothing from elsewhere, so that it is whole without a network.
+# (--quiet would hide warnings from --strict, too, and nothing would fail.)
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	@! grep -rlE '(src|href)="(https?:)?//[^"]+\.(js|css|woff2?)"' site --include='*.html' || \
+		{ echo "these pages fetch from the network" >&2; exit 1; }
+	@echo "built site/index.html"
+
+notebooks: $(VENV)/installed-docs
+	OMP_NUM_THREADS=2 $(VENV)/bin/jupyter-execute --timeout=120 notebooks/*.ipynb
+
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The stamps are made last, so an interrupted installation is taken up again and a finished one is not repeated.
 $(VENV)/installed: pyproject.toml constraints.txt | $(RUN)
@@ -42,6 +55,11 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(RUN)
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "installing the tools for tests into $(VENV)"
 	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	@echo "installing the tools for documentation into $(VENV)"
+	$(INSTALL) -e '.[docs]'
 	@touch $@
 
 $(RUN):
