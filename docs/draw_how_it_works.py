@@ -32,9 +32,9 @@ from piza.path import PathConfig, frame_window, input_size, next_window, plan_wi
 from piza.picture import Picture, cut
 from piza.result import Step
 
-FIRST, LATER = 480, 224  # `first_pixels` and `later_pixels` of the embedded model
+FIRST, LATER = 576, 224  # `first_pixels` and `later_pixels` of the embedded model
 PATH = PathConfig(answers="thing")
-SEARCH = SearchConfig(budget=5, enough=0.8, credit=True)
+SEARCH = SearchConfig(budget=5, enough=0.8)
 
 SEEN_SCENE, SEEN_SIZE, SEEN_KIND = 7, (2048, 1152), "number 30 inside"
 SEARCH_SCENE, SENTENCE = 4, "The triangular warning sign with a snowflake."

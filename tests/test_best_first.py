@@ -99,38 +99,6 @@ def test_looking_at_several_together_keeps_the_budget(together):
     np.testing.assert_allclose(found.answer.boxes[-1], THING)
 
 
-def test_what_the_first_look_said_counts_for_the_thing_it_said_it_of():
-    """From far the left one of two neighbors is meant; from near nobody can tell, and the other one looks better."""
-    left, right = THING, THING + [40, 0, 40, 0]
-
-    def neighbors(path):
-        return ([left, right], [0.9, 0.1]) if not path.steps else ([right, left], [0.6, 0.5])
-
-    def answer(config):
-        def look(paths):
-            seen = []
-            for path in paths:
-                boxes, scores = (np.asarray(v, float) for v in neighbors(path))
-                step = Step(tuple(path.window), (64, 64), 0.0, 0.0, boxes, scores)
-                seen.append(Seen(step, boxes, scores))
-            return seen
-
-        path = PathConfig(answers="thing")
-        return best_first(
-            SIZE,
-            look,
-            lambda path, boxes: [bool(path.steps)] * len(boxes),
-            lambda box, window: next_window(box, window, SIZE, path),
-            config,
-        )
-
-    np.testing.assert_allclose(answer(SearchConfig()).answer.boxes[-1], right)
-    found = answer(SearchConfig(credit=True))
-    np.testing.assert_allclose(found.answer.boxes[-1], left)
-    np.testing.assert_allclose(found.rejected[0].boxes[-1], right)
-    assert len(found.looked) == 2 and not found.open  # both were seen in one window
-
-
 def test_looks_that_see_nothing():
     def nothing(path):
         return np.zeros((0, 4)), np.zeros(0)

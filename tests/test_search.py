@@ -20,7 +20,6 @@ def inside(box, size):
 @pytest.mark.parametrize("size", [(500, 300), (300, 500), (40, 900), (64, 64), (3, 2), (1, 1)])
 def test_always_ends_inside_the_frame(tiny_piza, monkeypatch, size, answers):
     monkeypatch.setattr(tiny_piza.config, "path", replace(tiny_piza.config.path, answers=answers))
-    monkeypatch.setattr(tiny_piza.config, "search", SearchConfig(credit=answers == "thing"))
     picture = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     result = tiny_piza.locate(picture, "the red car")
     assert isinstance(result, Result)

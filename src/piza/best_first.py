@@ -51,9 +51,6 @@ class SearchConfig:
     max_steps: int = 5  # the longest path, in looks
     together: int = 1  # windows looked at in one batch
     views: int = 1  # first looks: 1 at the whole frame, 2 at its halves, 4 at its quarters
-    # For looks that all answer with things: what an earlier look said of a thing counts for it, and not what it said of
-    # the neighbor that led to the window.
-    credit: bool = False
     evidence: Evidence = Evidence()  # what scores are worth
 
 
@@ -73,7 +70,6 @@ class Hypothesis:
     boxes: the frame and the boxes predicted since, xyxy in frame pixels. window: where to look next. steps: the looks
     taken. score: the last look's for its last box. odds: log-odds of every look's score, the first look's first.
     evidence: what they are worth together. stopped: why the path is at its end, or "". probability: that it is right.
-    seen: what each look of the path saw.
     """
 
     boxes: list[NDArray]
@@ -84,7 +80,6 @@ class Hypothesis:
     evidence: float = 0.0
     stopped: str = ""
     probability: float = 0.0
-    seen: list[Seen] = field(default_factory=list)
 
 
 @dataclass
@@ -143,8 +138,6 @@ def best_first(
             finished += [child for child in followed if child.stopped]
             waiting += [child for child in followed if not child.stopped]
             passed += children[config.branch :]
-            if config.credit:
-                waiting = [other for other in waiting if not _was_answered(other, finished)]
         finished = _merged(finished)
         _share([*finished, *waiting, *passed], config.evidence.none)
         if finished and finished[0].probability >= config.enough:
@@ -191,41 +184,10 @@ def _children(
             continue
         else:
             windows.append(inner)
-        odds = [*(_credited(path, box) if config.credit else path.odds), log_odds(score)]
-        children.append(
-            Hypothesis(
-                [*path.boxes, box],
-                inner,
-                steps,
-                score,
-                odds,
-                config.evidence.of(odds),
-                stopped,
-                seen=[*path.seen, seen],
-            )
-        )
+        odds = [*path.odds, log_odds(score)]
+        boxes = [*path.boxes, box]
+        children.append(Hypothesis(boxes, inner, steps, score, odds, config.evidence.of(odds), stopped))
     return children
-
-
-def _credited(path: Hypothesis, box: NDArray) -> list[float]:
-    """Log-odds of what each look of the path said of the thing in `box`; of a thing it did not see, its least score."""
-    found = []
-    for seen in path.seen:
-        said = [score for other, score in zip(seen.boxes, seen.scores, strict=True) if same_thing(box, other)]
-        found.append(log_odds(max(said) if said else min(seen.scores)))
-    return found
-
-
-def same_thing(a: NDArray, b: NDArray) -> bool:
-    """Whether two boxes, seen from near and from far, may be of one thing: their centers are nearer than half the longest
-    side."""
-    apart = np.abs(a[:2] + a[2:] - b[:2] - b[2:]).max() / 2
-    return bool(apart <= max((a[2:] - a[:2]).max(), (b[2:] - b[:2]).max()) / 2)
-
-
-def _was_answered(waiting: Hypothesis, finished: list[Hypothesis]) -> bool:
-    """Whether the thing of a hypothesis has been seen closely in the window of another."""
-    return bool(waiting.steps) and any(same_thing(waiting.boxes[-1], answer.boxes[-1]) for answer in finished)
 
 
 def _on_path(window: NDArray, path: Hypothesis) -> bool:

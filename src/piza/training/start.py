@@ -64,7 +64,7 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
     if config.plain:
         changes["search"] = replace(own.search, budget=1, max_steps=1)
     elif own.search.max_steps == 1:
-        changes["search"] = SearchConfig(credit=config.answers == "thing")
+        changes["search"] = SearchConfig()
     if own.method == "full" and not conditioned:
         options = {"condition": not config.plain, **config.options}
         torch.manual_seed(config.seed)
