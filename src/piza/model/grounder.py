@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-BEHIND = 1e4  # more than any difference of scores
+BEHIND = 100.0  # more than any difference of scores, and no more: ties would be broken by rounding
 
 
 @dataclass
