@@ -186,7 +186,7 @@ def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
     return Frame(frame.picture[y0:y1, x0:x1], rows, absent=absent)
 
 
-COUNTS = (1, 8, 16, 16)  # sentences of a first look: one more costs a fiftieth of a look
+COUNTS = (1, 8, 16, 16)  # sentences of a first look: one more costs a tenth of a look
 
 
 def first_look(
