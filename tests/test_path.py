@@ -1,6 +1,7 @@
 """Windows: inside the frame, holding the target, shrinking, never too small."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,3 +115,8 @@ def test_first_windows_cover_the_frame(size, views):
     np.testing.assert_allclose(corners[:, 2:].max(0), size)
     areas = (corners[:, 2:] - corners[:, :2]).prod(1)
     assert areas.sum() >= size[0] * size[1] * (1 - 1e-9)
+
+
+def test_answers_of_no_kind_are_refused():
+    with pytest.raises(ValueError, match="things"):
+        PathConfig(answers="things")

@@ -29,6 +29,10 @@ class PathConfig:
     # which the next window is then laid by the rule above. The same words are learned faster with things for answers.
     answers: str = "window"
 
+    def __post_init__(self) -> None:
+        if self.answers not in ("window", "thing"):
+            raise ValueError(f'answers must be "window" or "thing", but {self.answers!r} was given')
+
 
 def side(box: Box) -> float:
     """Square root of the area of an xyxy box."""

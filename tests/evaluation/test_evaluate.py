@@ -33,14 +33,6 @@ class Oracle:
         return answers
 
 
-@pytest.fixture
-def images(tmp_path):
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (64, 48)).save(tmp_path / name)
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    return tmp_path
-
-
 def row(image, answer, number=1):
     return Row(image, (10.0, 10.0, 20.0, 20.0), answer, number)
 

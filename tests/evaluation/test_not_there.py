@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from piza.data.sorec import Row
 from piza.errors import InputError
@@ -41,14 +40,6 @@ class Teller:
             step = Step((0, 0, *size), (8, 8), 0.0, 0.0, np.array([box]), np.array([score]))
             answers.append(Result(sentence, box, score, [step], size, "stop", 1.0, image))
         return answers
-
-
-@pytest.fixture
-def images(tmp_path):
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (64, 48)).save(tmp_path / name)
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    return tmp_path
 
 
 def row(image, sentence, number=0):
