@@ -1,17 +1,19 @@
 """How long the sampling of deformable attention takes on the CPU: the library's, the kernel's, and a gather.
 
-    python benchmarks/sampling.py [--runs 5] [--whole]
+    python benchmarks/sampling.py [--runs 5] [--whole] [--only training]
 
 One process, one thread, process CPU time (so that a busy machine does not blur it), the ways in turn within each run;
 prints medians and ratios to the library's. Sizes are those of one encoder layer and one decoder layer of the full-size
-architecture at 800 x 1066 pixels, and of `mini` at 672 x 512. With --whole, a full-size model with random weights takes a
-look at 800 x 1066 pixels with each of two ways as well. Nothing here is asserted anywhere.
+architecture at 800 x 1066 pixels, and of `mini` at 672 x 512. The library's and the kernel's are measured in training as
+well: forward and backward together, with the gradients of value, places and weights, in the batches `mini` is trained
+with (three frames; twelve small windows). --only takes the cases whose names hold a word. With --whole, a full-size
+model with random weights takes a look at 800 x 1066 pixels with each of two ways as well. No time is asserted anywhere.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -20,13 +22,22 @@ from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import Mul
 from piza.model.deformable import FastSampling, use_fast_sampling, use_library_sampling
 
 Shapes = list[tuple[int, int]]
+Sizes = tuple[int, Shapes, int | None, int, int, int]
 FULL: Shapes = [(100, 134), (50, 67), (25, 34), (13, 17)]
 MINI: Shapes = [(64, 84), (32, 42), (16, 21)]
-CASES = {  # levels, queries (None: every cell), heads, width of a head, points
-    "full size, encoder layer": (FULL, None, 8, 32, 4),
-    "full size, decoder layer": (FULL, 900, 8, 32, 4),
-    "mini, encoder layer": (MINI, None, 4, 24, 2),
-    "mini, decoder layer": (MINI, 60, 4, 24, 2),
+CASES: dict[str, Sizes] = {  # batch, levels, queries (None: every cell), heads, width of a head, points
+    "full size, encoder layer": (1, FULL, None, 8, 32, 4),
+    "full size, decoder layer": (1, FULL, 900, 8, 32, 4),
+    "mini, encoder layer": (1, MINI, None, 4, 24, 2),
+    "mini, decoder layer": (1, MINI, 60, 4, 24, 2),
+}
+SMALL: Shapes = [(28, 28), (14, 14), (7, 7)]
+TRAINING: dict[str, Sizes] = {
+    "training, encoder layer, frames": (3, MINI, None, 4, 24, 2),
+    "training, decoder layer, frames": (3, MINI, 960, 4, 24, 2),
+    "training, encoder layer, windows": (12, SMALL, None, 4, 24, 2),
+    "training, decoder layer, windows": (12, SMALL, 60, 4, 24, 2),
+    "training, full size, encoder layer": (1, FULL, None, 8, 32, 4),
 }
 
 
@@ -64,12 +75,13 @@ def gather(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) ->
     return found.view(batch, -1, heads * width)
 
 
-def inputs(case: str) -> tuple[Tensor, Shapes, Tensor, Tensor]:
-    shapes, queries, heads, width, points = CASES[case]
+def inputs(
+    batch: int, shapes: Shapes, queries: int | None, heads: int, width: int, points: int
+) -> tuple[Tensor, Shapes, Tensor, Tensor]:
     torch.manual_seed(0)
     cells = sum(h * w for h, w in shapes)
     count = queries or cells
-    value = torch.randn(1, cells, heads, width)
+    value = torch.randn(batch, cells, heads, width)
     # Samples lie around the query's own place, as they do in a model; a few of them outside.
     if queries is None:
         places = torch.cat(
@@ -80,12 +92,13 @@ def inputs(case: str) -> tuple[Tensor, Shapes, Tensor, Tensor]:
         )
     else:
         places = torch.rand(count, 2)
-    offsets = 0.05 * torch.randn(1, count, heads, len(shapes), points, 2)
-    weights = torch.randn(1, count, heads, len(shapes) * points).softmax(-1).view(1, count, heads, -1, points)
+    offsets = 0.05 * torch.randn(batch, count, heads, len(shapes), points, 2)
+    weights = torch.randn(batch, count, heads, len(shapes) * points).softmax(-1)
+    weights = weights.view(batch, count, heads, -1, points)
     return value, shapes, places[None, :, None, None, None] + offsets, weights
 
 
-def compare(title: str, ways: dict[str, Callable[[], object]], runs: int) -> None:
+def compare(title: str, ways: Mapping[str, Callable[[], object]], runs: int) -> None:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for run in range(runs + 1):
         for name, way in ways.items():
@@ -106,6 +119,7 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--only", default="", metavar="WORD")
     args = parser.parse_args()
     torch.set_num_threads(1)
     holder = torch.nn.ModuleList([MultiScaleDeformableAttention()])
@@ -114,8 +128,10 @@ def main() -> None:
     fast = holder[0]
     assert isinstance(fast, FastSampling)
     with torch.inference_mode():
-        for case in CASES:
-            value, shapes, places, weights = inputs(case)
+        for case, sizes in CASES.items():
+            if args.only not in case:
+                continue
+            value, shapes, places, weights = inputs(*sizes)
             given = (value, torch.tensor(shapes), shapes, torch.tensor([0]), places, weights, 64)
             want = fast.portable(*given)
             for found in (fast(*given), gather(value, shapes, places, weights)):
@@ -128,6 +144,27 @@ def main() -> None:
             compare(f"{case}: {places.shape[1]} queries", ways, args.runs)
         if args.whole:
             whole_look(args.runs)
+    for case, sizes in TRAINING.items():
+        if args.only in case:
+            compare_training(case, fast, inputs(*sizes), args.runs)
+
+
+def compare_training(
+    case: str, fast: FastSampling, given: tuple[Tensor, Shapes, Tensor, Tensor], runs: int
+) -> None:
+    value, shapes, places, weights = given
+    leaves = [value.requires_grad_(), places.requires_grad_(), weights.requires_grad_()]
+    wanted = torch.randn(len(value), places.shape[1], value.shape[2] * value.shape[3])
+
+    def train(way: torch.nn.Module) -> tuple[Tensor, ...]:
+        out = way(value, torch.tensor(shapes), shapes, torch.tensor([0]), places, weights, 64)
+        return torch.autograd.grad(out, leaves, wanted)
+
+    for ours, theirs in zip(train(fast), train(fast.portable), strict=True):
+        # By norm: where a place meets a cell's center the sum has a kink, and rounding decides which side is taken.
+        assert (ours - theirs).norm() < 1e-2 * theirs.norm()
+    ways = {"library": lambda: train(fast.portable), "kernel": lambda: train(fast)}
+    compare(f"{case}: {len(value)} x {places.shape[1]} queries, forward and backward", ways, runs)
 
 
 def whole_look(runs: int) -> None:

@@ -47,3 +47,69 @@ void piza_sample(const float *restrict value, const int64_t *restrict shapes, co
         }
     }
 }
+
+/* The gradients of the sum above. back is the gradient of out; to_value (may be NULL: not wanted) must hold zeros or what
+   is to be added to; to_locations and to_weights are written. The work is cut into batch * heads parts, of which first to
+   last are done: no two parts touch the same number, and the queries of a part come in order, so that the result does not
+   depend on the cuts. At the center of a cell, where the sum has a kink, the derivative is that towards right and bottom. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#endif
+void piza_sample_back(const float *restrict value, const int64_t *restrict shapes, const float *restrict locations,
+                      const float *restrict weights, const float *restrict back, float *restrict to_value,
+                      float *restrict to_locations, float *restrict to_weights, int64_t first, int64_t last,
+                      int64_t queries, int64_t cells, int64_t heads, int64_t width, int64_t levels, int64_t points) {
+    const int64_t step = heads * width, samples = levels * points;
+    for (int64_t item = first / heads; item * heads < last; item++) {
+        const int64_t low = first > item * heads ? first - item * heads : 0;
+        const int64_t high = last < (item + 1) * heads ? last - item * heads : heads;
+        for (int64_t query = 0; query < queries; query++) {
+            for (int64_t head = low; head < high; head++) {
+                const int64_t row = (item * queries + query) * heads + head;
+                const float *restrict given = back + row * width;
+                int64_t level = item * cells * step + head * width, at = row * samples;
+                for (int64_t l = 0; l < levels; l++) {
+                    const int64_t rows = shapes[2 * l], columns = shapes[2 * l + 1];
+                    for (int64_t p = 0; p < points; p++, at++) {
+                        const float x = locations[2 * at] * columns - 0.5f, y = locations[2 * at + 1] * rows - 0.5f;
+                        float by_x = 0.0f, by_y = 0.0f, by_weight = 0.0f;
+                        if (x >= -1.0f && y >= -1.0f && x < columns && y < rows) {
+                            const int64_t x0 = (int64_t)floorf(x), y0 = (int64_t)floorf(y);
+                            const float fx = x - x0, fy = y - y0, weight = weights[at];
+                            for (int corner = 0; corner < 4; corner++) {
+                                const int right = corner & 1, below = corner >> 1;
+                                const int64_t column = x0 + right, line = y0 + below;
+                                if (column < 0 || line < 0 || column >= columns || line >= rows) continue;
+                                const float along = right ? fx : 1.0f - fx, down = below ? fy : 1.0f - fy;
+                                const int64_t cell = level + (line * columns + column) * step;
+                                const float *restrict from = value + cell;
+                                float agreed = 0.0f;
+                                if (to_value) {
+                                    const float share = weight * along * down;
+                                    float *restrict to = to_value + cell;
+#pragma omp simd reduction(+ : agreed)
+                                    for (int64_t k = 0; k < width; k++) {
+                                        agreed += given[k] * from[k];
+                                        to[k] += share * given[k];
+                                    }
+                                } else {
+#pragma omp simd reduction(+ : agreed)
+                                    for (int64_t k = 0; k < width; k++) agreed += given[k] * from[k];
+                                }
+                                by_weight += along * down * agreed;
+                                by_x += right ? down * agreed : -down * agreed;
+                                by_y += below ? along * agreed : -along * agreed;
+                            }
+                            by_x *= weight * columns;
+                            by_y *= weight * rows;
+                        }
+                        to_locations[2 * at] = by_x;
+                        to_locations[2 * at + 1] = by_y;
+                        to_weights[at] = by_weight;
+                    }
+                    level += rows * columns * step;
+                }
+            }
+        }
+    }
+}

@@ -2,8 +2,9 @@
 
 The library samples each level with `grid_sample`, one channel at a time, and weighs and adds the samples afterwards. The
 kernel beside this file (deformable.c) walks once over queries, heads, levels and points and reads all channels of a
-sample together. It is compiled when first asked for, into the user's cache. It has no gradients: where they are wanted, on
-other devices, in other number types and in traces the library's own sampling runs.
+sample together; where gradients are wanted, a second kernel walks the same way back. Both are compiled when first asked
+for, into the user's cache. On other devices, in other number types, in traces and when compiled by torch the library's own
+sampling runs. Gradients of gradients are refused.
 """
 
 import ctypes
@@ -16,29 +17,40 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 SOURCE = Path(__file__).with_name("deformable.c")
 LIBRARY_NAME = "MultiScaleDeformableAttention"  # of transformers' class, in each of its models
 LEAST_ROWS = 2000  # a second thread is not worth its start below this many queries
+FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-shared", "-fPIC")
+
+Shapes = list[tuple[int, int]]
+
+
+class Kernels(NamedTuple):
+    """The two functions of deformable.c; their arguments are described there."""
+
+    sample: Callable[..., None]
+    back: Callable[..., None]
 
 
 class FastSampling(nn.Module):
     """Stands where the library's sampling stood, with the same call; it has no weights, so no name changes."""
 
-    def __init__(self, portable: nn.Module, kernel: Callable[..., None]):
+    def __init__(self, portable: nn.Module, kernels: Kernels):
         super().__init__()
         self.portable = portable
-        self._kernel = kernel
+        self._kernels = kernels
 
     def forward(
         self,
         value: Tensor,
         spatial_shapes: Tensor,
-        spatial_shapes_list: list[tuple[int, int]],
+        spatial_shapes_list: Shapes,
         level_start_index: Tensor,
         sampling_locations: Tensor,
         attention_weights: Tensor,
@@ -46,8 +58,11 @@ class FastSampling(nn.Module):
     ) -> Tensor:
         """value (batch, cells, heads, width); sampling_locations (batch, queries, heads, levels, points, 2), x and y in
         [0, 1]; attention_weights (batch, queries, heads, levels, points) -> (batch, queries, heads * width)."""
-        if _fits(value, sampling_locations, attention_weights):
-            return _sample(self._kernel, value, spatial_shapes_list, sampling_locations, attention_weights)
+        given = (value, sampling_locations, attention_weights)
+        if _fits(*given):
+            if torch.is_grad_enabled() and any(v.requires_grad for v in given):
+                return _Sampling.apply(self._kernels, spatial_shapes_list, *given)
+            return _sample(self._kernels, spatial_shapes_list, *given)
         return self.portable(
             value,
             spatial_shapes,
@@ -59,7 +74,7 @@ class FastSampling(nn.Module):
         )
 
     def __deepcopy__(self, memo: Any) -> "FastSampling":
-        return FastSampling(self.portable, self._kernel)  # nothing in it is of one model
+        return FastSampling(self.portable, self._kernels)  # nothing in it is of one model
 
     def __reduce__(self) -> Any:
         return _portable_again, (self.portable,)  # a kernel cannot be sent to another process
@@ -70,13 +85,13 @@ def use_fast_sampling(detector: nn.Module) -> bool:
 
     Returns whether it does: False, and nothing is changed, where no kernel can be compiled. Twice is once.
     """
-    kernel = _compiled()
-    if kernel is None:
+    kernels = _compiled()
+    if kernels is None:
         return False
     for parent in list(detector.modules()):
         for name, child in list(parent.named_children()):
             if type(child).__name__ == LIBRARY_NAME and not isinstance(parent, FastSampling):
-                setattr(parent, name, FastSampling(child, kernel))
+                setattr(parent, name, FastSampling(child, kernels))
     return True
 
 
@@ -89,39 +104,80 @@ def use_library_sampling(detector: nn.Module) -> None:
 
 
 def _fits(*given: Tensor) -> bool:
-    """Whether the kernel can take these: floats on the CPU, without gradients, and no trace of tensors that hold nothing."""
-    gradients = torch.is_grad_enabled() and any(v.requires_grad for v in given)
+    """Whether the kernels can take these: floats on the CPU, and no trace of tensors that hold nothing."""
     plain = all(v.device.type == "cpu" and v.dtype == torch.float32 for v in given)
-    return plain and not gradients and not torch.jit.is_tracing() and not torch.compiler.is_compiling()
+    return plain and not torch.jit.is_tracing() and not torch.compiler.is_compiling()
 
 
-def _sample(
-    kernel: Callable[..., None],
-    value: Tensor,
-    shapes: list[tuple[int, int]],
-    locations: Tensor,
-    weights: Tensor,
-) -> Tensor:
+class _Sampling(torch.autograd.Function):
+    """`_sample` with gradients of value, locations and weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, kernels: Kernels, shapes: Shapes, value: Tensor, locations: Tensor, weights: Tensor
+    ) -> Tensor:
+        ctx.kernels, ctx.shapes = kernels, shapes
+        ctx.save_for_backward(value, locations, weights)
+        return _sample(kernels, shapes, value, locations, weights)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, back: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = ctx.needs_input_grad[2:]
+        value, locations, weights = ctx.saved_tensors
+        found = _sample_back(ctx.kernels, ctx.shapes, value, locations, weights, back, wanted[0])
+        return None, None, *(grad if want else None for grad, want in zip(found, wanted, strict=True))
+
+
+def _sample(kernels: Kernels, shapes: Shapes, value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
     value, locations, weights = (v.detach().contiguous() for v in (value, locations, weights))
     batch, cells, heads, width = value.shape
-    queries, points = locations.shape[1], locations.shape[4]
+    queries = locations.shape[1]
     sides = torch.tensor(shapes, dtype=torch.int64)
     if int(sides.prod(1).sum()) != cells:
         raise ValueError(f"levels of {shapes} cells were given, and {cells} cells")
     out = value.new_empty(batch, queries, heads * width)
     pointers = [v.data_ptr() for v in (value, sides, locations, weights, out)]
-    sizes = (queries, cells, heads, width, len(shapes), points)
+    sizes = (queries, cells, heads, width, len(shapes), locations.shape[4])
     rows = batch * queries
-    threads = min(torch.get_num_threads(), max(1, rows // LEAST_ROWS))
-    cuts = [rows * part // threads for part in range(threads + 1)]
+    _in_threads(lambda first, last: kernels.sample(*pointers, first, last, *sizes), rows, rows)
+    return out
+
+
+def _sample_back(
+    kernels: Kernels,
+    shapes: Shapes,
+    value: Tensor,
+    locations: Tensor,
+    weights: Tensor,
+    back: Tensor,
+    value_wanted: bool,
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """The gradients of value (None unless wanted), locations and weights, `back` being that of the sums."""
+    value, locations, weights, back = (v.detach().contiguous() for v in (value, locations, weights, back))
+    batch, cells, heads, width = value.shape
+    queries = locations.shape[1]
+    sides = torch.tensor(shapes, dtype=torch.int64)
+    to_value = torch.zeros_like(value) if value_wanted else None
+    to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
+    tensors = (value, sides, locations, weights, back, to_value, to_locations, to_weights)
+    pointers = [None if v is None else v.data_ptr() for v in tensors]
+    sizes = (queries, cells, heads, width, len(shapes), locations.shape[4])
+    # Queries share cells, heads and pictures do not: a thread has whole heads, and no cell is written by two.
+    parts = batch * heads
+    _in_threads(lambda first, last: kernels.back(*pointers, first, last, *sizes), parts, batch * queries)
+    return to_value, to_locations, to_weights
+
+
+def _in_threads(call: Callable[[int, int], None], parts: int, rows: int) -> None:
+    """`call(first, last)` over all parts, cut among as many threads as so many rows are worth; none outlives this."""
+    threads = max(1, min(torch.get_num_threads(), parts, rows // LEAST_ROWS))
+    cuts = [parts * thread // threads for thread in range(threads + 1)]
     if threads == 1:
-        kernel(*pointers, 0, rows, *sizes)
+        call(0, parts)
     else:  # the lock of Python is given back during a call
         with ThreadPoolExecutor(threads) as pool:
-            list(
-                pool.map(lambda span: kernel(*pointers, *span, *sizes), zip(cuts[:-1], cuts[1:], strict=True))
-            )
-    return out
+            list(pool.map(call, cuts[:-1], cuts[1:]))
 
 
 def _portable_again(portable: nn.Module) -> nn.Module:
@@ -129,26 +185,32 @@ def _portable_again(portable: nn.Module) -> nn.Module:
 
 
 @cache
-def _compiled() -> Callable[..., None] | None:
-    """The kernel, compiled now or taken from the cache; None where there is no compiler or it fails."""
+def _compiled() -> Kernels | None:
+    """The kernels, compiled now or taken from the cache; None where there is no compiler or it fails."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
-    source = SOURCE.read_bytes()
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "piza"
-    file = home / f"deformable-{hashlib.sha256(source).hexdigest()[:16]}.so"
     try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "piza"
+        name = hashlib.sha256(SOURCE.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:16]
+        file = home / f"deformable-{name}.so"
         if not file.exists():
             home.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=home) as room:
                 part = Path(room) / file.name
-                command = [compiler, "-O3", "-fno-math-errno", "-fno-trapping-math"]
-                command += ["-shared", "-fPIC", str(SOURCE), "-o", str(part), "-lm"]
+                command = [compiler, *FLAGS, str(SOURCE), "-o", str(part), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, timeout=120)
                 part.replace(file)
-        kernel = ctypes.CDLL(str(file)).piza_sample
-    except (OSError, subprocess.SubprocessError, AttributeError):
+        library = ctypes.CDLL(str(file))
+        sample, back = library.piza_sample, library.piza_sample_back
+    except (
+        OSError,
+        RuntimeError,
+        subprocess.SubprocessError,
+        AttributeError,
+    ):  # RuntimeError: a user with no home
         return None
-    kernel.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 8
-    kernel.restype = None
-    return kernel
+    for kernel, pointers in ((sample, 5), (back, 8)):
+        kernel.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * 8
+        kernel.restype = None
+    return Kernels(sample, back)
