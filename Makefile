@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint format docs notebooks clean
+.PHONY: help demo test lint format docs notebooks bench clean study study-train
 
 help:
 	@echo "make demo    find tiny things in large pictures with the embedded model; drawings go to demo/"
@@ -14,6 +14,9 @@ help:
 	@echo "make format  put the code into its style"
 	@echo "make docs    build the documentation into site/; any warning is an error"
 	@echo "make notebooks  run the notebooks"
+	@echo "make bench   measure what searches cost; a table and a plot go to runs/bench"
+	@echo "make study-train  train every method, plain and zooming, at the scale of mini: an hour a seed on two cores"
+	@echo "make study   evaluate what is trained and fill the tables of docs/study.md"
 	@echo "make clean   remove what make made"
 
 demo: $(VENV)/installed
@@ -45,6 +48,21 @@ docs: $(VENV)/installed-docs
 
 notebooks: $(VENV)/installed-docs
 	OMP_NUM_THREADS=1 $(VENV)/bin/jupyter-execute --timeout=300 notebooks/*.ipynb
+
+# About ten minutes on two cores; BENCH="--only a,b" measures a part, BENCH="--page docs/performance.md" fills the page's tables.
+bench: $(VENV)/installed-dev
+	$(RUN) benchmarks/bench.py --out runs/bench $(BENCH)
+
+# What and how much is set by variables (SIGNS, SEEDS, STEPS, ...; see recipes/mini_rows.sh); what is done is not done again.
+study-train: $(VENV)/installed-dev
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" recipes/mini_rows.sh
+
+study: export OMP_NUM_THREADS = 1
+study: OUT ?= runs/study
+study: BASE ?= $(OUT)/base
+study: $(VENV)/installed-dev
+	$(RUN) recipes/study.py --work "$(OUT)" --base "$(BASE)" --limit $${LIMIT:-1000} \
+		--rival-limit $${RIVAL_LIMIT:-300} --jobs $${JOBS:-2} --page docs/study.md
 
 clean:
 	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

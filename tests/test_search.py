@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from piza.best_first import SearchConfig
 from piza.errors import InputError
@@ -42,6 +43,64 @@ def test_several_sentences_equal_each_alone(tiny_piza):
         alone = tiny_piza.locate(PICTURE, sentence)
         np.testing.assert_allclose(alone.box_xyxy, result.box_xyxy, atol=1e-2)
         assert len(alone.path) == len(result.path)
+
+
+def test_looks_of_several_sentences_are_taken_together(tiny_piza, monkeypatch):
+    monkeypatch.setattr(tiny_piza.config, "search", SearchConfig(budget=4, max_steps=3))
+    sentences = [
+        f"the {word}" for word in ("red car", "blue sign left of a car", "number", "round sign", "left")
+    ]
+    alone = [tiny_piza.locate(PICTURE, sentence) for sentence in sentences]
+    batches = []
+    encode = tiny_piza.encode_pictures
+    monkeypatch.setattr(
+        tiny_piza, "encode_pictures", lambda pictures: batches.append(len(pictures)) or encode(pictures)
+    )
+    for most in (4, 2):
+        batches.clear()
+        monkeypatch.setattr("piza.search.WINDOWS_AT_ONCE", most)
+        together = tiny_piza.locate(PICTURE, sentences)
+        assert 1 < max(batches) <= most and batches[0] == 1  # the frame, once for all
+        assert sum(batches) - 1 == sum(result.looks - 1 for result in together)
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
+            np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)
+            assert one.score == pytest.approx(other.score, abs=1e-3) and one.stopped == other.stopped
+
+
+def test_many_sentences_are_searched_in_groups(tiny_piza, monkeypatch):
+    asked = []
+    encode = tiny_piza.encode_text
+    monkeypatch.setattr(
+        tiny_piza, "encode_text", lambda prompts: asked.append(len(prompts)) or encode(prompts)
+    )
+    monkeypatch.setattr("piza.search.SENTENCES_AT_ONCE", 2)
+    sentences = ["the red car", "a blue sign left of the car", "the number", "a car", "the round sign"]
+    found = tiny_piza.locate(PICTURE, sentences)
+    assert asked == [2, 2, 1] and [result.expression for result in found] == sentences
+    assert len({result.milliseconds for result in found}) == 1
+
+
+def test_large_inputs_are_looked_at_one_by_one(tiny_piza, monkeypatch):
+    batches = []
+    encode = tiny_piza.encode_pictures
+    monkeypatch.setattr(
+        tiny_piza, "encode_pictures", lambda pictures: batches.append(len(pictures)) or encode(pictures)
+    )
+    monkeypatch.setattr("piza.search.PIXELS_AT_ONCE", 100)
+    tiny_piza.locate(PICTURE, ["the red car", "a blue sign", "the number"])
+    assert set(batches) == {1}
+
+
+def test_a_file_is_searched_as_its_pixels_are(tiny_piza, tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    from_file, from_array = (
+        tiny_piza.locate(tmp_path / "a.png", "the car"),
+        tiny_piza.locate(PICTURE, "the car"),
+    )
+    np.testing.assert_allclose(from_file.box_xyxy, from_array.box_xyxy, atol=1)
+    assert isinstance(from_file.picture, np.ndarray) and np.array_equal(from_file.picture, PICTURE)
+    assert from_file.picture is from_file.picture and "picture" not in repr(from_file)
 
 
 def test_step_limits(tiny_piza):

@@ -35,7 +35,14 @@ def load(name: str = "mini", device: str = "cpu") -> "Piza":
     _check_device(device)
     from piza.model.piza import load_folder
 
-    return load_folder(folder, device=device)
+    model = load_folder(folder, device=device)
+    if device == "cpu":
+        from piza.memory import keep_memory
+        from piza.model.deformable import use_fast_sampling
+
+        keep_memory()
+        use_fast_sampling(model.detector)  # where no compiler is, the library's sampling stays
+    return model
 
 
 def locate(

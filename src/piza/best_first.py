@@ -11,7 +11,7 @@ beam of k first windows is `enough = 1` with a budget of k looks more than the f
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -117,6 +117,23 @@ def best_first(
 
     A look may see no box; if none did, the answer is the frame, with probability 0 and stopped by "nothing".
     """
+    search = searching(frame_size, at_end, window_of, config)
+    paths = next(search)
+    while True:
+        try:
+            paths = search.send(look(paths))
+        except StopIteration as end:
+            return end.value
+
+
+def searching(
+    frame_size: tuple[int, int],
+    at_end: Callable[[Hypothesis, NDArray], list[bool]],
+    window_of: Callable[[NDArray, NDArray], NDArray],
+    config: SearchConfig,
+) -> Generator[list[Hypothesis], list[Seen], Found]:
+    """`best_first` step by step, for those who look for several searches at once: yields the hypotheses whose windows are
+    to be looked at, is sent what was seen in each, and returns what was found."""
     frame = frame_window(frame_size)
     waiting = [Hypothesis([frame], view) for view in first_windows(frame_size, config.views)]
     finished: list[Hypothesis] = []
@@ -127,7 +144,7 @@ def best_first(
         waiting.sort(key=lambda path: -path.evidence)
         count = len(waiting) if not looked else min(config.together, config.budget - len(looked))
         now, waiting = waiting[:count], waiting[count:]
-        for path, seen in zip(now, look(now), strict=True):
+        for path, seen in zip(now, (yield now), strict=True):
             root_steps = root_steps or [seen.step]
             looked.append(path.window)
             known = [other.window for other in waiting] + [
@@ -178,9 +195,9 @@ def _children(
         elif side(inner) > SHRINK * side(path.window):
             stopped = "no_shrink"
         if stopped:
-            if any(other.stopped and iou_xyxy(box, other.boxes[-1]) >= SAME_BOX for other in children):
+            if _like(box, [other.boxes[-1] for other in children if other.stopped], SAME_BOX):
                 continue
-        elif any(iou_xyxy(inner, other) >= SAME_WINDOW for other in windows + (known if children else [])):
+        elif _like(inner, windows + (known if children else []), SAME_WINDOW):
             continue
         else:
             windows.append(inner)
@@ -188,6 +205,11 @@ def _children(
         boxes = [*path.boxes, box]
         children.append(Hypothesis(boxes, inner, steps, score, odds, config.evidence.of(odds), stopped))
     return children
+
+
+def _like(box: NDArray, others: list[NDArray], least: float) -> bool:
+    """Whether any of the others has at least this IoU with the box."""
+    return bool(others) and bool((iou_xyxy(box, np.stack(others)) >= least).any())
 
 
 def _on_path(window: NDArray, path: Hypothesis) -> bool:
@@ -198,7 +220,7 @@ def _merged(answers: list[Hypothesis]) -> list[Hypothesis]:
     """Answers by evidence; of those with nearly the same box only the best."""
     kept: list[Hypothesis] = []
     for answer in sorted(answers, key=lambda path: -path.evidence):
-        if all(iou_xyxy(answer.boxes[-1], other.boxes[-1]) < SAME_BOX for other in kept):
+        if not _like(answer.boxes[-1], [other.boxes[-1] for other in kept], SAME_BOX):
             kept.append(answer)
     return kept
 

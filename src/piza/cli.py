@@ -163,9 +163,9 @@ def _locate(options: argparse.Namespace) -> None:
 
         for path in drawings:
             check_drawing_path(path)
-    from piza.picture import open_picture
+    from piza.picture import decode_picture
 
-    picture = open_picture(options.photo)  # refused, if need be, before a model is loaded
+    picture = decode_picture(options.photo)  # refused, if need be, before a model is loaded
     own = options.grounder is None or options.runtime != "torch"
     model = _load(options) if own else _load_grounder(options)
     results = model.locate(

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from piza.errors import InputError, reason
 
 Picture: TypeAlias = NDArray[np.uint8]
-PictureSource: TypeAlias = str | Path | Image.Image | NDArray
+PictureSource: TypeAlias = "str | Path | Image.Image | NDArray | Decoded"
 
 MAX_PIXELS = 150_000_000
 """Larger pictures are refused before they are decoded: 150 megapixels are 450 MB of RGB."""
@@ -27,6 +27,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000
 
 BACKGROUND = 128
 """Gray level put behind transparent pixels: neither the bright nor the dark extreme."""
+
+REDUCING_GAP = 2.0
+"""A window that shrinks by more than twice this is first shrunk by a whole number, such that it still shrinks by this much:
+faster, and within a few gray levels of the same pixels."""
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -43,6 +47,43 @@ _UPRIGHT: dict[int, Callable[[NDArray], NDArray]] = {
 }
 
 
+class Decoded:
+    """A file that Pillow has decoded, and that nobody has made an array of: that takes as long again, and looks at parts of
+    it (`cut`) do without. `open_picture` makes the array, once."""
+
+    def __init__(self, image: Image.Image):
+        self.image = image  # upright RGB, and nobody else's
+        self._array: Picture | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, 3), as of the array."""
+        return self.image.height, self.image.width, 3
+
+    def array(self) -> Picture:
+        if self._array is None:
+            self._array = np.array(self.image)
+        return self._array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        return np.array(self.array(), dtype=dtype, copy=copy)
+
+
+def decode_picture(image: PictureSource) -> Picture | Decoded:
+    """As `open_picture`, but a file of plain RGB is left as Pillow decoded it."""
+    if isinstance(image, Decoded):
+        return image
+    if not isinstance(image, (str, Path)):
+        return open_picture(image)
+    with _open_file(image) as opened:
+        if opened.mode != "RGB" or opened.has_transparency_data:
+            return _from_pillow(opened, repr(str(image)))
+        _decode(opened, repr(str(image)))
+        if opened.mode != "RGB" or _orientation(opened) != 1:  # known for certain when it is decoded
+            return _from_pillow(opened, repr(str(image)))
+        return Decoded(opened.copy() if opened.readonly else opened)
+
+
 def open_picture(image: PictureSource) -> Picture:
     """Any picture a user may hand over -> uint8 array (height, width, 3), RGB, turned upright.
 
@@ -56,6 +97,8 @@ def open_picture(image: PictureSource) -> Picture:
     """
     if isinstance(image, np.ndarray):
         return _from_array(image)
+    if isinstance(image, Decoded):
+        return image.array()
     if isinstance(image, Image.Image):
         return _from_pillow(image, "the picture")
     if not isinstance(image, (str, Path)):
@@ -96,7 +139,9 @@ def _open_file(image: str | Path) -> Image.Image:
         raise InputError(f"{name} cannot be read as a picture: {reason(error)}") from None
 
 
-def cut(picture: Picture, window_xyxy: Sequence[float] | NDArray, size_wh: tuple[int, int]) -> Picture:
+def cut(
+    picture: Picture | Decoded, window_xyxy: Sequence[float] | NDArray, size_wh: tuple[int, int]
+) -> Picture:
     """Cut a window out of a picture and resize it: uint8 (h, w, 3) with (w, h) = `size_wh`.
 
     `window_xyxy` is in pixels of the picture, need not be whole numbers, and must lie inside the picture (to
@@ -115,6 +160,10 @@ def cut(picture: Picture, window_xyxy: Sequence[float] | NDArray, size_wh: tuple
     if out_w < 1 or out_h < 1:
         raise ValueError(f"a window cannot be cut to {out_w} x {out_h} pixels")
 
+    if isinstance(picture, Decoded):
+        box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+        return _shrunk(picture.image, (out_w, out_h), box)
+
     # Only the part of the picture the filter can reach is handed to Pillow, which copies what it gets.
     reach_x = math.ceil(max((x2 - x1) / out_w, 1.0)) + 1
     reach_y = math.ceil(max((y2 - y1) / out_h, 1.0)) + 1
@@ -127,7 +176,11 @@ def cut(picture: Picture, window_xyxy: Sequence[float] | NDArray, size_wh: tuple
         min(y2 - top, float(bottom - top)),
     )
     part = Image.fromarray(np.ascontiguousarray(picture[top:bottom, left:right]))
-    return np.array(part.resize((out_w, out_h), Image.Resampling.BILINEAR, box=box))
+    return _shrunk(part, (out_w, out_h), box)
+
+
+def _shrunk(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Picture:
+    return np.array(image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP))
 
 
 def _check_file(path: str | Path, name: str) -> None:
@@ -146,10 +199,8 @@ def _check_file(path: str | Path, name: str) -> None:
 
 
 def _from_pillow(image: Image.Image, name: str) -> Picture:
-    _check_size(image.width, image.height, name)
+    _decode(image, name)
     try:
-        with _quiet():
-            image.load()
         rgb = _rgb(image, name)
     except InputError:
         raise
@@ -157,6 +208,15 @@ def _from_pillow(image: Image.Image, name: str) -> Picture:
         raise InputError(f"{name} is damaged and cannot be decoded: {reason(error)}") from None
     turn = _UPRIGHT.get(_orientation(image))
     return np.ascontiguousarray(turn(rgb)) if turn else rgb
+
+
+def _decode(image: Image.Image, name: str) -> None:
+    _check_size(image.width, image.height, name)
+    try:
+        with _quiet():
+            image.load()
+    except Exception as error:  # decoders meet hostile bytes and raise nearly anything
+        raise InputError(f"{name} is damaged and cannot be decoded: {reason(error)}") from None
 
 
 def _orientation(image: Image.Image) -> int:

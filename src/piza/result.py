@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.errors import InputError
-from piza.picture import Picture
+from piza.picture import Decoded, Picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -186,6 +186,22 @@ class Result:
         from piza.exports import to_supervision
 
         return to_supervision(self)
+
+
+class _Pixels:
+    """`Result.picture`: an array, made when it is first asked for where the search needed none."""
+
+    def __get__(self, result: Result | None, owner: type) -> Any:
+        if result is None:  # asked of the class
+            return self
+        given = result.__dict__["picture"]
+        return given.array() if isinstance(given, Decoded) else given
+
+    def __set__(self, result: Result, value: Picture | Decoded) -> None:
+        result.__dict__["picture"] = value
+
+
+Result.picture = _Pixels()  # type: ignore[assignment]
 
 
 def check_min_score(min_score: float | None) -> None:

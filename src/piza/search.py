@@ -1,7 +1,8 @@
 """Finding with a model: the looks that the best-first search asks for.
 
 "Stop" is asked of the box history before a look, so no backbone runs only to be told that the path is at its end. A
-sentence is encoded once, and all sentences about a picture share the features of its first look.
+sentence is encoded once, all sentences about a picture share the features of its first look, and their searches go on in
+step, so that their looks can be taken together.
 """
 
 import sys
@@ -14,17 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piza.best_first import Found, Hypothesis, SearchConfig, Seen, best_first
+from piza.best_first import Found, Hypothesis, SearchConfig, Seen, best_first, searching
 from piza.boxes import clip_xyxy, cxcywh_to_xyxy, xyxy_to_xywh
 from piza.errors import InputError
 from piza.path import first_windows, input_size, next_window
-from piza.picture import Picture, PictureSource, cut, open_picture
+from piza.picture import Decoded, Picture, PictureSource, cut, decode_picture
 from piza.result import Result, Step, check_min_score
 
 if TYPE_CHECKING:
     from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
     from piza.model.piza import Piza
 
+WINDOWS_AT_ONCE = 4  # in one batch; larger ones are no faster on a CPU, and need more memory
+PIXELS_AT_ONCE = 250_000  # of the inputs of a batch
+SENTENCES_AT_ONCE = 32  # whose searches go on in step
 CANDIDATES = 10  # kept of each look, for drawings and for those who want to know what else was seen
 
 
@@ -78,33 +82,45 @@ def _locate(
     model: "Piza", image: PictureSource, sentences: list[str], config: SearchConfig, min_score: float | None
 ) -> list[Result]:
     started = time.perf_counter()
-    picture = open_picture(image)
-    texts = [model.encode_text([[sentence]]) for sentence in sentences]
+    picture = decode_picture(image)
     frame_size = (picture.shape[1], picture.shape[0])
     views = first_windows(frame_size, config.views)
     first = [model.encode_pictures([cut(picture, view, _size(model, view, True))]) for view in views]
-    shared = (time.perf_counter() - started) * 1000 / len(sentences)
-    results = []
-    for sentence, (text, pooling) in zip(sentences, texts, strict=True):
-        started = time.perf_counter()
-        found = Looks(model, picture, text, pooling, first).search(config)
-        results.append(
-            Result(
-                expression=sentence,
-                box_xyxy=_floats(found.answer.boxes[-1]),
-                score=found.answer.probability,
-                path=found.answer.steps,
-                frame_size=frame_size,
-                stopped=found.answer.stopped,
-                milliseconds=shared + (time.perf_counter() - started) * 1000,
-                picture=picture,
-                looks=len(found.looked),
-                detours=[_floats(window) for window in found.looked if not _on(window, found.answer)],
-                rejected=[(_floats(other.boxes[-1]), other.probability) for other in found.rejected],
-                found=min_score is None or found.answer.probability >= min_score,
-            )
+    answered: list[Found] = []
+    for start in range(0, len(sentences), SENTENCES_AT_ONCE):
+        texts = _texts(model, sentences[start : start + SENTENCES_AT_ONCE])
+        looks = [Looks(model, picture, text, pooling, first) for text, pooling in texts]
+        answered += search_together(looks, config)
+    each = (time.perf_counter() - started) * 1000 / len(sentences)
+    return [
+        Result(
+            expression=sentence,
+            box_xyxy=_floats(found.answer.boxes[-1]),
+            score=found.answer.probability,
+            path=found.answer.steps,
+            frame_size=frame_size,
+            stopped=found.answer.stopped,
+            milliseconds=each,
+            picture=picture,  # type: ignore[arg-type]  # an array when it is asked for
+            looks=len(found.looked),
+            detours=[_floats(window) for window in found.looked if not _on(window, found.answer)],
+            rejected=[(_floats(other.boxes[-1]), other.probability) for other in found.rejected],
+            found=min_score is None or found.answer.probability >= min_score,
         )
-    return results
+        for sentence, found in zip(sentences, answered, strict=True)
+    ]
+
+
+def _texts(model: "Piza", sentences: list[str]) -> "list[tuple[TextFeatures, Any]]":
+    """Each sentence encoded, of as many tokens as the longest where the model takes batches."""
+    if not _takes_batches(model):
+        return [model.encode_text([[sentence]]) for sentence in sentences]
+    text, pooling = model.encode_text([[sentence] for sentence in sentences])
+    return [(text[[row]], pooling[[row]]) for row in range(len(sentences))]
+
+
+def _takes_batches(model: Any) -> bool:
+    return hasattr(model, "detector")  # an exported model does not
 
 
 def search_config(model: "Piza", most: int, greedy: bool = False) -> SearchConfig:
@@ -122,7 +138,7 @@ class Looks:
     """All that `best_first` asks about one sentence and one picture; `first`: features of the first windows, in order."""
 
     model: "Piza"
-    picture: Picture
+    picture: Picture | Decoded
     text: "TextFeatures"
     pooling: Any  # a tensor, or the array of an exported model
     first: "list[PictureFeatures]"
@@ -131,21 +147,7 @@ class Looks:
         self.frame_size = (self.picture.shape[1], self.picture.shape[0])
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
-        return [self._one(path, number) for number, path in enumerate(paths)]
-
-    def _one(self, path: Hypothesis, number: int) -> Seen:
-        model = self.model
-        size = _size(model, path.window, not path.steps)
-        features = (
-            model.encode_pictures([cut(self.picture, path.window, size)])
-            if path.steps
-            else self.first[number]  # all first windows are asked for at once
-        )
-        progress, stop = (float(v[0]) for v in _read(model, [self.history(path)]))
-        grounding = model.ground(self.text, self.pooling, features, [progress])
-        boxes, scores = answers(grounding, path.window)
-        step = Step(_floats(path.window), size, progress, stop, boxes[:CANDIDATES], scores[:CANDIDATES])
-        return Seen(step, boxes, scores)
+        return look_together([(self, path, number) for number, path in enumerate(paths)])
 
     def history(self, path: Hypothesis) -> list[NDArray]:
         """The boxes that the box-history encoder reads before a look: the frame, and the boxes predicted since; where
@@ -167,6 +169,72 @@ class Looks:
         return best_first(self.frame_size, self.look, self.at_end, self.window_of, config)
 
 
+def search_together(looks: Sequence[Looks], config: SearchConfig) -> list[Found]:
+    """The searches of several sentences, in step: the looks that they ask for next are taken together."""
+    searches = [searching(one.frame_size, one.at_end, one.window_of, config) for one in looks]
+    asked = {number: next(search) for number, search in enumerate(searches)}
+    found: dict[int, Found] = {}
+    while asked:
+        wanted = [(looks[n], path, at) for n, paths in asked.items() for at, path in enumerate(paths)]
+        seen = iter(look_together(wanted))
+        for n, paths in list(asked.items()):
+            try:
+                asked[n] = searches[n].send([next(seen) for _ in paths])
+            except StopIteration as end:
+                found[n] = end.value
+                del asked[n]
+    return [found[n] for n in range(len(looks))]
+
+
+def look_together(asked: Sequence[tuple[Looks, Hypothesis, int]]) -> list[Seen]:
+    """Looks of one model, each at the window of a path, which is the search's n-th where it is a first one; what each
+    saw. Windows of one input size are looked at in batches."""
+    groups: dict[tuple[tuple[int, int], int], list[int]] = {}
+    for place, (one, path, number) in enumerate(asked):
+        key = _size(one.model, path.window, not path.steps), -1 if path.steps else number
+        groups.setdefault(key, []).append(place)
+    seen: dict[int, Seen] = {}
+    for (size, _), places in groups.items():
+        most = max(1, min(WINDOWS_AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
+        if not _takes_batches(asked[0][0].model):
+            most = 1
+        for start in range(0, len(places), most):
+            part = places[start : start + most]
+            seen.update(zip(part, _look([asked[place] for place in part], size), strict=True))
+    return [seen[place] for place in range(len(asked))]
+
+
+def _look(asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int]) -> list[Seen]:
+    """One batch: first looks at one window, or later ones at any."""
+    one, path, number = asked[0]
+    model = one.model
+    if path.steps:
+        features = model.encode_pictures([cut(one.picture, path.window, size) for one, path, _ in asked])
+    else:
+        features = one.first[number]  # all first windows are asked for at once
+    if len(asked) == 1:
+        text, pooling = one.text, one.pooling
+    else:
+        import torch
+
+        texts, pooling = [one.text for one, _, _ in asked], torch.cat([one.pooling for one, _, _ in asked])
+        text = type(texts[0])(
+            *(torch.cat([getattr(text, name) for text in texts]) for name in texts[0].__dataclass_fields__)
+        )
+        if not path.steps:
+            features = features[[0] * len(asked)]
+    progress, stop = (
+        [float(v) for v in values] for values in _read(model, [one.history(path) for one, path, _ in asked])
+    )
+    grounding = model.ground(text, pooling, features, progress)
+    found = []
+    for row, (_, path, _) in enumerate(asked):
+        boxes, scores = answers(grounding, path.window, row)
+        kept = boxes[:CANDIDATES], scores[:CANDIDATES]
+        found.append(Seen(Step(_floats(path.window), size, progress[row], stop[row], *kept), boxes, scores))
+    return found
+
+
 def _floats(box: NDArray) -> tuple[float, float, float, float]:
     return float(box[0]), float(box[1]), float(box[2]), float(box[3])
 
@@ -184,13 +252,13 @@ def _read(model: "Piza", paths: Sequence[list[NDArray]]) -> tuple[Any, Any]:
     return model.history.read([xyxy_to_xywh(np.array(boxes)) for boxes in paths], model.config.progress_step)
 
 
-def answers(grounding: "Grounding", window: NDArray) -> tuple[NDArray, NDArray]:
-    """The boxes of one look (batch of 1), best first: (queries, 4) xyxy in frame pixels, and their scores in [0, 1]."""
-    logits = _array(grounding.logits[-1, 0]).max(-1)
+def answers(grounding: "Grounding", window: NDArray, row: int = 0) -> tuple[NDArray, NDArray]:
+    """The boxes of one look of a batch, best first: (queries, 4) xyxy in frame pixels, and their scores in [0, 1]."""
+    logits = _array(grounding.logits[-1, row]).max(-1)
     with np.errstate(over="ignore"):  # of a logit far below zero, whose score is then 0
         scores = 1 / (1 + np.exp(-logits))
     order = np.argsort(-scores, kind="stable")
-    relative = cxcywh_to_xyxy(_array(grounding.boxes[-1, 0]).astype(np.float64))
+    relative = cxcywh_to_xyxy(_array(grounding.boxes[-1, row]).astype(np.float64))
     size = np.tile(window[2:] - window[:2], 2)
     return clip_xyxy(np.tile(window[:2], 2) + relative * size, window)[order], scores[order]
 

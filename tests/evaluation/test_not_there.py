@@ -89,9 +89,9 @@ def test_the_rows_are_evaluated_as_without(images):
 
 def test_a_picture_is_opened_once_for_all_its_sentences(images, monkeypatch):
     opened = []
-    open_picture = evaluating.open_picture
+    decode_picture = evaluating.decode_picture
     monkeypatch.setattr(
-        evaluating, "open_picture", lambda path: opened.append(path.name) or open_picture(path)
+        evaluating, "decode_picture", lambda path: opened.append(path.name) or decode_picture(path)
     )
     teller = Teller()
     evaluate_both(teller, ROWS, ABSENT, images)

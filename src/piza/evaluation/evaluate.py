@@ -11,7 +11,7 @@ from piza.errors import InputError
 from piza.evaluation.intervals import Interval, intervals
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.evaluation.outcome import Outcome, outcome_of, predictions_file
-from piza.picture import Picture, PictureSource, open_picture
+from piza.picture import Decoded, Picture, PictureSource, decode_picture
 from piza.result import Result
 
 __all__ = ["Evaluation", "Locator", "Outcome", "Rival", "check_rival", "evaluate", "predictions_file"]
@@ -104,7 +104,7 @@ def evaluate(
     for image, indices in pictures.items():
         begin = time.perf_counter()
         try:
-            picture = open_picture(find_picture(images_dir, image))
+            picture = decode_picture(find_picture(images_dir, image))
         except InputError:
             if on_missing == "error":
                 raise
@@ -155,7 +155,7 @@ def check_rival(
 def _ask_rival(
     model: Any,
     rival: str,
-    picture: Picture,
+    picture: Picture | Decoded,
     rows: Sequence[Row],
     tile: int | None,
     overlap: float | None,

@@ -1,0 +1,64 @@
+"""Case c: a data set of 200 rows on 60 pictures of 2048x1152, as `piza evaluate` runs it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import material
+import naive
+from parts import Parts, watch_piza
+from sides import measure
+from table import agreement, row
+
+from piza.boxes import iou_xyxy
+from piza.data.sorec import read_rows
+from piza.evaluation.metrics import accuracy
+
+
+def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+    import piza
+    from piza.evaluation.evaluate import evaluate
+
+    file, images = material.data_set(folder / "material")
+    rows, plan = read_rows(file), folder / "plan-set.json"
+    if side in ("plan", "naive"):
+        loaded = naive.load_stock(model)
+        if side == "plan":
+            plans = [naive.plan(loaded, images / row.image, row.expression) for row in rows]
+            plan.write_text(json.dumps(plans))
+            return lambda: [given["box"] for given in plans]
+        plans = json.loads(plan.read_text())
+        naive.watch(parts, loaded)
+        return lambda: [naive.search(loaded, images / r.image, p).tolist() for r, p in zip(rows, plans)]
+    loaded = piza.load(model)
+    watch_piza(parts, loaded)
+
+    def run() -> Any:
+        found = evaluate(loaded, rows, images, greedy=side == "piza")
+        return {"boxes": [o.box_xyxy for o in found.outcomes], "looks": found.mean_steps}
+
+    return run
+
+
+def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
+    planned = measure("data_set", ["plan"], folder, model, 1, warm=0)["plan"].answer
+    found = measure("data_set", ["naive", "piza", "own"], folder, model, 1, warm=0)
+    ours, own = found["piza"], found["own"]
+    targets = [r.box_xyxy for r in read_rows(material.data_set(folder / "material")[0])]
+    boxes = {"naive": found["naive"].answer, "piza": ours.answer["boxes"], "own": own.answer["boxes"]}
+    right = {
+        name: accuracy([float(iou_xyxy(b, t)) for b, t in zip(answers, targets)], 0.5)
+        for name, answers in {"without short cuts": planned, **boxes}.items()
+    }
+    looks = (ours.answer["looks"], own.answer["looks"])
+    title = "a data set: 200 rows on 60 pictures of 2048x1152"
+    done = row(
+        "c",
+        title,
+        found["naive"],
+        ours,
+        agreement(ours.answer["boxes"], planned),
+        own=own,
+        looks=looks,
+    )
+    return [{**done, "acc50": right}]

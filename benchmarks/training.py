@@ -1,0 +1,60 @@
+"""Case e: training `mini`, steps of forward, backward and AdamW: with the library's sampling and with piza's."""
+
+from pathlib import Path
+from typing import Any
+
+from parts import Parts
+from sides import measure
+from table import row
+
+FRAME = (1024, 576)
+FIRST, LATER = (672, 384), (224, 224)
+FIRST_BATCH, LATER_BATCH = 2, 8
+
+
+def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+    import numpy as np
+    import torch
+
+    import piza
+    from piza.data.pool import scene_frames
+    from piza.data.windows import ground_look, window_around
+    from piza.model.deformable import use_fast_sampling, use_library_sampling
+    from piza.path import frame_window
+    from piza.training.looks import batch_loss, collate, thaw_batch_norm
+
+    torch.manual_seed(0)
+    loaded = piza.load(model).train()
+    (use_library_sampling if side == "naive" else use_fast_sampling)(loaded.detector)
+    thaw_batch_norm(loaded.detector)
+    rng = np.random.default_rng(0)
+    frames = list(scene_frames(range(FIRST_BATCH), FRAME))
+    whole = [ground_look(frame, rng, frame_window(FRAME), 8.0) for frame in frames]
+    windows = [
+        (frame, window_around(frame.rows[i % len(frame.rows)][1], FRAME, rng, 150.0, 250.0, 1.0))
+        for i in range(LATER_BATCH)
+        for frame in [frames[i % len(frames)]]
+    ]
+    closer = [ground_look(frame, rng, window, 8.0) for frame, window in windows]
+    batches = [collate(whole, FIRST, None), collate(closer, LATER, None)]
+    optimizer = torch.optim.AdamW([p for p in loaded.parameters() if p.requires_grad], lr=1e-6)
+
+    def run() -> Any:
+        losses = []
+        for batch in batches:
+            optimizer.zero_grad(set_to_none=True)
+            loss = batch_loss(loaded, batch)["loss"]
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        return {"samples": sum(len(batch.prompts) for batch in batches), "losses": losses}
+
+    return run
+
+
+def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
+    found = measure("training", ["naive", "piza"], folder, model, runs)
+    samples = found["piza"].answer["samples"]
+    speeds = [1000 * samples / found[side].wall for side in ("naive", "piza")]
+    title = f"training mini, {samples} samples: {speeds[0]:.1f} and {speeds[1]:.1f} samples a second"
+    return [row("e", title, found["naive"], found["piza"])]
