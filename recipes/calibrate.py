@@ -1,17 +1,21 @@
 """Makes a model's scores probabilities: fits the evidence of its search on rows that are neither trained nor tested on.
 
-    python recipes/calibrate.py MODEL_FOLDER ROWS.json IMAGES [--more ROWS.json IMAGES] [--limit N] [--write]
+    python recipes/calibrate.py MODEL_FOLDER ROWS.json IMAGES [--absent FILE] [--more ROWS.json IMAGES] [--limit N] [--write]
 
 Prints how well a last look's score tells right from wrong (AUROC) and how far the answers' probabilities are from their
 accuracy (expected calibration error), before and after, on every second picture, the evidence being fitted on the others;
-then fits it on all of them. With --write, puts it into the folder's piza.json.
+then fits it on all of them. With --write, puts it into the folder's piza.json, unless a higher score came out as worth less.
 """
 
 import argparse
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
+
+import piza
 from piza.best_first import Evidence, Found
 from piza.boxes import iou_xyxy
 from piza.data.sorec import Row, read_rows
@@ -23,13 +27,14 @@ from piza.evaluation.calibration import (
     recorders,
 )
 from piza.files import atomic_write
-from piza.model.piza import Piza, load_folder
+from piza.model.piza import Piza
 
 
 def report(model: Piza, name: str, evidence: Evidence, data: list[tuple], budget: int) -> dict[str, float]:
     """data: recorders whose looks were taken already."""
     config = replace(model.config.search, evidence=evidence, budget=budget, enough=1.0)
-    found = [(recorder.search(config), recorder.row) for recorder in data]
+    asked = [(recorder.search(config), recorder.row) for recorder in data]
+    found = [(f, row) for f, row in asked if not math.isnan(row.box_xyxy[0])]
     right = [bool(iou_xyxy(f.answer.boxes[-1], row.box_xyxy) >= 0.5) for f, row in found]
     ends = [(path, row) for f, row in found for path in (f.answer, *f.rejected) if len(path.odds) > 1]
     figures = {
@@ -43,10 +48,21 @@ def report(model: Piza, name: str, evidence: Evidence, data: list[tuple], budget
         "auroc_answer": auroc([f.answer.probability for f, _ in found], right),
         "calibration_error": calibration_error([f.answer.probability for f, _ in found], right),
     }
+    if len(found) < len(asked):
+        there = [not math.isnan(row.box_xyxy[0]) for _, row in asked]
+        figures["auroc_there"] = auroc([f.answer.probability for f, _ in asked], there)
     print(name, json.dumps({k: round(v, 3) for k, v in figures.items()}), flush=True)
     return figures
 
 
+def nothing(file: Path, images: set[str]) -> list[Row]:
+    """Sentences of nothing as rows whose box nothing overlaps, so that "none of them" is right."""
+    nowhere = (math.nan, math.nan, math.nan, math.nan)
+    said = json.loads(file.read_text())
+    return [Row(one["image"], nowhere, one["ref"], n) for n, one in enumerate(said) if one["image"] in images]
+
+
+@torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,20 +71,27 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--more", nargs=2, type=Path, action="append", default=[], metavar=("ROWS", "IMAGES"))
+    parser.add_argument(
+        "--absent", type=Path, help="sentences of nothing in IMAGES (piza data scenes --absent), to fit with"
+    )
     parser.add_argument("--limit", type=int, help="rows of each file")
     parser.add_argument("--windows", type=int, default=6, help="first windows followed to their end")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    model = load_folder(args.folder)
+    model = piza.load(str(args.folder))
     wide = replace(model.config.search, budget=1 + args.windows, enough=1.0, branch=10, evidence=Evidence())
     halves: tuple[list, list] = ([], [])
     for data, images in [(args.data, args.images), *args.more]:
         rows: list[Row] = read_rows(data)[: args.limit]
+        if args.absent and data is args.data:
+            rows += nothing(args.absent, {row.image for row in rows})
         pictures = sorted({row.image for row in rows})
         for recorder in recorders(model, rows, images):
             recorder.search(wide)
-            recorder.forget_picture()
-            halves[pictures.index(recorder.row.image) % 2].append(recorder)
+            half = pictures.index(recorder.row.image) % 2
+            if half == 0:  # the others are searched again, with evidence that may ask for other windows
+                recorder.forget_picture()
+            halves[half].append(recorder)
     found: list[list[Found]] = [[recorder.search(wide) for recorder in half] for half in halves]
 
     def choices(*parts: int) -> list:
@@ -84,7 +107,11 @@ def main() -> None:
         report(model, f"after,  {budget} looks", fit(choices(0)), halves[1], budget)
     evidence = fit(choices(0, 1))
     print(evidence)
-    if args.write:
+    if args.write and min(evidence.first, evidence.later) <= 0:
+        print(
+            "not written: by these rows a higher score would be worth less; more rows or a better model are wanted"
+        )
+    elif args.write:
         path = args.folder / "piza.json"
         config = json.loads(path.read_text())
         config["search"]["evidence"] = asdict(evidence)

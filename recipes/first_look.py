@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import piza
 from piza.data import scenes
 from piza.data.scenes.write import pick_rows
-from piza.model.piza import Piza, load_folder
+from piza.model.piza import Piza
 from piza.path import frame_window, input_size
 from piza.picture import cut
 
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--count", type=int, default=63, help="scenes, of eight sentences each")
     args = parser.parse_args()
-    model = load_folder(args.folder)
+    model = piza.load(str(args.folder))
     frame = frame_window(SIZE)
     size = input_size(frame, True, model.config.first_pixels, model.config.later_pixels)
     counts: dict[str, Counter] = {"all": Counter()}

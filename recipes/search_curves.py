@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+import piza
 from piza.best_first import SearchConfig
 from piza.boxes import iou_xyxy
 from piza.data.sorec import read_rows
 from piza.evaluation.calibration import recorders
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.files import atomic_write
-from piza.model.piza import load_folder
 
 
 def searches(own: SearchConfig) -> Iterator[tuple[str, float, SearchConfig]]:
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
-    model = load_folder(args.folder)
+    model = piza.load(str(args.folder))
     settings = list(searches(model.config.search))
     sums: list[dict[str, list[float]]] = [{"iou": [], "looks": [], "ms": []} for _ in settings]
     among = dict.fromkeys(
