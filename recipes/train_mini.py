@@ -40,6 +40,7 @@ from piza.data.sorec import read_rows
 from piza.data.windows import Look, first_look, ground_look, later_look, part_of, window_around
 from piza.files import atomic_write
 from piza.methods import METHODS, train_only
+from piza.model.deformable import use_fast_sampling
 from piza.model.piza import Piza, PizaConfig, load_folder, save_folder
 from piza.model.text import CLS, DOT, SEP
 from piza.path import PathConfig
@@ -51,6 +52,7 @@ SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
 # Input sizes, width x height.
 FIRST, TALL_FIRST, CROP, LATER, CLOSE = (640, 352), (544, 416), (320, 192), (224, 224), (96, 64)
 WIDE, TALL_WIDE = (768, 448), (672, 512)  # first looks in the end
+COUNTS = (1, 8, 16)  # sentences of a first look
 SCENE_SEED, TALL_SEED, HALF_SEED = 2**40, 2**41, 2**42
 HELD_OUT_PHOTOS = 100
 PATH = PathConfig(answers="thing")
@@ -194,6 +196,7 @@ def base_config(first_pixels: int) -> PizaConfig:
         first_pixels=first_pixels,
         later_pixels=LATER[0],
         peaks=True,
+        relations=True,
     )
 
 
@@ -208,7 +211,13 @@ def zoom_config(method: str) -> PizaConfig:
 def trained(work: Path, stage: str, model: Piza) -> Piza:
     """The model with the averaged weights of a finished or running stage."""
     weights = load_file(work / stage / "checkpoint.safetensors")
-    model.load_state_dict({k[8:]: v for k, v in weights.items() if k.startswith("average.")})
+    return filled(model, {k[8:]: v for k, v in weights.items() if k.startswith("average.")})
+
+
+def filled(model: Piza, weights: dict[str, torch.Tensor]) -> Piza:
+    """The model with weights that may be older than its relations, which then stay fresh and change nothing."""
+    fresh = {k: v for k, v in model.state_dict().items() if k.startswith("relations.")}
+    model.load_state_dict({**fresh, **weights})
     return model
 
 
@@ -226,6 +235,15 @@ def after_ground(work: Path, method: str) -> Piza:
     freeze_batch_norm(base)
     torch.manual_seed(1)
     return Piza(base.detector, base.tokenizer, zoom_config(method))
+
+
+def begun(folder: Path, method: str) -> Piza:
+    """The model of a folder, as it is made today."""
+    old = load_folder(folder)
+    torch.manual_seed(2)
+    model = Piza(new_detector(len(old.tokenizer)), old.tokenizer, zoom_config(method))
+    freeze_batch_norm(model)
+    return filled(model, old.state_dict())
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------
@@ -250,12 +268,17 @@ class SignPhotos:
 
 
 class Scenes:
-    def __init__(self, folder: Path):
-        self.pool = Pool(folder)
+    def __init__(self, *folders: Path):
+        self.pools = [Pool(folder) for folder in folders]
 
     def draw(self, rng: np.random.Generator) -> Frame:
-        frame = self.pool[int(rng.integers(len(self.pool)))]
-        return frame if frame.rows else self.draw(rng)
+        index = int(rng.integers(sum(map(len, self.pools))))
+        for pool in self.pools:
+            if index < len(pool):
+                frame = pool[index]
+                return frame if frame.rows else self.draw(rng)
+            index -= len(pool)
+        raise AssertionError
 
 
 class GroundBatches:
@@ -327,7 +350,7 @@ class ZoomBatches:
     """
 
     def __init__(self, work: Path, seed: int, settle: int, whole: bool = False):
-        self.scenes, self.half = Scenes(work / "scenes"), Scenes(work / "half")
+        self.scenes, self.half = Scenes(work / "scenes"), Scenes(*sorted(work.glob("half*")))
         self.tall, self.signs = Scenes(work / "tall"), SignPhotos(work / "signs")
         self.seed, self.settle, self.whole = seed, settle, whole
         self.close = GroundBatches(work, seed, close=1.0)
@@ -357,12 +380,13 @@ class ZoomBatches:
             size = (TALL_WIDE if settled else TALL_FIRST) if name == "tall" else (WIDE if settled else FIRST)
             count = 3 if settled else 4
         looks: list[Look] = []
+        wanted = int(chosen.choice(COUNTS))
         while len(looks) < count:
             frame = source.draw(rng)
             frame = part_of_scene(frame, rng) if part else frame
             if not frame.rows:
                 continue
-            look = first_look(frame, rng, PATH, self.whole) if first else later_look(frame, rng, PATH)
+            look = first_look(frame, rng, PATH, self.whole, wanted) if first else later_look(frame, rng, PATH)
             if look.sentences:
                 looks.append(look)
         return collate(looks, size, rng)
@@ -378,9 +402,9 @@ def run_stage(
         batches = GroundBatches(work, seed + (stage == "ground"), close=1.0 if stage == "close" else 0.6)
     else:
         method = "adapter_plus" if stage == "adapters" else "full"
-        model = load_folder(start) if start else after_ground(work, method)
-        model.config = zoom_config(method)  # a folder's own may have been told otherwise
-        batches = ZoomBatches(work, seed, settle=steps * 2 // 3, whole=stage == "whole")
+        model = begun(Path(start), method) if start else after_ground(work, method)
+        batches = ZoomBatches(work, seed, settle=steps // 2, whole=stage == "whole")
+    use_fast_sampling(model.detector)
     names = METHODS[model.config.method].trained_names(model)
     parameters = train_only(model, names)
     model.train()

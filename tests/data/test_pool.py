@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from piza.data.histories import draw_history
-from piza.data.pool import Frame, Pool, photo_frames, write_pool
+from piza.data.pool import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.sorec import Row
 from piza.errors import InputError
 from piza.path import PathConfig, plan_windows
@@ -18,6 +18,7 @@ def test_a_pool_gives_back_what_was_written(tmp_path):
             rng.integers(0, 255, (20, 30, 3), dtype=np.uint8),
             [("a sign", np.array([1.5, 2, 8, 9.25]), 0)],
             [("sign", np.array([[1.5, 2, 8, 9.25], [10, 2, 12, 4]])), ("car", np.zeros((0, 4)))],
+            ["the bus"],
         )
         for _ in range(3)
     ]
@@ -29,6 +30,7 @@ def test_a_pool_gives_back_what_was_written(tmp_path):
         assert written.rows[0][0] == read.rows[0][0] and (written.rows[0][1] == read.rows[0][1]).all()
         assert [phrase for phrase, _ in read.phrases] == ["sign", "car"]
         assert read.phrases[0][1].shape == (2, 4) and read.phrases[1][1].shape == (0, 4)
+        assert read.absent == ["the bus"]
 
 
 def test_what_is_no_pool_is_refused(tmp_path):
@@ -78,3 +80,14 @@ def test_histories_of_things_stop_at_the_last_window_only():
         assert sample.stop == (tight and len(boxes) == length + 1)
         ended.add((tight, len(boxes)))
     assert ended == {(True, n) for n in range(2, length + 2)} | {(False, n) for n in range(1, length + 1)}
+
+
+def test_scenes_lend_each_other_sentences_that_are_true_of_nothing():
+    frames = list(scene_frames(range(7, 10), (2048, 1152), shrink=2, absent=3, workers=1))
+    assert len(frames) == 3 and all(frame.size == (1024, 576) for frame in frames)
+    told = [{ref for ref, _, _ in frame.rows} for frame in frames]
+    for number, frame in enumerate(frames):
+        assert len(frame.absent) == 3 and not set(frame.absent) & told[number]
+        assert set(frame.absent) <= set().union(*told)
+    (alone,) = scene_frames([7], (2048, 1152), shrink=2, workers=1)
+    assert (alone.picture == frames[0].picture).all() and not alone.absent

@@ -63,7 +63,8 @@ def exported(folder, request):
 
 @pytest.fixture(scope="module")
 def other(tiny_tokenizer):
-    """What mini is not: learned context in front of the words, a box's score its best token's, four levels, peaks."""
+    """What mini is not: learned context in front of the words, a box's score its best token's, four levels, and queries
+    that are peaks and know where they lie."""
     from transformers import RTDetrResNetConfig
 
     backbone = RTDetrResNetConfig(
@@ -78,10 +79,15 @@ def other(tiny_tokenizer):
         method_options={"embedding_dim": 32, "tokens": 3},
         pooling="max",
         peaks=True,
+        relations=True,
         first_pixels=160,
         later_pixels=96,
     )
-    return Piza(tiny_detector(backbone_config=backbone), tiny_tokenizer, config).eval()
+    model = Piza(tiny_detector(backbone_config=backbone), tiny_tokenizer, config).eval()
+    with torch.no_grad():
+        for parameter in model.relations.parameters():  # fresh ones change nothing
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return model
 
 
 def look(model, window, sentence, progress):

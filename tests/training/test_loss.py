@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from piza.model.grounder import Grounding
-from piza.training.loss import Targets, also_right, choice, dense_positives, giou, look_loss
+from piza.training.loss import (
+    Targets,
+    also_right,
+    apart_loss,
+    choice,
+    dense_positives,
+    giou,
+    look_loss,
+    match_rows,
+    together_loss,
+)
 
 SHAPES = [(16, 32), (8, 16), (4, 8)]
 CELLS = sum(h * w for h, w in SHAPES)
@@ -99,3 +109,49 @@ def test_a_window_beside_the_planned_one_is_not_wrong():
     assert also_right(boxes, zooming, 3).tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
     answering = Targets(torch.tensor([[0.0, 1.0]]), window, window)
     assert also_right(boxes, answering, 3).sum() == 0
+
+
+def test_sentences_that_are_asked_apart_lose_what_each_would_alone():
+    """Two windows, of two sentences and of one; the padded third place is not judged."""
+    torch.manual_seed(0)
+    boxes = torch.rand(2, 4) * 0.2 + 0.3
+    targets = [Targets(torch.eye(2), boxes, boxes), Targets(torch.ones(1, 1), boxes[:1], boxes[:1])]
+    logits, answers = torch.randn(3, 4, 5, 1), torch.rand(3, 4, 5, 4) * 0.2 + 0.3
+    present = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]])
+
+    def apart(logits):
+        return apart_loss(Grounding(logits, answers, None, None), targets, present)
+
+    alone = {"class": 0.0, "which": 0.0, "box": 0.0}
+    for row, box in ((0, boxes[0]), (1, boxes[1]), (2, boxes[0])):
+        one = Grounding(logits[:, row : row + 1], answers[:, row : row + 1], None, None)
+        single = [Targets(torch.ones(1, 1), box[None], box[None])]
+        for name, value in together_loss(one, single, torch.ones(1, 1, 1)).items():
+            if name in alone:
+                alone[name] += float(value) / 3
+    found = apart(logits)
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(alone, rel=1e-5)
+    shouted = logits.clone()
+    shouted[:, 3] = 50.0  # what is no sentence
+    assert {n: float(v) for n, v in apart(shouted).items()} == pytest.approx(alone, rel=1e-5)
+
+
+def test_an_absent_sentence_asked_apart_teaches_no():
+    empty = [Targets(torch.zeros(0, 1), torch.zeros(0, 4), torch.zeros(0, 4))]
+    boxes = torch.full((1, 1, 5, 4), 0.2)
+    yes, no = (
+        apart_loss(Grounding(torch.full((1, 1, 5, 1), v), boxes, None, None), empty, torch.ones(1, 1, 1))
+        for v in (5.0, -5.0)
+    )
+    assert (
+        float(yes["class"]) > 1 > 0.01 > float(no["class"]) and float(yes["box"]) == float(yes["which"]) == 0
+    )
+
+
+def test_two_things_of_one_sentence_get_queries_of_their_own():
+    boxes = torch.tensor([[[0.2, 0.2, 0.1, 0.1], [0.25, 0.2, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]]]).repeat(
+        2, 1, 1
+    )
+    row = torch.tensor([0, 0, 1])
+    answer = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.21, 0.2, 0.1, 0.1], [0.2, 0.2, 0.1, 0.1]])
+    assert match_rows(torch.zeros(2, 3), boxes, row, answer).tolist() == [0, 1, 0]

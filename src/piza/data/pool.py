@@ -1,13 +1,14 @@
 """A pool: many frames of one size with what may be said of them, on disk, read without decoding anything.
 
     POOL/frames.npy     uint8 (count, height, width, 3) RGB, memory-mapped
-    POOL/frames.jsonl   one line a frame: {"rows": [[sentence, box, thing], ...], "phrases": [[phrase, [box, ...]], ...]}
+    POOL/frames.jsonl   one line a frame: {"rows": [[sentence, box, thing], ...], "phrases": [[phrase, [box, ...]], ...],
+                        "absent": [sentence, ...]}
 
 Training cuts thousands of windows an hour from it; decoding JPEGs would cost as much as the model.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -61,6 +62,7 @@ class Pool:
             self.pictures[index],
             [(ref, np.array(box, dtype=float), thing) for ref, box, thing in note["rows"]],
             [(phrase, np.array(boxes, dtype=float).reshape(-1, 4)) for phrase, boxes in note["phrases"]],
+            note.get("absent", []),
         )
 
 
@@ -76,36 +78,55 @@ def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: It
             pictures[index] = frame.picture
             rows = [[ref, np.round(box, 2).tolist(), thing] for ref, box, thing in frame.rows]
             phrases = [[phrase, np.round(boxes, 2).tolist()] for phrase, boxes in frame.phrases]
-            notes.write(json.dumps({"rows": rows, "phrases": phrases}) + "\n")
+            notes.write(json.dumps({"rows": rows, "phrases": phrases, "absent": frame.absent}) + "\n")
     pictures.flush()
     (folder / "frames.part").replace(folder / "frames.npy")
 
 
-def _scene_frame(job: tuple[int, tuple[int, int], int]) -> Frame:
+def _scene_frames(job: tuple[tuple[int, ...], tuple[int, int], int, int]) -> list[Frame]:
     from piza.data import scenes
+    from piza.data.scenes.absent import choose
+    from piza.data.scenes.meaning import Facts
     from piza.data.scenes.write import pick_rows
 
-    seed, size, shrink = job
-    scene = scenes.render(seed, size)
-    rng = np.random.default_rng([seed, 1])
-    rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), 48, rng)
+    seeds, size, shrink, absent = job
     stored = (size[0] // shrink, size[1] // shrink)
-    return Frame(
-        scene.image if shrink == 1 else cut(scene.image, (0, 0, *size), stored),
-        [(row.ref, np.asarray(row.box_xyxy) / shrink, row.index) for row in rows],
-        [(phrase, boxes / shrink) for phrase, boxes in scenes.phrases(scene, rng)],
-    )
+    drawn = [scenes.render(seed, size) for seed in seeds]
+    frames, told = [], []
+    for seed, scene in zip(seeds, drawn, strict=True):
+        rng = np.random.default_rng([seed, 1])
+        rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), 48, rng)
+        told.append(rows)
+        frames.append(
+            Frame(
+                scene.image if shrink == 1 else cut(scene.image, (0, 0, *size), stored),
+                [(row.ref, np.asarray(row.box_xyxy) / shrink, row.index) for row in rows],
+                [(phrase, boxes / shrink) for phrase, boxes in scenes.phrases(scene, rng)],
+            )
+        )
+    for number, seed in enumerate(seeds if absent else ()):
+        others = [row for other, rows in enumerate(told) if other != number for row in rows]
+        rng = np.random.default_rng([seed, 2])
+        found = choose(Facts(drawn[number].objects, size), others, absent, rng)
+        frames[number].absent = [row.ref for row in found]
+    return frames
+
+
+TOGETHER = 8  # scenes that lend each other sentences
 
 
 def scene_frames(
-    seeds: Iterable[int], size: tuple[int, int], shrink: int = 1, workers: int = 2
+    seeds: Sequence[int], size: tuple[int, int], shrink: int = 1, absent: int = 0, workers: int = 2
 ) -> Iterator[Frame]:
     """Synthetic scenes, rendered by several processes, in the order of their seeds.
 
     `shrink` divides their size once they are drawn: first looks need no more, and many more scenes fit on a disk.
+    `absent`: so many sentences of each are of another scene, and true of nothing in this one.
     """
+    groups = [tuple(seeds[at : at + TOGETHER]) for at in range(0, len(seeds), TOGETHER)]
     with get_context("spawn").Pool(workers) as processes:
-        yield from processes.imap(_scene_frame, [(seed, size, shrink) for seed in seeds], chunksize=4)
+        for frames in processes.imap(_scene_frames, [(group, size, shrink, absent) for group in groups]):
+            yield from frames
 
 
 def photo_frames(

@@ -183,23 +183,29 @@ def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
             rows.append((sentence, box - np.array([x0, y0, x0, y0]), thing))
         elif outside and not _EXTREME.search(sentence):
             absent.append(sentence)
+    absent += [
+        sentence
+        for sentence in frame.absent
+        if not _OF_THE_FRAME.search(sentence) and not _EXTREME.search(sentence)
+    ]
     return Frame(frame.picture[y0:y1, x0:x1], rows, absent=absent)
 
 
-COUNTS = (1, 8, 16, 16)  # sentences of a first look: one more costs a tenth of a look
-
-
 def first_look(
-    frame: Frame, rng: np.random.Generator, config: PathConfig, whole: bool = False, absent_share: float = 0.2
+    frame: Frame,
+    rng: np.random.Generator,
+    config: PathConfig,
+    whole: bool = False,
+    wanted: int = 8,
+    absent_share: float = 0.2,
 ) -> Look:
-    """The whole frame and several sentences; the answer to each is the next window of its path or the thing, as the path
+    """The whole frame and at most `wanted` sentences; the answer to each is the next window of its path or the thing, as the path
     is configured (`whole`: its thing).
 
     Of every thing one sentence, then second ones while more are wanted. `absent_share` of them are true of nothing, if
     the frame has such.
     """
     look = Look(frame, frame_window(frame.size), progress=0.0)
-    wanted = int(rng.choice(COUNTS))
     few = min(len(frame.absent), round(wanted * absent_share + rng.uniform(-0.5, 0.5)))
     told: dict[int, int] = {}  # how often a thing was spoken of already
     order: list[tuple[int, int]] = []

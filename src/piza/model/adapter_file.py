@@ -1,7 +1,7 @@
 """Adapter-only checkpoints: what fine-tuning made, a few megabytes, to be put around its base again.
 
 An adapter folder holds `adapter.json` (the base's name and fingerprint), `piza.json` (PizaConfig) and
-`adapter.safetensors`: the trained weights, the zoom embedding and the box-history encoder. The base is a
+`adapter.safetensors`: the trained weights and all that is not of the detector: zoom embedding, box-history encoder, relations. The base is a
 GroundingDINO as transformers writes it, or a piza model without adapters, and is not copied.
 """
 
@@ -33,8 +33,9 @@ def is_adapter(folder: Path) -> bool:
 def own_names(model: "Piza") -> set[str]:
     """Names in `model.state_dict()` of what the base does not hold or what training changed in it."""
     names = METHODS[model.config.method].trained_names(model)
-    for part in ("zoom", "history"):
-        names |= {f"{part}.{name}" for name in getattr(model, part).state_dict()}
+    for part in ("zoom", "history", "relations"):
+        module = getattr(model, part)
+        names |= {f"{part}.{name}" for name in module.state_dict()} if module is not None else set()
     return names
 
 

@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from piza.model.decode import decode, tokens_of_groups
+from piza.model.relations import Relations
+
 BEHIND = 100.0  # more than any difference of scores, and no more: ties would be broken by rounding
 
 
@@ -130,6 +133,8 @@ def ground(
     picture: PictureFeatures,
     pooling: Tensor | None = None,
     peaks: bool = False,
+    relations: Relations | None = None,
+    apart: bool = False,
 ) -> Grounding:
     """One look: fuses texts and windows of the same batch size and predicts boxes.
 
@@ -137,6 +142,9 @@ def ground(
     blocks for its last axis; the best cells for the decoder are then picked by block. None is the library's way.
     peaks: picks only cells that score higher than their neighbors, as long as there are such. The library's way gives a
     thing as many queries as it has cells, and has none left for the things a sentence compares it with.
+    relations: lets queries start with what their cells saw, and know where they lie to one another.
+    apart: wants a pooling; every block of a prompt gets queries of its own, as if its sentence were asked alone. `logits`
+    and `boxes` are then (layers, batch * blocks, queries, ...) with one column of logits; the proposals are as ever.
     """
     model = detector.model
     shapes = picture.shapes
@@ -169,36 +177,58 @@ def ground(
     queries, anchors = model.generate_encoder_output_proposals(memory, ~picture.mask, shapes)
     proposal_logits = _similarity(model.encoder_output_class_embed, queries, words, word_mask)
     proposal_boxes = model.encoder_output_bbox_embed(queries) + anchors
-    scores = proposal_logits.max(-1)[0]
-    best = torch.topk(_peaks(scores, shapes) if peaks else scores, model.config.num_queries, dim=1)[1]
-    references = torch.gather(proposal_boxes, 1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
-    if hasattr(model, "query_position_embeddings"):
-        target = model.query_position_embeddings.weight[None].expand(len(memory), -1, -1)
+    if apart:
+        scores = proposal_logits.detach().transpose(1, 2)
+        spoken, spoken_mask = tokens_of_groups(memory_text, _groups(text, pooling))
+        words, word_mask = words.flatten(0, 1)[:, None], word_mask.flatten()[:, None]
     else:
-        target = torch.gather(queries, 1, best[..., None].expand(-1, -1, queries.shape[-1])).detach()
-
-    decoded = model.decoder(
-        inputs_embeds=target,
-        vision_encoder_hidden_states=memory,
-        vision_encoder_attention_mask=picture.mask,
-        text_encoder_hidden_states=memory_text,
-        text_encoder_attention_mask=~text.token_mask,
-        reference_points=references,
-        spatial_shapes=shape_tensor,
-        spatial_shapes_list=shapes,
-        level_start_index=level_start,
-        valid_ratios=picture.valid_ratios,
-        self_attn_mask=None,
-        return_dict=True,
+        scores = proposal_logits.detach().max(-1)[0][:, None]
+        spoken, spoken_mask = memory_text[:, None], text.token_mask[:, None]
+    groups = scores.shape[1]
+    if peaks:
+        scores = _peaks(scores.flatten(0, 1), shapes).view_as(scores)
+    best = torch.topk(scores, model.config.num_queries, dim=2)[1]
+    references = _at(proposal_boxes, best).detach().sigmoid()
+    seen = _at(queries, best)
+    if hasattr(model, "query_position_embeddings"):
+        start = model.query_position_embeddings.weight.expand(len(memory), groups, -1, -1)
+    else:
+        start = seen.detach()
+    if relations is not None:
+        start = start + relations.content(seen)
+    states, started = decode(
+        detector,
+        start,
+        references,
+        memory,
+        picture.mask,
+        picture.valid_ratios,
+        shapes,
+        spoken,
+        spoken_mask,
+        relations,
     )
-    states = decoded.intermediate_hidden_states
     logits, boxes = [], []
-    for layer in range(states.shape[1]):
-        reference = references if layer == 0 else decoded.intermediate_reference_points[:, layer - 1]
-        logits.append(_similarity(detector.class_embed[layer], states[:, layer], words, word_mask))
-        delta = detector.bbox_embed[layer](states[:, layer])
+    for layer, (state, reference) in enumerate(zip(states, started, strict=True)):
+        logits.append(_similarity(detector.class_embed[layer], state, words, word_mask))
+        delta = detector.bbox_embed[layer](state)
         boxes.append((delta + torch.special.logit(reference, eps=1e-5)).sigmoid())
     return Grounding(torch.stack(logits), torch.stack(boxes), proposal_logits, proposal_boxes)
+
+
+def _groups(text: TextFeatures, pooling: Tensor | None) -> Tensor:
+    """(batch, blocks, tokens) bool: what a sentence alone would have for its prompt, [CLS] and [SEP] with it."""
+    assert pooling is not None
+    together = text.self_mask & text.token_mask[:, None] & text.token_mask[:, :, None]
+    own = (pooling.transpose(1, 2) > 0).float() @ together.float() > 0
+    alone = together.sum(-1) == 1
+    return own | alone[:, None]
+
+
+def _at(cells: Tensor, index: Tensor) -> Tensor:
+    """(batch, cells, d) and (batch, groups, queries) -> (batch, groups, queries, d)."""
+    flat = index.flatten(1)[..., None].expand(-1, -1, cells.shape[-1])
+    return cells.gather(1, flat).view(*index.shape, cells.shape[-1])
 
 
 def _peaks(scores: Tensor, shapes: list[tuple[int, int]]) -> Tensor:

@@ -23,6 +23,7 @@ from piza.methods import METHODS
 from piza.model import adapter_file, grounder
 from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
 from piza.model.progress import BoxHistoryEncoder
+from piza.model.relations import Relations
 from piza.model.text import Prompter
 from piza.model.zoom import ZoomEmbedding
 from piza.path import PathConfig
@@ -40,6 +41,9 @@ class PizaConfig:
     later_pixels: int = 224  # the same for every later window
     pooling: str = "mean"  # over a sentence's tokens: "mean", or "max" as GroundingDINO does
     peaks: bool = False  # whether only local maxima of the proposals become queries; False as published
+    relations: bool = (
+        False  # whether queries know where they lie to one another: relations.py; False as published
+    )
     zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
     stop_at: float = 0.95  # stop at this probability
     progress_step: float | None = 0.05  # progress is rounded to multiples of this
@@ -75,6 +79,12 @@ class Piza(nn.Module):
         self.detector = detector
         self.zoom = ZoomEmbedding(getattr(options, "embedding_dim", 256), config.zoom_scale)
         self.history = BoxHistoryEncoder()
+        base = detector.config
+        self.relations = (
+            Relations(base.d_model, base.decoder_attention_heads, base.decoder_layers)
+            if config.relations
+            else None
+        )
         self.tokenizer = tokenizer
         self.prompter = Prompter(tokenizer, detector.config.max_text_len, method.prefix_ids(detector))
 
@@ -105,11 +115,14 @@ class Piza(nn.Module):
         pooling: Tensor,
         picture: PictureFeatures,
         progress: Tensor | Sequence[float],
+        apart: bool = False,
     ) -> Grounding:
-        """One look at a batch of windows; progress is (batch,) in [0, 1]."""
+        """One look at a batch of windows; progress is (batch,) in [0, 1]. `apart`: see `grounder.ground`."""
         with self.zoom_context.use(self.zoom(torch.as_tensor(progress, device=self.device))):
             mean = pooling if self.config.pooling == "mean" else None
-            return grounder.ground(self.detector, text, picture, mean, self.config.peaks)
+            return grounder.ground(
+                self.detector, text, picture, mean, self.config.peaks, self.relations, apart
+            )
 
     def locate(self, image, expression: str | list[str], **options):
         """Finds what a sentence describes: see `piza.search.locate`, of which this is the short form."""

@@ -1,6 +1,6 @@
 """What a look is taught: Hungarian matching on every decoder layer, and a dense one-to-many loss on the proposals.
 
-Boxes are cxcywh normalized to the window. Logits are one number a sentence (block), averaged over its tokens.
+The decoder may have answered all sentences of a window together or each with queries of its own (`apart`). Boxes are cxcywh normalized to the window. Logits are one number a sentence (block), averaged over its tokens.
 """
 
 from dataclasses import dataclass
@@ -50,6 +50,32 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
     union = area - overlap
     return overlap / union.clamp(min=1e-9) - (hull - union) / hull.clamp(min=1e-9)
+
+
+def pair_cost(logits: Tensor, boxes: Tensor, answer: Tensor) -> Tensor:
+    """What it costs to let a query answer, class (2) + L1 (5) + GIoU (2): logits (n, queries), boxes (n, queries, 4) and
+    answer (n, 4) -> (n, queries)."""
+    probability = logits.sigmoid()
+    cost = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
+    cost = 2 * (cost - 0.75 * probability**2 * -(1 - probability + 1e-8).log())
+    return cost + 5 * (boxes - answer[:, None]).abs().sum(-1) - 2 * giou(boxes, answer[:, None])
+
+
+@torch.no_grad()
+def match_rows(logits: Tensor, boxes: Tensor, row: Tensor, answer: Tensor) -> Tensor:
+    """Pairs each answer (n, 4) of a row (n,) with a query of that row, no two of a row with the same one.
+
+    logits: (rows, queries); boxes: (rows, queries, 4). Returns (n,) queries.
+    """
+    cost = pair_cost(logits[row], boxes[row], answer)
+    query = cost.argmin(1)
+    for several in (row.bincount() > 1).nonzero()[
+        :, 0
+    ]:  # most sentences are of one thing: nothing to share out
+        mine = (row == several).nonzero()[:, 0]
+        which, taken = linear_sum_assignment(cost[mine].cpu().numpy())
+        query[mine[torch.as_tensor(which)]] = torch.as_tensor(taken, device=query.device)
+    return query
 
 
 def match(logits: Tensor, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
@@ -106,8 +132,10 @@ def also_right(boxes: Tensor, targets: Targets, columns: int) -> Tensor:
     A window beside the planned one holds the thing as well, and the next look decides; so such a box is not wrong. The
     thing itself is another matter: there one box is the answer.
     """
-    says = torch.zeros(len(targets.says), columns, device=boxes.device)
     windows = targets.answer[:, 2:].prod(1) > 2 * targets.thing[:, 2:].prod(1)
+    if not windows.any():
+        return boxes.new_zeros(len(boxes), columns)
+    says = torch.zeros(len(targets.says), columns, device=boxes.device)
     says[windows, : targets.says.shape[1]] = targets.says[windows]
     a, b = corners(boxes)[:, None], corners(targets.answer)[None]
     overlap = (
@@ -141,18 +169,32 @@ def choice(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def look_loss(
-    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]]
+    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]], apart: bool = False
 ) -> dict[str, Tensor]:
     """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum.
 
-    The decoder's layers together weigh twice what the proposals do, however many they are.
+    The decoder's layers together weigh twice what the proposals do, however many they are. `apart`: as it was given to
+    `grounder.ground`.
     """
-    count = max(1, sum(int(t.says.sum()) for t in targets))
-    things = max(1, sum(len(t.says) for t in targets))
-    present = grounding.logits.new_zeros(len(targets), 1, grounding.logits.shape[-1])
+    present = grounding.proposal_logits.new_zeros(len(targets), 1, grounding.proposal_logits.shape[-1])
     for i, t in enumerate(targets):
         present[i, 0, : t.says.shape[1]] = 1
-    hidden = torch.where(present == 1, 0.0, -1e4)  # sentences that are not there cannot be chosen
+    losses = (apart_loss if apart else together_loss)(grounding, targets, present)
+    for name in losses:
+        losses[name] = losses[name] * (2 / len(grounding.logits))
+    losses |= proposal_loss(grounding, targets, shapes, present)
+    losses["loss"] = torch.stack(list(losses.values())).sum()
+    return losses
+
+
+def _hidden(present: Tensor) -> Tensor:
+    return torch.where(present == 1, 0.0, -1e4)  # sentences that are not there cannot be chosen
+
+
+def together_loss(grounding: Grounding, targets: list[Targets], present: Tensor) -> dict[str, Tensor]:
+    """The decoder's losses, summed over its layers, where each query answers all sentences of its window."""
+    count = max(1, sum(int(t.says.sum()) for t in targets))
+    things = max(1, sum(len(t.says) for t in targets))
     losses = {name: grounding.logits.new_zeros(()) for name in ("class", "which", "name", "box")}
     for logits, boxes in zip(grounding.logits, grounding.boxes, strict=True):
         labels = torch.zeros_like(logits)
@@ -168,8 +210,44 @@ def look_loss(
         )
         labels = torch.maximum(labels, near)
         losses["which"] = losses["which"] + choice(logits.transpose(1, 2), labels.transpose(1, 2))
-        losses["name"] = losses["name"] + 2 * choice(logits + hidden, labels)
+        losses["name"] = losses["name"] + 2 * choice(logits + _hidden(present), labels)
+    return losses
 
+
+def apart_loss(grounding: Grounding, targets: list[Targets], present: Tensor) -> dict[str, Tensor]:
+    """The same where each sentence has queries of its own: row i * blocks + k of the decoder's is sentence k of window i."""
+    blocks = present.shape[-1]
+    rows, owners, answers = [], [], []
+    near = torch.zeros_like(grounding.logits[..., 0])
+    for i, t in enumerate(targets):
+        target, sentence = t.says.nonzero(as_tuple=True)
+        rows.append(i * blocks + sentence)
+        answers.append(t.answer[target])
+        owners.append(sentence)
+        if (t.answer[:, 2:].prod(1) > 2 * t.thing[:, 2:].prod(1)).any():
+            for layer, boxes in enumerate(grounding.boxes):
+                for k in range(t.says.shape[1]):
+                    near[layer, i * blocks + k] = also_right(boxes[i * blocks + k], t, blocks)[:, k]
+    row, answer = torch.cat(rows), torch.cat(answers)
+    count = max(1, len(row))
+    asked = present[:, 0].flatten()[:, None]
+    losses = {name: grounding.logits.new_zeros(()) for name in ("class", "which", "box")}
+    for logits, boxes, nearly in zip(grounding.logits[..., 0], grounding.boxes, near, strict=True):
+        labels = torch.zeros_like(logits)
+        if len(row):
+            query = match_rows(logits, boxes, row, answer)
+            labels[row, query] = 1
+            losses["box"] = losses["box"] + box_loss(boxes[row, query], answer) / count
+        judge = judged(labels, nearly) * asked
+        losses["class"] = losses["class"] + 2 * (focal(logits, labels) * judge).sum() / count
+        losses["which"] = losses["which"] + choice(logits, torch.maximum(labels, nearly))
+    return losses
+
+
+def proposal_loss(
+    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]], present: Tensor
+) -> dict[str, Tensor]:
+    """The dense losses of the proposals, which answer all sentences of a window together."""
     labels = torch.zeros_like(grounding.proposal_logits)
     near = torch.zeros_like(labels)
     predicted, wanted = [], []
@@ -185,12 +263,9 @@ def look_loss(
         wanted.append(t.answer[owner])
     positives = max(1, sum(map(len, predicted)))
     weight = present * judged(labels, near)
-    for name in losses:
-        losses[name] = losses[name] * (2 / len(grounding.logits))
-    losses["dense_class"] = 2 * (focal(grounding.proposal_logits, labels) * weight).sum() / positives
+    losses = {"dense_class": 2 * (focal(grounding.proposal_logits, labels) * weight).sum() / positives}
     labels = torch.maximum(labels, near)
     losses["dense_which"] = choice(grounding.proposal_logits.transpose(1, 2), labels.transpose(1, 2))
-    losses["dense_name"] = 2 * choice(grounding.proposal_logits + hidden, labels)
+    losses["dense_name"] = 2 * choice(grounding.proposal_logits + _hidden(present), labels)
     losses["dense_box"] = box_loss(torch.cat(predicted), torch.cat(wanted)) / positives
-    losses["loss"] = torch.stack(list(losses.values())).sum()
     return losses

@@ -224,13 +224,16 @@ def part_loss(model: Piza, part: Part, precision: str = "fp32") -> dict[str, Ten
     with torch.autocast(device.type, torch.bfloat16) if halved else nullcontext():
         text, pooling = model.encode_text(batch.prompts)
         picture = model.encode_pictures(batch.pictures.numpy())
-        grounding = model.ground(text, pooling, picture, batch.progress.to(device))
+        apart = (
+            model.config.pooling == "mean"
+        )  # what is scored token by token is not answered sentence by sentence
+        grounding = model.ground(text, pooling, picture, batch.progress.to(device), apart)
     if halved:
         grounding = Grounding(*(getattr(grounding, f).float() for f in grounding.__dataclass_fields__))
     targets = [Targets(t.says.to(device), t.answer.to(device), t.thing.to(device)) for t in batch.targets]
-    if model.config.pooling == "max":
+    if not apart:
         grounding, targets = by_sentence(grounding, pooling, targets)
-    return {k: v * part.share for k, v in look_loss(grounding, targets, picture.shapes).items()}
+    return {k: v * part.share for k, v in look_loss(grounding, targets, picture.shapes, apart).items()}
 
 
 @contextmanager

@@ -164,9 +164,8 @@ class Samples:
                 continue
             said = self.rows.said[image]
             if first:
-                return first_look(
-                    Frame(picture, [said[i] for i in chosen]), rng, self.config.path, whole=self.config.whole
-                )
+                frame = Frame(picture, [said[i] for i in chosen])
+                return first_look(frame, rng, self.config.path, self.config.whole, wanted=len(chosen))
             look = later_look(Frame(picture, said), rng, self.config.path)  # all rows: look-alikes among them
             if look.sentences:
                 return look

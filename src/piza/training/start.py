@@ -81,6 +81,8 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
                 f"the method {config.method!r} cannot be built with the options {config.options}: {reason(error)}"
             ) from None
         model.history.load_state_dict(start.history.state_dict())
+        if model.relations is not None and start.relations is not None:
+            model.relations.load_state_dict(start.relations.state_dict())
         if config.method == "full":
             base.name = None
         return model, METHODS[config.method].trained_names(model), base

@@ -1,0 +1,80 @@
+"""Sentences decoded apart answer as if each were asked alone; fresh relations change nothing and know left from right."""
+
+import pytest
+import torch
+from tests.conftest import tiny_detector
+
+from piza.model import grounder
+from piza.model.decode import tokens_of_groups
+from piza.model.relations import Relations
+from piza.model.text import Prompter
+
+SENTENCES = ["the red car left of a blue sign", "a round sign", "the blue car, left of the number"]
+PIXELS = (3, 96, 128)
+
+
+def look(detector, tokenizer, prompts, pixels, **options):
+    ids, mask, pooling = Prompter(tokenizer)(prompts)
+    with torch.no_grad():
+        text = grounder.encode_text(detector, ids, mask)
+        picture = grounder.encode_picture(detector, pixels)
+        return grounder.ground(detector, text, picture, pooling, **options)
+
+
+@pytest.mark.parametrize("family", ["mm", "gd"])
+def test_one_sentence_asked_apart_is_one_sentence_asked(family, tiny_tokenizer):
+    detector, pixels = tiny_detector(family), torch.randn(3, *PIXELS)
+    prompts = [[sentence] for sentence in SENTENCES]
+    usual, apart = (look(detector, tiny_tokenizer, prompts, pixels, apart=a) for a in (False, True))
+    torch.testing.assert_close(apart.boxes, usual.boxes, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(apart.logits, usual.logits, atol=1e-5, rtol=1e-4)
+
+
+def test_sentences_of_one_prompt_do_not_meet_in_the_decoder(tiny_tokenizer):
+    """The encoder reads a prompt as a whole; behind it, a sentence's queries see that sentence and the window alone."""
+    detector = tiny_detector()
+    ids, mask, pooling = Prompter(tiny_tokenizer)([SENTENCES])
+    with torch.no_grad():
+        text = grounder.encode_text(detector, ids, mask)
+        picture = grounder.encode_picture(detector, torch.randn(1, *PIXELS))
+        together = grounder.ground(detector, text, picture, pooling, apart=True)
+        for number in range(3):
+            only = pooling[:, :, number : number + 1]
+            one = grounder.ground(detector, text, picture, only, apart=True)
+            torch.testing.assert_close(together.boxes[:, number], one.boxes[:, 0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(together.logits[:, number], one.logits[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_tokens_of_groups_keep_their_order_and_say_which_are_real():
+    features = torch.arange(5.0)[None, :, None]
+    groups = torch.tensor([[[True, False, True, False, True], [False, True, False, False, False]]])
+    words, mask = tokens_of_groups(features, groups)
+    assert words.shape == (1, 2, 3, 1) and mask[0].tolist() == [[True] * 3, [True, False, False]]
+    assert words[0, 0, :, 0].tolist() == [0, 2, 4] and words[0, 1, 0, 0] == 1
+
+
+def test_fresh_relations_change_nothing_and_trained_ones_do(tiny_tokenizer):
+    detector, pixels = tiny_detector(), torch.randn(3, *PIXELS)
+    prompts = [[sentence] for sentence in SENTENCES]
+    relations = Relations(32, 4, 2)
+    plain, fresh = (
+        look(detector, tiny_tokenizer, prompts, pixels, relations=r, peaks=True) for r in (None, relations)
+    )
+    torch.testing.assert_close(fresh.boxes, plain.boxes, atol=1e-6, rtol=1e-6)
+    for weight in (relations.content.weight, relations.bias.weight):
+        torch.nn.init.normal_(weight)
+    moved = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, peaks=True)
+    assert (moved.boxes - plain.boxes).abs().max() > 1e-3
+
+
+def test_biases_follow_where_things_lie_to_each_other_and_not_where_they_lie():
+    relations = Relations(32, 4, 2)
+    torch.nn.init.normal_(relations.bias.weight)
+    boxes = torch.tensor([[[0.2, 0.4, 0.05, 0.1], [0.5, 0.6, 0.05, 0.1], [0.8, 0.8, 0.05, 0.1]]])
+    moved, cells = boxes - torch.tensor([0.1, 0.1, 0, 0]), torch.tensor([20, 40])
+    one, two = relations.biases(boxes, cells), relations.biases(moved, cells)
+    assert len(one) == 2 and one[0].shape == (1, 4, 3, 3)
+    for here, there in zip(one, two, strict=True):
+        torch.testing.assert_close(here, there, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(here[..., 0, 1], here[..., 1, 2], atol=1e-3, rtol=1e-3)
+        assert (here[..., 0, 1] - here[..., 1, 0]).abs().max() > 0.1  # left is not right
