@@ -78,7 +78,7 @@ def make_pools(work: Path, signs: Path, scenes: int, half: int, tall: int) -> No
     write_pool(
         work / "scenes", scenes, SCENE_SIZE, scene_frames(range(SCENE_SEED, SCENE_SEED + scenes), SCENE_SIZE)
     )
-    shrunk = scene_frames(range(HALF_SEED, HALF_SEED + half), SCENE_SIZE, shrink=2)
+    shrunk = scene_frames(range(HALF_SEED, HALF_SEED + half), SCENE_SIZE, shrink=2, absent=10)
     write_pool(work / "half", half, (SCENE_SIZE[0] // 2, SCENE_SIZE[1] // 2), shrunk)
     write_vocabulary(work / "tokenizer", [Pool(work / name) for name in ("scenes", "signs")])
 
@@ -350,6 +350,7 @@ class ZoomBatches:
     """
 
     def __init__(self, work: Path, seed: int, settle: int, whole: bool = False):
+        # More can be drawn later, into folders beside the first.
         self.scenes, self.half = Scenes(work / "scenes"), Scenes(*sorted(work.glob("half*")))
         self.tall, self.signs = Scenes(work / "tall"), SignPhotos(work / "signs")
         self.seed, self.settle, self.whole = seed, settle, whole
@@ -461,7 +462,7 @@ def main() -> None:
     )
     parser.add_argument("--signs", type=Path, help="folder of sign photos (images/, train.json)")
     parser.add_argument("--scenes", type=int, default=2200)
-    parser.add_argument("--half", type=int, default=9000)
+    parser.add_argument("--half", type=int, default=17000)
     parser.add_argument("--tall", type=int, default=250)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--lr", type=float, default=None)
@@ -485,7 +486,7 @@ def main() -> None:
         steps, lr = {
             "close": (450, 3e-3),
             "ground": (600, 2e-3),
-            "zoom": (4000, 1.5e-3),
+            "zoom": (6000, 1.5e-3),
             "adapters": (3400, 3e-3),
             "whole": (3400, 1.5e-3),
         }[args.stage]
