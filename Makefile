@@ -26,8 +26,8 @@ demo: $(VENV)/installed
 # Training forks its loaders. Forking a process in which servers and runtimes have left threads can crash it, so it has
 # processes of its own.
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --ignore tests/training --ignore tests/test_cli_train.py
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests/training tests/test_cli_train.py
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --ignore tests/training --ignore tests/test_cli_train.py --ignore tests/test_cli.py
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests/training tests/test_cli_train.py tests/test_cli.py
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
