@@ -23,11 +23,14 @@ demo: $(VENV)/installed
 	$(RUN) -m piza.demo --out demo
 
 # One thread a process: two processes of one thread are faster than either alone with two.
-# Training forks its loaders. Forking a process in which servers and runtimes have left threads can crash it, so it has
-# processes of its own.
+# Training forks its loaders, the command line starts programs, and the server leaves threads: in one process with everything
+# else that crashed now and then, so these have processes of their own.
+FORKS := tests/training tests/test_cli_train.py tests/test_cli.py
+SERVERS := tests/test_serve.py tests/test_serve_page.py
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --ignore tests/training --ignore tests/test_cli_train.py --ignore tests/test_cli.py
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests/training tests/test_cli_train.py tests/test_cli.py
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(addprefix --ignore ,$(FORKS) $(SERVERS))
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(FORKS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(SERVERS)
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
