@@ -199,8 +199,8 @@ def first_look(
     wanted: int = 8,
     absent_share: float = 0.2,
 ) -> Look:
-    """The whole frame and at most `wanted` sentences; the answer to each is the next window of its path or the thing, as the path
-    is configured (`whole`: its thing).
+    """The whole frame and at most `wanted` sentences; the answer to each is the next window of its path or the thing, as
+    the path is configured (`whole`: its thing).
 
     Of every thing one sentence, then second ones while more are wanted. `absent_share` of them are true of nothing, if
     the frame has such.

@@ -1,6 +1,7 @@
 """What a look is taught: Hungarian matching on every decoder layer, and a dense one-to-many loss on the proposals.
 
-The decoder may have answered all sentences of a window together or each with queries of its own (`apart`). Boxes are cxcywh normalized to the window. Logits are one number a sentence (block), averaged over its tokens.
+The decoder may have answered all sentences of a window together or each with queries of its own (`apart`). Boxes are
+cxcywh normalized to the window. Logits are one number a sentence (block), averaged over its tokens.
 """
 
 from dataclasses import dataclass
@@ -52,13 +53,11 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     return overlap / union.clamp(min=1e-9) - (hull - union) / hull.clamp(min=1e-9)
 
 
-def pair_cost(logits: Tensor, boxes: Tensor, answer: Tensor) -> Tensor:
-    """What it costs to let a query answer, class (2) + L1 (5) + GIoU (2): logits (n, queries), boxes (n, queries, 4) and
-    answer (n, 4) -> (n, queries)."""
+def class_cost(logits: Tensor) -> Tensor:
+    """The focal loss of saying yes less that of saying no, elementwise."""
     probability = logits.sigmoid()
-    cost = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
-    cost = 2 * (cost - 0.75 * probability**2 * -(1 - probability + 1e-8).log())
-    return cost + 5 * (boxes - answer[:, None]).abs().sum(-1) - 2 * giou(boxes, answer[:, None])
+    yes = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
+    return yes - 0.75 * probability**2 * -(1 - probability + 1e-8).log()
 
 
 @torch.no_grad()
@@ -67,11 +66,11 @@ def match_rows(logits: Tensor, boxes: Tensor, row: Tensor, answer: Tensor) -> Te
 
     logits: (rows, queries); boxes: (rows, queries, 4). Returns (n,) queries.
     """
-    cost = pair_cost(logits[row], boxes[row], answer)
+    boxes, wanted = boxes[row], answer[:, None]
+    cost = 2 * class_cost(logits[row]) + 5 * (boxes - wanted).abs().sum(-1) - 2 * giou(boxes, wanted)
     query = cost.argmin(1)
-    for several in (row.bincount() > 1).nonzero()[
-        :, 0
-    ]:  # most sentences are of one thing: nothing to share out
+    # Most sentences are of one thing, and there is nothing to share out.
+    for several in (row.bincount() > 1).nonzero()[:, 0]:
         mine = (row == several).nonzero()[:, 0]
         which, taken = linear_sum_assignment(cost[mine].cpu().numpy())
         query[mine[torch.as_tensor(which)]] = torch.as_tensor(taken, device=query.device)
@@ -81,11 +80,9 @@ def match_rows(logits: Tensor, boxes: Tensor, row: Tensor, answer: Tensor) -> Te
 def match(logits: Tensor, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """Pairs queries with targets of one window: cost = class (2) + L1 (5) + GIoU (2). Returns (query, target) indices."""
     with torch.no_grad():
-        probability = logits[:, : targets.says.shape[1]].sigmoid()
-        class_cost = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
-        class_cost = class_cost - 0.75 * probability**2 * -(1 - probability + 1e-8).log()
-        class_cost = class_cost @ (targets.says / targets.says.sum(1, keepdim=True)).T
-        cost = 2 * class_cost + 5 * torch.cdist(boxes, targets.answer, p=1)
+        named = class_cost(logits[:, : targets.says.shape[1]])
+        named = named @ (targets.says / targets.says.sum(1, keepdim=True)).T
+        cost = 2 * named + 5 * torch.cdist(boxes, targets.answer, p=1)
         cost = cost - 2 * giou(boxes[:, None], targets.answer[None])
         query, target = linear_sum_assignment(cost.cpu().numpy())
     return torch.as_tensor(query, device=boxes.device), torch.as_tensor(target, device=boxes.device)
@@ -217,13 +214,12 @@ def together_loss(grounding: Grounding, targets: list[Targets], present: Tensor)
 def apart_loss(grounding: Grounding, targets: list[Targets], present: Tensor) -> dict[str, Tensor]:
     """The same where each sentence has queries of its own: row i * blocks + k of the decoder's is sentence k of window i."""
     blocks = present.shape[-1]
-    rows, owners, answers = [], [], []
+    rows, answers = [], []
     near = torch.zeros_like(grounding.logits[..., 0])
     for i, t in enumerate(targets):
         target, sentence = t.says.nonzero(as_tuple=True)
         rows.append(i * blocks + sentence)
         answers.append(t.answer[target])
-        owners.append(sentence)
         if (t.answer[:, 2:].prod(1) > 2 * t.thing[:, 2:].prod(1)).any():
             for layer, boxes in enumerate(grounding.boxes):
                 for k in range(t.says.shape[1]):

@@ -224,9 +224,8 @@ def part_loss(model: Piza, part: Part, precision: str = "fp32") -> dict[str, Ten
     with torch.autocast(device.type, torch.bfloat16) if halved else nullcontext():
         text, pooling = model.encode_text(batch.prompts)
         picture = model.encode_pictures(batch.pictures.numpy())
-        apart = (
-            model.config.pooling == "mean"
-        )  # what is scored token by token is not answered sentence by sentence
+        # What is scored token by token is not answered sentence by sentence.
+        apart = model.config.pooling == "mean"
         grounding = model.ground(text, pooling, picture, batch.progress.to(device), apart)
     if halved:
         grounding = Grounding(*(getattr(grounding, f).float() for f in grounding.__dataclass_fields__))
