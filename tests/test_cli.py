@@ -88,9 +88,10 @@ def test_options_reach_the_model(fake, photo):
     assert fake.loaded == [("folder", "cuda:1")] and fake.asked == [(["the red car"], 2, True)]
 
 
-def test_budget_and_enough_are_the_search_s(fake, photo):
-    assert cli.main(["locate", photo, "the red car", "--budget", "3", "--enough", "0.4"]) == 0
-    assert (fake.config.search.budget, fake.config.search.enough) == (3, 0.4)
+def test_budget_enough_and_share_are_the_search_s(fake, photo):
+    assert cli.main(["locate", photo, "the red car", "--budget", "3", "--enough", "0.4", "--share", "8"]) == 0
+    search = fake.config.search
+    assert (search.budget, search.enough, search.share) == (3, 0.4, 8)
 
 
 def test_nothing_matches(fake, photo, tmp_path, capsys):

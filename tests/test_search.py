@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from piza.best_first import SearchConfig
@@ -66,6 +67,40 @@ def test_looks_of_several_sentences_are_taken_together(tiny_piza, monkeypatch):
             np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
             np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)
             assert one.score == pytest.approx(other.score, abs=1e-3) and one.stopped == other.stopped
+
+
+def test_sentences_may_share_a_first_look(tiny_piza, monkeypatch):
+    sentences = ["the red car", "a blue sign left of a car", "the number", "a car", "the round sign"]
+    detector = tiny_piza.detector
+    for layer in detector.model.encoder.layers:  # a picture that hears of no sentence hears of no other one
+        scale = layer.fusion_layer.vision_param
+        monkeypatch.setattr(scale, "data", torch.zeros_like(scale))
+    alone = [tiny_piza.locate(PICTURE, sentence) for sentence in sentences]
+    monkeypatch.setattr(tiny_piza.config, "search", replace(tiny_piza.config.search, share=2))
+    asked = []
+    ground = tiny_piza.ground
+    monkeypatch.setattr(
+        tiny_piza,
+        "ground",
+        lambda text, pooling, *rest, **more: (
+            asked.append(tuple(pooling.shape[::2])) or ground(text, pooling, *rest, **more)
+        ),
+    )
+    shared = tiny_piza.locate(PICTURE, sentences)
+    assert asked[:3] == [(1, 2), (1, 2), (1, 1)]  # windows and sentences of the first looks
+    assert all(sentences_of == 1 for _, sentences_of in asked[3:])
+    for one, other in zip(alone, shared, strict=True):
+        np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
+        np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+
+
+@pytest.mark.parametrize("search, pooling", [(SearchConfig(share=0), "mean"), (SearchConfig(share=2), "max")])
+def test_a_first_look_that_cannot_be_shared(tiny_piza, monkeypatch, search, pooling):
+    monkeypatch.setattr(tiny_piza.config, "search", search)
+    monkeypatch.setattr(tiny_piza.config, "pooling", pooling)
+    with pytest.raises(InputError, match="share must be"):
+        tiny_piza.locate(PICTURE, ["the red car", "the round sign"])
 
 
 def test_many_sentences_are_searched_in_groups(tiny_piza, monkeypatch):

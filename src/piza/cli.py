@@ -149,6 +149,12 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         type=_probability,
         help="an answer of this probability ends the search (default: the model's)",
     )
+    parser.add_argument(
+        "--share",
+        metavar="N",
+        type=_at_least(1),
+        help="sentences about one picture that share its first look, such as 8: faster, a little less sure (default: 1)",
+    )
     from piza.cli_export import add_runtime
 
     add_runtime(parser)
@@ -208,7 +214,7 @@ def _load(options: argparse.Namespace) -> Any:
         from piza.cli_export import load_runtime
 
         model = load_runtime(options)
-    chosen = {name: getattr(options, name) for name in ("budget", "enough")}
+    chosen = {name: getattr(options, name) for name in ("budget", "enough", "share")}
     changes = {name: value for name, value in chosen.items() if value is not None}
     if changes:
         model.config.search = replace(model.config.search, **changes)

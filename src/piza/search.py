@@ -2,7 +2,8 @@
 
 "Stop" is asked of the box history before a look, so no backbone runs only to be told that the path is at its end. A
 sentence is encoded once, all sentences about a picture share the features of its first look, and their searches go on in
-step, so that their looks can be taken together.
+step, so that their looks can be taken together. Where `SearchConfig.share` says so, several sentences share the first look
+itself.
 """
 
 import sys
@@ -65,6 +66,7 @@ def locate(
     if most < 1:
         raise InputError(f"max_steps must be at least 1, but {most} was given.")
     check_min_score(min_score)
+    _check_share(model)
     if not sentences:
         return []
     with _without_gradients():
@@ -89,7 +91,10 @@ def _locate(
     answered: list[Found] = []
     for start in range(0, len(sentences), SENTENCES_AT_ONCE):
         texts = _texts(model, sentences[start : start + SENTENCES_AT_ONCE])
-        looks = [Looks(model, picture, text, pooling, first) for text, pooling in texts]
+        looks = [
+            Looks(model, picture, text, pooling, first, sentence, config.share)
+            for (text, pooling), sentence in zip(texts, sentences[start:], strict=False)
+        ]
         answered += search_together(looks, config)
     each = (time.perf_counter() - started) * 1000 / len(sentences)
     return [
@@ -123,6 +128,16 @@ def _takes_batches(model: Any) -> bool:
     return hasattr(model, "detector")  # an exported model does not
 
 
+def _check_share(model: Any) -> None:
+    share = model.config.search.share
+    if share < 1:
+        raise InputError(f"share must be at least 1, but {share} was given.")
+    if share > 1 and not _takes_batches(model):
+        raise InputError("an exported model looks for one sentence at a time: share must be 1.")
+    if share > 1 and model.config.pooling != "mean":
+        raise InputError("this model was not taught several sentences at once: share must be 1.")
+
+
 def search_config(model: "Piza", most: int, greedy: bool = False) -> SearchConfig:
     """The model's own search, with paths of at most `most` looks; `greedy` follows the best window only."""
     own = model.config.search
@@ -135,13 +150,18 @@ def search_config(model: "Piza", most: int, greedy: bool = False) -> SearchConfi
 
 @dataclass
 class Looks:
-    """All that `best_first` asks about one sentence and one picture; `first`: features of the first windows, in order."""
+    """All that `best_first` asks about one sentence and one picture.
+
+    first: features of the first windows, in order. share: of how many sentences they are looked at together.
+    """
 
     model: "Piza"
     picture: Picture | Decoded
     text: "TextFeatures"
     pooling: Any  # a tensor, or the array of an exported model
     first: "list[PictureFeatures]"
+    sentence: str = ""  # needed where a first look is shared
+    share: int = 1
 
     def __post_init__(self) -> None:
         self.frame_size = (self.picture.shape[1], self.picture.shape[0])
@@ -198,6 +218,8 @@ def look_together(asked: Sequence[tuple[Looks, Hypothesis, int]]) -> list[Seen]:
         most = max(1, min(WINDOWS_AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
         if not _takes_batches(asked[0][0].model):
             most = 1
+        elif asked[0][0].share > 1 and not asked[places[0]][1].steps:
+            most = asked[0][0].share
         for start in range(0, len(places), most):
             part = places[start : start + most]
             seen.update(zip(part, _look([asked[place] for place in part], size), strict=True))
@@ -212,7 +234,10 @@ def _look(asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int])
         features = model.encode_pictures([cut(one.picture, path.window, size) for one, path, _ in asked])
     else:
         features = one.first[number]  # all first windows are asked for at once
-    if len(asked) == 1:
+    shared = one.share > 1 and len(asked) > 1 and not path.steps
+    if shared:
+        text, pooling = model.encode_text([[one.sentence for one, _, _ in asked]])
+    elif len(asked) == 1:
         text, pooling = one.text, one.pooling
     else:
         import torch
@@ -226,7 +251,10 @@ def _look(asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int])
     progress, stop = (
         [float(v) for v in values] for values in _read(model, [one.history(path) for one, path, _ in asked])
     )
-    grounding = model.ground(text, pooling, features, progress)
+    if shared:  # one window, at one place of all paths
+        grounding = model.ground(text, pooling, features, progress[:1], apart=True)
+    else:
+        grounding = model.ground(text, pooling, features, progress)
     found = []
     for row, (_, path, _) in enumerate(asked):
         boxes, scores = answers(grounding, path.window, row)

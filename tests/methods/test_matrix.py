@@ -51,7 +51,7 @@ def look(
 ) -> tuple[Tensor, ...]:
     text, pooling = model.encode_text(PROMPTS[rows])
     seen = model.encode_pictures(PICTURES[rows])
-    found = model.ground(text, pooling, seen, torch.tensor(progress[rows]))
+    found = model.ground(text, pooling, seen, torch.tensor(progress[rows]), training=True)
     return found.logits, found.boxes, found.proposal_logits, found.proposal_boxes
 
 

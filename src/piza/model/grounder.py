@@ -70,6 +70,7 @@ class Grounding:
 
     logits: (layers, batch, queries, tokens), -inf at padding tokens and learned context. boxes: (layers, batch, queries, 4). The last layer answers.
     proposal_logits: (batch, cells, tokens). proposal_boxes: (batch, cells, 4) before the sigmoid, +inf in cells that may not propose.
+    A look that is for its answer alone has one layer and no proposal boxes, (batch, 0, 4).
     """
 
     logits: Tensor
@@ -135,6 +136,7 @@ def ground(
     peaks: bool = False,
     relations: Relations | None = None,
     apart: bool = False,
+    answer_only: bool = False,
 ) -> Grounding:
     """One look: fuses texts and windows of the same batch size and predicts boxes.
 
@@ -145,6 +147,7 @@ def ground(
     relations: lets queries start with what their cells saw, and know where they lie to one another.
     apart: wants a pooling; every block of a prompt gets queries of its own, as if its sentence were asked alone. `logits`
     and `boxes` are then (layers, batch * blocks, queries, ...) with one column of logits; the proposals are as ever.
+    answer_only: leaves out what only a training reads, the earlier layers' answers and the boxes of most proposals.
     """
     model = detector.model
     shapes = picture.shapes
@@ -176,7 +179,6 @@ def ground(
 
     queries, anchors = model.generate_encoder_output_proposals(memory, ~picture.mask, shapes)
     proposal_logits = _similarity(model.encoder_output_class_embed, queries, words, word_mask)
-    proposal_boxes = model.encoder_output_bbox_embed(queries) + anchors
     if apart:
         scores = proposal_logits.detach().transpose(1, 2)
         spoken, spoken_mask = tokens_of_groups(memory_text, _groups(text, pooling))
@@ -188,8 +190,13 @@ def ground(
     if peaks:
         scores = _peaks(scores.flatten(0, 1), shapes).view_as(scores)
     best = torch.topk(scores, model.config.num_queries, dim=2)[1]
-    references = _at(proposal_boxes, best).detach().sigmoid()
     seen = _at(queries, best)
+    if answer_only:
+        proposal_boxes = anchors[:, :0]
+        references = (model.encoder_output_bbox_embed(seen) + _at(anchors, best)).sigmoid()
+    else:
+        proposal_boxes = model.encoder_output_bbox_embed(queries) + anchors
+        references = _at(proposal_boxes, best).detach().sigmoid()
     if hasattr(model, "query_position_embeddings"):
         start = model.query_position_embeddings.weight.expand(len(memory), groups, -1, -1)
     else:
@@ -209,7 +216,8 @@ def ground(
         relations,
     )
     logits, boxes = [], []
-    for layer, (state, reference) in enumerate(zip(states, started, strict=True)):
+    for layer in range(len(states) - 1 if answer_only else 0, len(states)):
+        state, reference = states[layer], started[layer]
         logits.append(_similarity(detector.class_embed[layer], state, words, word_mask))
         delta = detector.bbox_embed[layer](state)
         boxes.append((delta + torch.special.logit(reference, eps=1e-5)).sigmoid())

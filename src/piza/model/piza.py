@@ -116,12 +116,21 @@ class Piza(nn.Module):
         picture: PictureFeatures,
         progress: Tensor | Sequence[float],
         apart: bool = False,
+        training: bool = False,
     ) -> Grounding:
-        """One look at a batch of windows; progress is (batch,) in [0, 1]. `apart`: see `grounder.ground`."""
+        """One look at a batch of windows; progress is (batch,) in [0, 1]. `training`: with all that a loss reads, not the
+        answer alone; `apart`: see `grounder.ground`."""
         with self.zoom_context.use(self.zoom(torch.as_tensor(progress, device=self.device))):
             mean = pooling if self.config.pooling == "mean" else None
             return grounder.ground(
-                self.detector, text, picture, mean, self.config.peaks, self.relations, apart
+                self.detector,
+                text,
+                picture,
+                mean,
+                self.config.peaks,
+                self.relations,
+                apart,
+                answer_only=not training,
             )
 
     def locate(self, image, expression: str | list[str], **options):

@@ -62,7 +62,9 @@ def targets_of(look: Look) -> Targets:
 def batch_loss(model: Piza, batch: LookBatch) -> dict[str, Tensor]:
     text, pooling = model.encode_text(batch.prompts)
     picture = model.encode_pictures(batch.pictures.numpy())
-    grounding = model.ground(text, pooling, picture, batch.progress.to(model.device), apart=True)
+    grounding = model.ground(
+        text, pooling, picture, batch.progress.to(model.device), apart=True, training=True
+    )
     return look_loss(grounding, batch.targets, picture.shapes, apart=True)
 
 

@@ -226,7 +226,7 @@ def part_loss(model: Piza, part: Part, precision: str = "fp32") -> dict[str, Ten
         picture = model.encode_pictures(batch.pictures.numpy())
         # What is scored token by token is not answered sentence by sentence.
         apart = model.config.pooling == "mean"
-        grounding = model.ground(text, pooling, picture, batch.progress.to(device), apart)
+        grounding = model.ground(text, pooling, picture, batch.progress.to(device), apart, training=True)
     if halved:
         grounding = Grounding(*(getattr(grounding, f).float() for f in grounding.__dataclass_fields__))
     targets = [Targets(t.says.to(device), t.answer.to(device), t.thing.to(device)) for t in batch.targets]
