@@ -15,8 +15,7 @@ from table import row
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
     file, sentences = material.street(folder / "material", 2560, 1920)
-    exported = folder / "material" / f"exported-{Path(model).name}"
-    _piza("export", model, "--out", str(exported)) if not exported.exists() else None
+    exported = material.exported(folder / "material", model)
     asked = [str(file), sentences[0]]
     ways = {
         "naive": [sys.executable, str(HERE / "naive.py"), *asked],
@@ -46,10 +45,6 @@ def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
         "help": "`piza --help`",
     }
     return [row("f", title, sides["naive"], sides[way]) for way, title in titles.items()]
-
-
-def _piza(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "piza", *arguments], check=True)
 
 
 def _one(command: list[str]) -> tuple[float, float, float]:

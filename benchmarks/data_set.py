@@ -1,11 +1,13 @@
 """Case c: a data set of 200 rows on 60 pictures of 2048x1152, as `piza evaluate` runs it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import material
 import naive
+from one_sentence import SHARE
 from parts import Parts, watch_piza
 from sides import measure
 from table import agreement, row
@@ -31,10 +33,12 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
         naive.watch(parts, loaded)
         return lambda: [naive.search(loaded, images / r.image, p).tolist() for r, p in zip(rows, plans)]
     loaded = piza.load(model)
+    if side == "shared":
+        loaded.config.search = replace(loaded.config.search, share=SHARE)
     watch_piza(parts, loaded)
 
     def run() -> Any:
-        found = evaluate(loaded, rows, images, greedy=side == "piza")
+        found = evaluate(loaded, rows, images, greedy=side != "own")
         return {"boxes": [o.box_xyxy for o in found.outcomes], "looks": found.mean_steps}
 
     return run
@@ -42,10 +46,11 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
     planned = measure("data_set", ["plan"], folder, model, 1, warm=0)["plan"].answer
-    found = measure("data_set", ["naive", "piza", "own"], folder, model, 1, warm=0)
-    ours, own = found["piza"], found["own"]
+    found = measure("data_set", ["naive", "piza", "own", "shared"], folder, model, 1, warm=0)
+    ours, own, shared = found["piza"], found["own"], found["shared"]
     targets = [r.box_xyxy for r in read_rows(material.data_set(folder / "material")[0])]
-    boxes = {"naive": found["naive"].answer, "piza": ours.answer["boxes"], "own": own.answer["boxes"]}
+    boxes = {"naive": found["naive"].answer}
+    boxes |= {name: found[name].answer["boxes"] for name in ("piza", "own", "shared")}
     right = {
         name: accuracy([float(iou_xyxy(b, t)) for b, t in zip(answers, targets)], 0.5)
         for name, answers in {"without short cuts": planned, **boxes}.items()
@@ -61,4 +66,6 @@ def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
         own=own,
         looks=looks,
     )
-    return [{**done, "acc50": right}]
+    same = agreement(shared.answer["boxes"], planned)
+    more = row("c", f"{title}, `--share {SHARE}`", found["naive"], shared, same)
+    return [{**done, "acc50": right}, more]

@@ -71,9 +71,11 @@ def _piza(detector: Any, file: Path, parts: Parts, smaller: bool) -> Any:
     from piza.memory import keep_memory
     from piza.model import grounder
     from piza.model.deformable import use_fast_sampling
+    from piza.model.fusion import use_light_fusion
 
     keep_memory()  # as piza.load does
     use_fast_sampling(detector)
+    use_light_fusion(detector)
     for module, name, part in (
         (picture, "open_picture", "decode"),
         (picture, "cut", "resize"),
@@ -89,7 +91,9 @@ def _piza(detector: Any, file: Path, parts: Parts, smaller: bool) -> Any:
         found: Any = None
         for number, window in enumerate(WINDOWS):
             pixels = _pixels(picture.cut(frame, window, SMALLER if smaller and number else INPUT))
-            found = grounder.ground(detector, text, grounder.encode_picture(detector, pixels))
+            found = grounder.ground(
+                detector, text, grounder.encode_picture(detector, pixels), answer_only=True
+            )
         return found.boxes[-1, 0].tolist()
 
     return run

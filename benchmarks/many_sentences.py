@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import material
-from one_sentence import compare, prepared
+from one_sentence import SHARE, compare, prepared
 from parts import Parts
 
 SIZE = (2560, 1920)
@@ -12,12 +12,9 @@ SIZE = (2560, 1920)
 
 def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
     file, sentences = material.street(folder / "material", *SIZE)
-    return prepared(side, file, sentences, folder / "plan-many.json", model, parts)
+    return prepared(side, file, sentences, folder / "plan-many.json", folder / "material", model, parts)
 
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
-    return [
-        compare(
-            "many_sentences", "b", "20 sentences on one 2560x1920 JPEG", "", folder, model, max(1, runs // 2)
-        )
-    ]
+    title, more = "20 sentences on one 2560x1920 JPEG", {"shared": f"`--share {SHARE}`"}
+    return compare("many_sentences", "b", title, "", folder, model, max(1, runs // 2), more)

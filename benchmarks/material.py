@@ -1,6 +1,8 @@
-"""Pictures and sentences to measure with: synthetic streets, drawn once into a folder."""
+"""What is measured with: synthetic streets and sentences, and the exported model, made once in a folder."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +49,12 @@ def data_set(folder: Path) -> tuple[Path, Path]:
             by_name[longest].pop()
         (room / "rows.json").write_text(json.dumps([row for name in names for row in by_name[name]]))
     return room / "rows.json", room / "images"
+
+
+def exported(folder: Path, model: str) -> Path:
+    """The model as ONNX graphs."""
+    room = folder / f"exported-{Path(model).name}"
+    if not room.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, "-m", "piza", "export", model, "--out", str(room)], check=True)
+    return room

@@ -1,5 +1,6 @@
 """Case a: one sentence on a JPEG of 5 and of 12 megapixels, from file to box."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,23 @@ from table import agreement, row
 
 SIZES = ((2560, 1920), (4000, 3000))
 SENTENCE = 0
+SHARE = 16  # sentences of a first look, where they share it
 
 
 def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
-    """Sides: "plan WxH", "naive WxH", "piza WxH" (greedy, the looks of the plan), "own WxH" (the model's own search)."""
+    """Sides: "plan WxH", "naive WxH", "piza WxH" (greedy, the looks of the plan), "onnx WxH" (the same, exported), "own WxH"
+    (the model's own search)."""
     way, _, size = side.partition(" ")
     width, height = (int(v) for v in size.split("x"))
     file, sentences = material.street(folder / "material", width, height)
-    return prepared(way, file, sentences[SENTENCE : SENTENCE + 1], folder / f"plan-{size}.json", model, parts)
+    plan = folder / f"plan-{size}.json"
+    return prepared(way, file, sentences[SENTENCE : SENTENCE + 1], plan, folder / "material", model, parts)
 
 
-def prepared(way: str, file: Path, sentences: list[str], plan: Path, model: str, parts: Parts) -> Any:
-    """One run of a side: boxes of all sentences about one picture."""
+def prepared(
+    way: str, file: Path, sentences: list[str], plan: Path, folder: Path, model: str, parts: Parts
+) -> Any:
+    """One run of a side: boxes of all sentences about one picture. `folder` is where an export is kept."""
     import json
 
     import piza
@@ -39,10 +45,17 @@ def prepared(way: str, file: Path, sentences: list[str], plan: Path, model: str,
             plans = [naive.at_one_size(given, loaded.config) for given in plans]
         naive.watch(parts, loaded)
         return lambda: [naive.search(loaded, file, given).tolist() for given in plans]
-    loaded = piza.load(model)
+    if way == "onnx":
+        from piza.runtimes import load_exported
+
+        loaded: Any = load_exported(material.exported(folder, model), "onnx")
+    else:
+        loaded = piza.load(model)
+    if way == "shared":
+        loaded.config.search = replace(loaded.config.search, share=SHARE)
     watch_piza(parts, loaded)
     with torch.inference_mode():
-        greedy = way == "piza"
+        greedy = way != "own"
 
         def run() -> Any:
             found = loaded.locate(file, sentences, greedy=greedy)
@@ -52,30 +65,29 @@ def prepared(way: str, file: Path, sentences: list[str], plan: Path, model: str,
 
 
 def compare(
-    case: str, letter: str, title: str, end: str, folder: Path, model: str, runs: int
-) -> dict[str, Any]:
-    """The sides of one picture, in turn."""
+    case: str, letter: str, title: str, end: str, folder: Path, model: str, runs: int, more: dict[str, str]
+) -> list[dict[str, Any]]:
+    """The sides of one picture, in turn; `more` names further ways and their titles."""
     planned = measure(case, [f"plan{end}"], folder, model, 1, warm=0)[f"plan{end}"].answer
     found = measure(
-        case, [f"{way}{end}" for way in ("naive", "published", "piza", "own")], folder, model, runs
+        case, [f"{way}{end}" for way in ("naive", "published", "piza", "own", *more)], folder, model, runs
     )
     ours, own = found[f"piza{end}"], found[f"own{end}"]
     same = agreement(ours.answer["boxes"], planned)
-    return row(
-        letter,
-        title,
-        found[f"naive{end}"],
-        ours,
-        same,
-        own=own,
-        published=found[f"published{end}"],
-        looks=(ours.answer["looks"], own.answer["looks"]),
-    )
+    naively, at_one_size = found[f"naive{end}"], found[f"published{end}"]
+    looks = (ours.answer["looks"], own.answer["looks"])
+    rows = [row(letter, title, naively, ours, same, own=own, published=at_one_size, looks=looks)]
+    for way, what in more.items():
+        side = found[f"{way}{end}"]
+        same = agreement(side.answer["boxes"], planned)
+        rows.append(row(letter, f"{title}, {what}", naively, side, same, published=at_one_size))
+    return rows
 
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
     rows = []
     for width, height in SIZES:
         title = f"one sentence, {width}x{height} JPEG, file to box"
-        rows.append(compare("one_sentence", "a", title, f" {width}x{height}", folder, model, 3 * runs))
+        more = {"onnx": "`--runtime onnx`"}
+        rows += compare("one_sentence", "a", title, f" {width}x{height}", folder, model, 3 * runs, more)
     return rows

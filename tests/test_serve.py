@@ -82,7 +82,13 @@ def test_json_with_base64_is_answered_like_a_form(client, prefix):
 def test_choices_reach_the_model_for_this_request_only(client, model):
     own = model.config.search
     fields = dict(
-        greedy="true", whole_frame="false", budget="3", enough="0.5", max_steps="2", min_score="0.2"
+        greedy="true",
+        whole_frame="false",
+        budget="3",
+        enough="0.5",
+        share="16",
+        max_steps="2",
+        min_score="0.2",
     )
     assert post(client, sentences="the car", **fields).status_code == 200
     call = model.calls[0]
@@ -92,7 +98,8 @@ def test_choices_reach_the_model_for_this_request_only(client, model):
         2,
         0.2,
     )
-    assert (call["search"].budget, call["search"].enough) == (3, 0.5)
+    search = call["search"]
+    assert (search.budget, search.enough, search.share) == (3, 0.5, 16)
     assert model.config.search is own
     post(client, sentences="the car", model="other")
     assert len(model.calls) == 1
