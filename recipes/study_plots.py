@@ -76,6 +76,7 @@ def plot_looks(lines: dict[tuple[Row, str], Line], out: str | Path) -> None:
         "frame": PLAIN,
         "greedy": GREEDY,
         "best": BEST,
+        "quarter": "#f0e442",
         "tiles": "#009e73",
         "sliding": "#cc79a7",
         "oracle": "#e69f00",

@@ -21,6 +21,7 @@ SEARCHES = {
     "frame": "one look at the frame",
     "greedy": "greedy, as published",
     "best": "best first, as shipped",
+    "quarter": "best first, up to a quarter of the grid's looks",
     "tiles": "tile grid",
     "sliding": "sliding window",
     "oracle": "told its first window",
@@ -54,7 +55,7 @@ ROWS = [
         for form, searches in (("plain", ("frame",)), ("piza", ("greedy", "best")))
         for search in searches
     ),
-    *(Row("adapter_plus", "piza", search) for search in ("tiles", "sliding", "oracle")),
+    *(Row("adapter_plus", "piza", search) for search in ("quarter", "tiles", "sliding", "oracle")),
 ]
 
 
@@ -211,22 +212,27 @@ def _points(some: Difference | None) -> str:
 
 def against_tiles(found: Found) -> str:
     """The search and its rivals on the rows both were asked."""
-    heads = ["set", "rival", "rows", "mAcc, search", "mAcc, rival", "difference", "looks, search", "rival"]
+    heads = ["set", "search", "rival", "rows"]
+    heads += ["mAcc, search", "mAcc, rival", "difference", "looks, search", "rival"]
+    rivals = [*BASE[1:], *(Row("adapter_plus", "piza", s) for s in ("tiles", "sliding"))]
+    pairs = [("best", rival) for rival in rivals]
+    pairs += [("quarter", rival) for rival in rivals if rival.search == "tiles"]
     body = []
     for part in SETS:
-        for rival in (*BASE[1:], *(Row("adapter_plus", "piza", s) for s in ("tiles", "sliding"))):
-            ours = found.get((Row("adapter_plus", "piza", "best"), part), {})
+        for search, rival in pairs:
+            ours = found.get((Row("adapter_plus", "piza", search), part), {})
             theirs = found.get((rival, part), {})
             if rival.method == "base":  # it has no seeds: every seed of ours meets the same answers
                 theirs = {seed: outcomes for seed in ours for outcomes in theirs.values()}
             some = difference(ours, theirs)
             name = f"{SEARCHES[rival.search]}, {'base' if rival.method == 'base' else 'the same weights'}"
             if some is None:
-                body.append([part, name, MISSING, *[""] * 5])
+                body.append([part, SEARCHES[search], name, MISSING, *[""] * 5])
             else:
                 body.append(
                     [
                         part,
+                        SEARCHES[search],
                         name,
                         str(some.rows),
                         f"{some.macc:.1f}",
