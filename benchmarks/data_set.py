@@ -23,13 +23,15 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
 
     file, images = material.data_set(folder / "material")
     rows, plan = read_rows(file), folder / "plan-set.json"
-    if side in ("plan", "naive"):
+    if side in ("plan", "naive", "published"):
         loaded = naive.load_stock(model)
         if side == "plan":
             plans = [naive.plan(loaded, images / row.image, row.expression) for row in rows]
             plan.write_text(json.dumps(plans))
             return lambda: [given["box"] for given in plans]
         plans = json.loads(plan.read_text())
+        if side == "published":
+            plans = [naive.at_one_size(given, loaded.config) for given in plans]
         naive.watch(parts, loaded)
         return lambda: [naive.search(loaded, images / r.image, p).tolist() for r, p in zip(rows, plans)]
     loaded = piza.load(model)
@@ -46,7 +48,7 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
     planned = measure("data_set", ["plan"], folder, model, 1, warm=0)["plan"].answer
-    found = measure("data_set", ["naive", "piza", "own", "shared"], folder, model, 1, warm=0)
+    found = measure("data_set", ["naive", "published", "piza", "own", "shared"], folder, model, 1, warm=0)
     ours, own, shared = found["piza"], found["own"], found["shared"]
     targets = [r.box_xyxy for r in read_rows(material.data_set(folder / "material")[0])]
     boxes = {"naive": found["naive"].answer}
@@ -64,8 +66,9 @@ def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
         ours,
         agreement(ours.answer["boxes"], planned),
         own=own,
+        published=found["published"],
         looks=looks,
     )
     same = agreement(shared.answer["boxes"], planned)
-    more = row("c", f"{title}, `--share {SHARE}`", found["naive"], shared, same)
+    more = row("c", f"{title}, `--share {SHARE}`", found["naive"], shared, same, published=found["published"])
     return [{**done, "acc50": right}, more]

@@ -1,4 +1,4 @@
-"""Attention between the cells of a picture and the words of a sentence, for when the words are few and nothing is trained.
+"""Attention between the cells of a picture and the words of a sentence, for when nothing is trained.
 
 The library projects every cell three times: to ask the words, to answer them, and back. Where a sentence has 25 tokens and
 a picture 18,000 cells, it is far less to bring the words to where the cells are (one head, biases left out):
@@ -7,8 +7,8 @@ a picture 18,000 cells, it is far less to bring the words to where the cells are
     weights^T (cells Wv)       = (weights^T cells) Wv
     (weights (words Wu)) Wo    = weights (words Wu Wo)
 
-The numbers are the same but for rounding. Left out are the library's clamps at 50,000 between two softmaxes, which only
-keep half precision from overflowing.
+That saves products up to some hundred words, and passes over memory beyond. The numbers are the same but for
+rounding. Left out are the library's clamps at 50,000 before its softmaxes, which only keep half precision from overflowing.
 """
 
 from typing import Any
@@ -19,8 +19,6 @@ from transformers.models.grounding_dino.modeling_grounding_dino import Grounding
 from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import (
     MMGroundingDinoBiMultiHeadAttention,
 )
-
-Sides = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def use_light_fusion(detector: nn.Module) -> None:
@@ -39,64 +37,54 @@ class _Light(nn.Module):
         text_features: Tensor,
         vision_attention_mask: Tensor | None = None,
         text_attention_mask: Tensor | None = None,
-    ) -> Sides:
+    ) -> Any:
         """Cells (batch, cells, d_model), words (batch, tokens, d_model); masks are True where there is only padding."""
         given = (vision_features, text_features, vision_attention_mask, text_attention_mask)
-        if torch.is_grad_enabled() or self.training or not _few(self, text_features.shape[1]):
+        if torch.is_grad_enabled() or self.training or not _plain(self):
             return super().forward(*given)
         return attend(self, *given)
 
 
-def _few(attention: Any, tokens: int) -> bool:
-    """Whether it saves anything, reckoned in products a cell; adapters of the projections must be computed as they are."""
+def _plain(attention: nn.Module) -> bool:
+    """Whether its projections are what they were: adapters around them must be computed as they are."""
     projections = [child for child in attention.children() if not isinstance(child, nn.Dropout)]
-    if not all(type(child) is nn.Linear for child in projections):
-        return False
-    if torch.jit.is_tracing():  # sizes are open, and sentences are short
-        return True
-    width, inner = attention.vision_dim, attention.embed_dim
-    return 3 * tokens * attention.num_heads * width < 3 * width * inner + 2 * tokens * inner
+    return all(type(child) is nn.Linear for child in projections)
 
 
 def attend(
     attention: Any, cells: Tensor, words: Tensor, no_cell: Tensor | None, no_word: Tensor | None
-) -> Sides:
-    """What the library's `attention` answers, outputs and weights, of the cells and of the words."""
-    heads, width = attention.num_heads, attention.head_dim
-    batch, tokens = words.shape[:2]
+) -> Any:
+    """What the library's `attention` answers of the cells and of the words; without its weights, which are large and
+    which nobody here asks for."""
+    heads, width, tokens = attention.num_heads, attention.head_dim, words.shape[1]
 
-    def by_head(layer: nn.Linear) -> tuple[Tensor, Tensor]:
-        return layer.weight.view(heads, width, -1), layer.bias.view(heads, width)
+    def by_head(values: Tensor, dim: int = -1) -> tuple[Tensor, ...]:
+        return values.split(width, dim)
 
-    def of_words(layer: nn.Linear) -> Tensor:  # (batch, heads, tokens, width)
-        return layer(words).view(batch, tokens, heads, width).transpose(1, 2)
-
-    ask, ask_bias = by_head(attention.vision_proj)
-    keys = of_words(attention.text_proj) * attention.scale
-    offsets = (keys @ ask_bias[:, :, None]).view(batch, 1, heads * tokens)
-    logits = cells @ (keys @ ask).flatten(1, 2).transpose(1, 2) + offsets  # (batch, cells, heads * tokens)
+    # Head by head, since only products with matrices can be made whole numbers (piza.runtimes.integers).
+    keys = by_head(attention.text_proj(words) * attention.scale)
+    ask, ask_bias = by_head(attention.vision_proj.weight, 0), by_head(attention.vision_proj.bias)
+    asked = torch.cat([key @ weight for key, weight in zip(keys, ask, strict=True)], 1)
+    offsets = torch.cat([key @ bias for key, bias in zip(keys, ask_bias, strict=True)], 1)
+    logits = cells @ asked.transpose(1, 2) + offsets[:, None]  # (batch, cells, heads * tokens)
 
     to_cells = logits.unflatten(2, (heads, tokens))
-    if no_word is not None:
+    if no_word is not None and no_word.any():
         to_cells = to_cells.masked_fill(no_word[:, None, None], -torch.inf)
     to_cells = to_cells.softmax(-1).flatten(2)
-    out = attention.out_vision_proj
-    said = of_words(attention.values_text_proj) @ out.weight.view(-1, heads, width).permute(1, 2, 0)
-    cells_out = to_cells @ said.flatten(1, 2) + out.bias
+    values, out = by_head(attention.values_text_proj(words)), attention.out_vision_proj
+    say = by_head(out.weight, 1)
+    said = torch.cat([value @ weight.T for value, weight in zip(values, say, strict=True)], 1)
+    cells_out = to_cells @ said + out.bias
 
     to_words = logits.transpose(1, 2)
-    if no_cell is not None:
+    if no_cell is not None and no_cell.any():
         to_words = to_words.masked_fill(no_cell[:, None], -torch.inf)
-    to_words = to_words.softmax(-1)
-    seen, seen_bias = by_head(attention.values_vision_proj)
-    read = (to_words @ cells).unflatten(1, (heads, tokens)) @ seen.transpose(1, 2) + seen_bias[:, None]
-    words_out = attention.out_text_proj(read.transpose(1, 2).flatten(2))
-
-    def each(weights: Tensor) -> Tensor:  # (batch * heads, ...), as the library gives them
-        return weights.flatten(0, 1)
-
-    by_cell = to_cells.unflatten(2, (heads, tokens)).transpose(1, 2)
-    return (cells_out, each(by_cell)), (words_out, each(to_words.unflatten(1, (heads, tokens))))
+    seen = (to_words.softmax(-1) @ cells).unflatten(1, (heads, tokens)).unbind(1)
+    see = by_head(attention.values_vision_proj.weight, 0)
+    read = torch.cat([cell @ weight.T for cell, weight in zip(seen, see, strict=True)], 2)
+    words_out = attention.out_text_proj(read + attention.values_vision_proj.bias)
+    return (cells_out, None), (words_out, None)
 
 
 class LightMMFusion(_Light, MMGroundingDinoBiMultiHeadAttention):
