@@ -19,7 +19,7 @@ from piza import serve
 from piza.errors import InputError
 from piza.files import atomic_write
 
-EXAMPLE = 2  # of the drawn streets, from 0
+EXAMPLE = 1  # of the drawn streets, from 0
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 600_000  # milliseconds
 QUIET = (
