@@ -13,6 +13,7 @@ from piza.errors import InputError
 from piza.methods import METHODS, train_only
 from piza.model.adapter_file import save_adapter
 from piza.model.deformable import use_library_sampling
+from piza.model.fusion import use_light_fusion
 from piza.model.piza import Piza, PizaConfig, load_folder, merge_method, save_folder
 
 ROWS = {  # small numbers, all else as it comes
@@ -151,6 +152,7 @@ def test_saved_as_an_adapter_it_is_equal_and_small(method, condition, tiny_token
     save_adapter(model, tmp_path / "adapter", tmp_path / "base")
     loaded = loaded_as_saved(tmp_path / "adapter")
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+    use_light_fusion(model.detector)  # as of a loaded one
     assert torch.equal(still(loaded), still(model))
     stored = sum(tensor.numel() for tensor in model.history.state_dict().values())
     stored += sum(p.numel() for name, p in model.named_parameters() if p.requires_grad)
@@ -171,6 +173,7 @@ def test_merged_equals_unmerged_or_is_refused(method, condition, tiny_tokenizer,
     merge_method(model)
     torch.testing.assert_close(still(model), before, atol=1e-4, rtol=1e-4)
     save_folder(model, tmp_path / "merged")
+    use_light_fusion(model.detector)  # as of a loaded one
     assert torch.equal(still(loaded_as_saved(tmp_path / "merged")), still(model))
 
 

@@ -109,11 +109,11 @@ def test_tiles_are_compared_on_the_rows_both_were_asked():
     found[table.BASE[1], "scenes"] = {0: outcomes(0.0, 0.0, 0.0, looks=84)}
     text = table.against_tiles(found)
     own, base = (
-        next(x for x in text.splitlines() if f"| tile grid, {n}" in x).split(" | ")
+        next(x for x in text.splitlines() if f"| best first, as shipped | tile grid, {n}" in x).split(" | ")
         for n in ("the same", "base")
     )
-    assert own[2:5] == ["2", "100.0", "50.0"] and own[6] == "2.0"
-    assert base[2:5] == ["3", "100.0", "0.0"] and base[7].startswith("84.0")
+    assert own[3:6] == ["2", "100.0", "50.0"] and own[7] == "2.0"
+    assert base[3:6] == ["3", "100.0", "0.0"] and base[8].startswith("84.0")
 
 
 def test_a_method_without_any_right_answer_breaks_no_table():
@@ -180,7 +180,7 @@ def test_what_is_to_be_evaluated(work):
         ("adapter_plus-piza-0", "greedy", 30), ("adapter_plus-piza-1", "greedy", 30),
         ("adapter_plus-piza-0", "best", 30), ("adapter_plus-piza-1", "best", 30),
         ("adapter_plus-piza-0", "tiles", 20), ("adapter_plus-piza-0", "sliding", 20),
-        ("adapter_plus-piza-0", "oracle", 30),
+        ("adapter_plus-piza-0", "oracle", 30), ("adapter_plus-piza-0", "quarter", 20),
     }  # fmt: skip
     assert len({t.file for t in tasks}) == len(tasks)
     assert {t.limit for t in study.tasks_of(work, work / "base", {"scenes": 7}, 30, 20)} == {7}
