@@ -153,7 +153,8 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--share",
         metavar="N",
         type=_at_least(1),
-        help="sentences about one picture that share its first look, such as 8: faster, a little less sure (default: 1)",
+        help="sentences about one picture that share its first look, such as 16: faster, and answers depend a little on "
+        "what else is asked (default: 1)",
     )
     from piza.cli_export import add_runtime
 
