@@ -16,6 +16,7 @@ import piza
 from piza import cli
 from piza.best_first import SearchConfig
 from piza.data.sorec import find_picture, read_rows
+from piza.grounders import GrounderSearch
 from piza.result import Result, Step
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(piza.__file__).parents[1])}
@@ -86,6 +87,25 @@ def test_options_reach_the_model(fake, photo):
     options = ["--max-steps", "2", "--whole-frame", "--model", "folder", "--device", "cuda:1"]
     assert cli.main(["locate", photo, "the red car", *options]) == 0
     assert fake.loaded == [("folder", "cuda:1")] and fake.asked == [(["the red car"], 2, True)]
+
+
+def test_a_grounder_is_searched_with_as_was_said(tmp_path, monkeypatch, capsys):
+    asked = []
+    Image.new("RGB", (2000, 1500), (90, 120, 90)).save(tmp_path / "large.png")
+
+    def unsure(picture, sentence):
+        asked.append(sentence)
+        return np.array([[x, 10.0, x + 10, 20.0] for x in (5.0, 30.0, 55.0, 80.0)]), np.full(4, 0.3)
+
+    search = GrounderSearch(unsure)
+    monkeypatch.setattr("piza.grounders.load_grounder", lambda name, device: search)
+    given = ["locate", str(tmp_path / "large.png"), "the red car", "--grounder", "any"]
+    assert cli.main([*given, "--budget", "2"]) == 0
+    assert len(asked) == 2
+    assert cli.main(given) == 0
+    assert len(asked) > 2 + 2
+    assert cli.main([*given, "--share", "4"]) == 2
+    assert "--share is of --model" in capsys.readouterr().err
 
 
 def test_budget_enough_and_share_are_the_search_s(fake, photo):

@@ -215,17 +215,23 @@ def _load(options: argparse.Namespace) -> Any:
         from piza.cli_export import load_runtime
 
         model = load_runtime(options)
-    chosen = {name: getattr(options, name) for name in ("budget", "enough", "share")}
-    changes = {name: value for name, value in chosen.items() if value is not None}
-    if changes:
-        model.config.search = replace(model.config.search, **changes)
+    model.config.search = replace(model.config.search, **_chosen(options))
     return model
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """What was said of the search."""
+    said = {name: getattr(options, name) for name in ("budget", "enough", "share")}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _load_grounder(options: argparse.Namespace) -> Any:
     from piza.grounders import load_grounder
 
-    return load_grounder(options.grounder, options.device)
+    if (options.share or 1) > 1:
+        raise InputError("a grounder is asked for one sentence at a time: --share is of --model only")
+    search = load_grounder(options.grounder, options.device)
+    return replace(search, config=replace(search.config, **_chosen(options)))
 
 
 def _check_sentence(sentence: str) -> None:
