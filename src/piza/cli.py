@@ -215,7 +215,8 @@ def _load(options: argparse.Namespace) -> Any:
         from piza.cli_export import load_runtime
 
         model = load_runtime(options)
-    model.config.search = replace(model.config.search, **_chosen(options))
+    if chosen := _chosen(options):
+        model.config.search = replace(model.config.search, **chosen)
     return model
 
 
