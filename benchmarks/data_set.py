@@ -1,6 +1,5 @@
 """Case c: a data set of 200 rows on 60 pictures of 2048x1152, as `piza evaluate` runs it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,10 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
     from piza.evaluation.evaluate import evaluate
 
     file, images = material.data_set(folder / "material")
-    rows, plan = read_rows(file), folder / "plan-set.json"
-    if side in ("plan", "naive", "published"):
-        loaded = naive.load_stock(model)
-        if side == "plan":
-            plans = [naive.plan(loaded, images / row.image, row.expression) for row in rows]
-            plan.write_text(json.dumps(plans))
-            return lambda: [given["box"] for given in plans]
-        plans = json.loads(plan.read_text())
-        if side == "published":
-            plans = [naive.at_one_size(given, loaded.config) for given in plans]
-        naive.watch(parts, loaded)
-        return lambda: [naive.search(loaded, images / r.image, p).tolist() for r, p in zip(rows, plans)]
+    rows = read_rows(file)
+    if side in naive.SIDES:
+        asked = [(images / row.image, row.expression) for row in rows]
+        return naive.side(side, model, folder / "plan-set.json", asked, parts)
     loaded = piza.load(model)
     if side == "shared":
         loaded.config.search = replace(loaded.config.search, share=SHARE)

@@ -7,8 +7,10 @@ windows that a plan names (`plan`), so that both sides take the same looks.
     python benchmarks/naive.py PHOTO SENTENCE    # with `mini`, following its own boxes: what a cold start is compared with
 """
 
+import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +23,7 @@ from PIL import Image
 from piza.boxes import cxcywh_to_xyxy, xyxy_to_xywh
 from piza.path import frame_window, input_size, next_window
 
+SIDES = ("plan", "naive", "published")
 Plan = dict[str, Any]
 """Of one sentence: windows, sizes, progress of its looks, the box they led to, stopped, and the windows' frame."""
 
@@ -63,6 +66,23 @@ def at_one_size(given: Plan, config: Any) -> Plan:
         for window in given["windows"]
     ]
     return {**given, "sizes": sizes, "one_size": True}
+
+
+def side(name: str, model: str, file: Path, asked: Sequence[tuple[Path, str]], parts: Any) -> Any:
+    """A run of one of SIDES: boxes of all that is asked. "plan" takes the looks and writes them to a file, "naive" takes
+    them again, "published" with one input size."""
+    loaded = load_stock(model)
+    if name == "plan":
+        plans = [plan(loaded, picture, sentence) for picture, sentence in asked]
+        file.write_text(json.dumps(plans))
+        return lambda: [given["box"] for given in plans]
+    plans = json.loads(file.read_text())
+    if name == "published":
+        plans = [at_one_size(given, loaded.config) for given in plans]
+    watch(parts, loaded)
+    return lambda: [
+        search(loaded, picture, given).tolist() for (picture, _), given in zip(asked, plans, strict=True)
+    ]
 
 
 def _whole_cut(picture: NDArray, window: NDArray, size: tuple[int, int]) -> NDArray:

@@ -30,21 +30,10 @@ def prepared(
     way: str, file: Path, sentences: list[str], plan: Path, folder: Path, model: str, parts: Parts
 ) -> Any:
     """One run of a side: boxes of all sentences about one picture. `folder` is where an export is kept."""
-    import json
-
     import piza
 
-    if way in ("plan", "naive", "published"):
-        loaded = naive.load_stock(model)
-        if way == "plan":
-            plans = [naive.plan(loaded, file, sentence) for sentence in sentences]
-            plan.write_text(json.dumps(plans))
-            return lambda: [given["box"] for given in plans]
-        plans = json.loads(plan.read_text())
-        if way == "published":
-            plans = [naive.at_one_size(given, loaded.config) for given in plans]
-        naive.watch(parts, loaded)
-        return lambda: [naive.search(loaded, file, given).tolist() for given in plans]
+    if way in naive.SIDES:
+        return naive.side(way, model, plan, [(file, sentence) for sentence in sentences], parts)
     if way == "onnx":
         from piza.runtimes import load_exported
 

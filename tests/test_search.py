@@ -14,6 +14,18 @@ from piza.result import Result
 PICTURE = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
 
 
+def spy(monkeypatch, model, name, what):
+    """A list that grows by `what` of every call of this method of the model."""
+    seen, inner = [], getattr(model, name)
+
+    def call(*given, **more):
+        seen.append(what(*given))
+        return inner(*given, **more)
+
+    monkeypatch.setattr(model, name, call)
+    return seen
+
+
 def inside(box, size):
     return 0 <= box[0] <= box[2] <= size[0] and 0 <= box[1] <= box[3] <= size[1]
 
@@ -52,11 +64,7 @@ def test_looks_of_several_sentences_are_taken_together(tiny_piza, monkeypatch):
         f"the {word}" for word in ("red car", "blue sign left of a car", "number", "round sign", "left")
     ]
     alone = [tiny_piza.locate(PICTURE, sentence) for sentence in sentences]
-    batches = []
-    encode = tiny_piza.encode_pictures
-    monkeypatch.setattr(
-        tiny_piza, "encode_pictures", lambda pictures: batches.append(len(pictures)) or encode(pictures)
-    )
+    batches = spy(monkeypatch, tiny_piza, "encode_pictures", len)
     for most in (4, 2):
         batches.clear()
         monkeypatch.setattr("piza.search.WINDOWS_AT_ONCE", most)
@@ -77,15 +85,7 @@ def test_sentences_may_share_a_first_look(tiny_piza, monkeypatch):
         monkeypatch.setattr(scale, "data", torch.zeros_like(scale))
     alone = [tiny_piza.locate(PICTURE, sentence) for sentence in sentences]
     monkeypatch.setattr(tiny_piza.config, "search", replace(tiny_piza.config.search, share=2))
-    asked = []
-    ground = tiny_piza.ground
-    monkeypatch.setattr(
-        tiny_piza,
-        "ground",
-        lambda text, pooling, *rest, **more: (
-            asked.append(tuple(pooling.shape[::2])) or ground(text, pooling, *rest, **more)
-        ),
-    )
+    asked = spy(monkeypatch, tiny_piza, "ground", lambda text, pooling, *_: tuple(pooling.shape[::2]))
     shared = tiny_piza.locate(PICTURE, sentences)
     assert asked[:3] == [(1, 2), (1, 2), (1, 1)]  # windows and sentences of the first looks
     assert all(sentences_of == 1 for _, sentences_of in asked[3:])
@@ -104,11 +104,7 @@ def test_a_first_look_that_cannot_be_shared(tiny_piza, monkeypatch, search, pool
 
 
 def test_many_sentences_are_searched_in_groups(tiny_piza, monkeypatch):
-    asked = []
-    encode = tiny_piza.encode_text
-    monkeypatch.setattr(
-        tiny_piza, "encode_text", lambda prompts: asked.append(len(prompts)) or encode(prompts)
-    )
+    asked = spy(monkeypatch, tiny_piza, "encode_text", len)
     monkeypatch.setattr("piza.search.SENTENCES_AT_ONCE", 2)
     sentences = ["the red car", "a blue sign left of the car", "the number", "a car", "the round sign"]
     found = tiny_piza.locate(PICTURE, sentences)
@@ -117,11 +113,7 @@ def test_many_sentences_are_searched_in_groups(tiny_piza, monkeypatch):
 
 
 def test_large_inputs_are_looked_at_one_by_one(tiny_piza, monkeypatch):
-    batches = []
-    encode = tiny_piza.encode_pictures
-    monkeypatch.setattr(
-        tiny_piza, "encode_pictures", lambda pictures: batches.append(len(pictures)) or encode(pictures)
-    )
+    batches = spy(monkeypatch, tiny_piza, "encode_pictures", len)
     monkeypatch.setattr("piza.search.PIXELS_AT_ONCE", 100)
     tiny_piza.locate(PICTURE, ["the red car", "a blue sign", "the number"])
     assert set(batches) == {1}
