@@ -2,40 +2,43 @@
 
 Random weights say when to stop at random, so the looks are forced: the frame of a 2560x1920 JPEG, a quarter and a sixteenth
 of its area around the center, each shrunk or enlarged to the same input. What is compared is the cost, and the boxes: those of
-all queries in the last look. A row more shows later looks at 512 x 384.
+all queries in the last look. Rows more show later looks at 512 x 384, in torch and exported (full_size_exported.py).
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import full_size_exported as exported
 import material
 import numpy as np
 import torch
 from count_parameters import full_size
+from full_size_exported import HEIGHT, INPUT, SMALLER, WIDTH, WINDOWS
 from parts import Parts
 from sides import measure
 from table import agreement, row
 
-INPUT, SMALLER = (1066, 800), (512, 384)
-WIDTH, HEIGHT = 2560, 1920
-WINDOWS = [
-    np.array([WIDTH * (1 - s) / 2, HEIGHT * (1 - s) / 2, WIDTH * (1 + s) / 2, HEIGHT * (1 + s) / 2])
-    for s in (1.0, 0.5, 0.25)
-]
 IDS = torch.tensor([[101, *range(2000, 2024), 1012, 102]])  # 24 words, as the sentences of SOREC have
 
 
 def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+    """Sides: "naive", "piza", "smaller" (later looks are)."""
     file, _ = material.street(folder / "material", WIDTH, HEIGHT)
+    detector = random_weights()
+    run = (
+        _naive(detector, file, parts) if side == "naive" else _piza(detector, file, parts, side == "smaller")
+    )
+    return torch.inference_mode()(run)
+
+
+def random_weights() -> Any:
     torch.manual_seed(0)
     detector = full_size().eval()
     with torch.no_grad():  # so that no part is silent: fresh heads and fusion scales are near zero
         for parameter in detector.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    run = (
-        _naive(detector, file, parts) if side == "naive" else _piza(detector, file, parts, side == "smaller")
-    )
-    return torch.inference_mode()(run)
+    return detector
 
 
 def _pixels(cut: Any) -> torch.Tensor:
@@ -100,13 +103,22 @@ def _piza(detector: Any, file: Path, parts: Parts, smaller: bool) -> Any:
 
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
-    found = measure("full_size", ["naive", "piza", "smaller"], folder, model, 1, together=False, warm=0)
+    found = measure("full_size", ["naive", "piza", "smaller"], folder, model, 1, together=False)
+    with TemporaryDirectory(dir=folder) as room:  # it takes 700 MB
+        exported.export(model, Path(room) / "model")
+        sides = [f"{engine} {room}/model" for engine in exported.ENGINES]
+        engines = measure("full_size_exported", sides, folder, model, 1, together=False)
     scale = np.tile(WINDOWS[-1][2:] - WINDOWS[-1][:2], 2)
     boxes = [np.array(found[side].answer) * scale for side in ("piza", "naive")]
     same = agreement(_matched(*boxes), boxes[1])
+    smaller = "the same, later looks at 512x384"
     return [
         row("d", "full size, random weights, three looks at 1066x800", found["naive"], found["piza"], same),
-        row("d", "the same, later looks at 512x384", found["naive"], found["smaller"]),
+        row("d", smaller, found["naive"], found["smaller"]),
+        *(
+            row("d", f"{smaller}, `--runtime {side.partition(' ')[0]}`", found["naive"], engines[side])
+            for side in sides
+        ),
     ]
 
 

@@ -77,18 +77,20 @@ def test_looks_of_several_sentences_are_taken_together(tiny_piza, monkeypatch):
             assert one.score == pytest.approx(other.score, abs=1e-3) and one.stopped == other.stopped
 
 
-def test_sentences_may_share_a_first_look(tiny_piza, monkeypatch):
+@pytest.mark.parametrize("share, first", [(2, [2, 2, 1]), (4, [3, 2])])
+def test_sentences_may_share_a_first_look(tiny_piza, monkeypatch, share, first):
     sentences = ["the red car", "a blue sign left of a car", "the number", "a car", "the round sign"]
     detector = tiny_piza.detector
     for layer in detector.model.encoder.layers:  # a picture that hears of no sentence hears of no other one
         scale = layer.fusion_layer.vision_param
         monkeypatch.setattr(scale, "data", torch.zeros_like(scale))
     alone = [tiny_piza.locate(PICTURE, sentence) for sentence in sentences]
-    monkeypatch.setattr(tiny_piza.config, "search", replace(tiny_piza.config.search, share=2))
+    monkeypatch.setattr(tiny_piza.config, "search", replace(tiny_piza.config.search, share=share))
     asked = spy(monkeypatch, tiny_piza, "ground", lambda text, pooling, *_: tuple(pooling.shape[::2]))
     shared = tiny_piza.locate(PICTURE, sentences)
-    assert asked[:3] == [(1, 2), (1, 2), (1, 1)]  # windows and sentences of the first looks
-    assert all(sentences_of == 1 for _, sentences_of in asked[3:])
+    windows, told = zip(*asked, strict=True)
+    assert list(told[: len(first)]) == first and set(windows[: len(first)]) == {1}
+    assert set(told[len(first) :]) == {1}
     for one, other in zip(alone, shared, strict=True):
         np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
         np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)

@@ -220,9 +220,8 @@ def look_together(asked: Sequence[tuple[Looks, Hypothesis, int]]) -> list[Seen]:
             most = 1
         elif asked[0][0].share > 1 and not asked[places[0]][1].steps:
             most = asked[0][0].share
-        for start in range(0, len(places), most):
-            part = places[start : start + most]
-            seen.update(zip(part, _look([asked[place] for place in part], size), strict=True))
+        for part in np.array_split(places, -(-len(places) // most)):  # as even as can be: less memory
+            seen.update(zip(part.tolist(), _look([asked[place] for place in part], size), strict=True))
     return [seen[place] for place in range(len(asked))]
 
 

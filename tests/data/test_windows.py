@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from piza.data.pool import Frame
-from piza.data.windows import first_look, ground_look, later_look, part_of, relight, window_around
+from piza.data.windows import (
+    COMPARING,
+    compares,
+    first_look,
+    ground_look,
+    later_look,
+    part_of,
+    relight,
+    window_around,
+)
 from piza.path import PathConfig, plan_windows, side
 
 SIZE = (1600, 900)
@@ -89,6 +98,28 @@ def test_a_first_look_speaks_of_every_thing_before_it_repeats_one(frame):
         look = first_look(frame, np.random.default_rng(wanted), PathConfig(), wanted=wanted)
         things = [tuple(look.thing[look.block.index(i)]) for i in range(len(look.sentences))]
         assert len(things) == wanted and len(set(things)) == min(wanted, 24)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("The lowest round sign.", True),
+        ("The traffic signal furthest away.", True),
+        ("The second car from the left.", True),
+        ("The car on the left of the red truck.", False),
+        ("A sign at the far left of the scene.", False),
+    ],
+)
+def test_a_superlative_or_an_ordinal_compares(sentence, told):
+    assert compares(sentence) == told
+
+
+def test_sentences_that_compare_are_told_in_proportion_to_their_weight():
+    box = np.array([10.0, 10.0, 30.0, 30.0])
+    street = Frame(np.zeros((90, 160, 3), np.uint8), [("the car", box, 0), ("the lowest car", box, 0)])
+    rng = np.random.default_rng(0)
+    count = sum(compares(first_look(street, rng, PathConfig(), wanted=1).sentences[0]) for _ in range(3000))
+    assert abs(count / 3000 - COMPARING / (1 + COMPARING)) < 0.03
 
 
 def test_a_part_knows_what_it_shows_and_what_it_does_not(frame):

@@ -54,6 +54,15 @@ def test_a_batch_equals_each_alone(family, pooled, tiny_tokenizer):
         torch.testing.assert_close(together.logits[:, i, :, :width], alone.logits[:, 0], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["mm", "gd"])
+def test_a_window_of_fewer_cells_than_queries_has_as_many_boxes_as_cells(family, tiny_tokenizer):
+    """The base models have 900 queries, and a window of 160 x 160 pixels 534 cells; the library's forward fails there."""
+    detector = tiny_detector(family, num_queries=900)
+    ids, mask, _ = Prompter(tiny_tokenizer)([SENTENCES[:1]])
+    found = staged(detector, ids, mask, torch.randn(1, 3, 160, 160))
+    assert found.boxes.shape[2] == found.logits.shape[2] == 534 and found.boxes.isfinite().all()
+
+
 def test_one_picture_serves_many_sentences(tiny_tokenizer):
     """Encoded once and repeated, as a search does for several sentences about one picture."""
     detector, prompter = tiny_detector(), Prompter(tiny_tokenizer)

@@ -20,7 +20,7 @@ from piza.errors import InputError
 from piza.model.piza import Piza, PizaConfig, save_folder
 from piza.runtimes import exporting, load_exported
 from piza.runtimes.exported import block_masks
-from piza.runtimes.exporting import export_model
+from piza.runtimes.exporting import PROBES, export_model
 from piza.runtimes.integers import to_int8
 from piza.search import locate
 
@@ -127,6 +127,11 @@ def test_a_swin_backbone(tiny_piza, tmp_path):
     exported = load_exported(tmp_path / "out", "onnx", threads=1)
     for size in ((96, 96), (128, 96), (224, 352)):  # its windows of 4 fit some of its stages and not others
         check_equal(tiny_piza, exported, size, "the red car", progress=0.5)
+
+
+def test_what_is_compared_has_cells_for_the_queries_of_the_base_models():
+    for width, height in PROBES:
+        assert sum(-(-width // stride) * -(-height // stride) for stride in (8, 16, 32)) >= 900
 
 
 def test_the_box_history(mini, exported):

@@ -166,6 +166,15 @@ _OF_THE_FRAME = re.compile(r"\b(scene|picture|image|first|second|third|fourth|fi
 _EXTREME = re.compile(r"\b(\w+most|\w+est|last)\b")
 
 
+_ORDINAL = re.compile(r"\b(first|second|third|fourth|fifth)\b")
+COMPARING = 2.0  # how much rather than others they are told: rarer in a pool, and the slowest to be learned
+
+
+def compares(sentence: str) -> bool:
+    """Whether it tells its thing by a superlative or an ordinal."""
+    return bool(_EXTREME.search(sentence) or _ORDINAL.search(sentence))
+
+
 def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
     """A window (x0, y0, x1, y1; pixels) as a frame of its own, with the sentences that stay true in it.
 
@@ -202,14 +211,17 @@ def first_look(
     """The whole frame and at most `wanted` sentences; the answer to each is the next window of its path or the thing, as
     the path is configured (`whole`: its thing).
 
-    Of every thing one sentence, then second ones while more are wanted. `absent_share` of them are true of nothing, if
+    Of every thing one sentence, then second ones while more are wanted; sentences that compare come `COMPARING` times as
+    likely. `absent_share` of them are true of nothing, if
     the frame has such.
     """
     look = Look(frame, frame_window(frame.size), progress=0.0)
     few = min(len(frame.absent), round(wanted * absent_share + rng.uniform(-0.5, 0.5)))
     told: dict[int, int] = {}  # how often a thing was spoken of already
     order: list[tuple[int, int]] = []
-    for index in rng.permutation(len(frame.rows)):
+    weight = [COMPARING if compares(sentence) else 1.0 for sentence, _, _ in frame.rows]
+    # Exponential luck, so that a sentence's chance to come first is in proportion to its weight.
+    for index in np.argsort(rng.exponential(size=len(frame.rows)) / weight):
         thing = frame.rows[index][2]
         told[thing] = told.get(thing, -1) + 1
         order.append((told[thing], int(index)))

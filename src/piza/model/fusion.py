@@ -76,6 +76,7 @@ def attend(
     say = by_head(out.weight, 1)
     said = torch.cat([value @ weight.T for value, weight in zip(values, say, strict=True)], 1)
     cells_out = to_cells @ said + out.bias
+    del to_cells  # the size of the logits: with many sentences the largest there is
 
     to_words = logits.transpose(1, 2)
     if no_cell is not None and no_cell.any():

@@ -189,7 +189,8 @@ def ground(
     groups = scores.shape[1]
     if peaks:
         scores = _peaks(scores.flatten(0, 1), shapes).view_as(scores)
-    best = torch.topk(scores, model.config.num_queries, dim=2)[1]
+    count = min(model.config.num_queries, scores.shape[-1])  # a small window may have fewer cells than that
+    best = torch.topk(scores, count, dim=2)[1]
     seen = _at(queries, best)
     if answer_only:
         proposal_boxes = anchors[:, :0]
@@ -198,7 +199,7 @@ def ground(
         proposal_boxes = model.encoder_output_bbox_embed(queries) + anchors
         references = _at(proposal_boxes, best).detach().sigmoid()
     if hasattr(model, "query_position_embeddings"):
-        start = model.query_position_embeddings.weight.expand(len(memory), groups, -1, -1)
+        start = model.query_position_embeddings.weight[:count].expand(len(memory), groups, -1, -1)
     else:
         start = seen.detach()
     if relations is not None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,9 +23,20 @@ def _onnx(path: Path, threads: int) -> Graph:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    _shared_memory(onnxruntime)
+    options.add_session_config_entry("session.use_env_allocators", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = {node.name for node in session.get_inputs()}
     return lambda given: session.run(None, {name: given[name] for name in names})
+
+
+@cache
+def _shared_memory(onnxruntime: Any) -> None:
+    """One memory for all graphs of the process, which run in turn; else each keeps what it once needed."""
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    onnxruntime.create_and_register_allocator(memory, None)
 
 
 def _openvino(path: Path, threads: int) -> Graph:

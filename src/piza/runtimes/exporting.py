@@ -32,8 +32,8 @@ from piza.runtimes.exported import FORMAT, NOTE, Exported, block_masks, level_na
 OPSET = 17
 MARKS = [101, 102, 1012, 1029]  # [CLS] [SEP] . ? end a block in the library
 # Width and height; the first one is traced. In cells of 32 pixels its sides are prime, so that a Swin pads every stage
-# that it ever pads: the trace then holds for sizes at which it does not.
-PROBES = ((608, 416), (448, 640), (96, 320), (224, 224))
+# that it ever pads: the trace then holds for sizes at which it does not. All have cells for the 900 queries of the base models.
+PROBES = ((608, 416), (448, 640), (128, 384), (224, 224))
 SENTENCES = ("the red car on the left of the round sign", "sign", "a man, and a dog that is left of him")
 SAME_BOX, SAME_LOGIT = 1e-4, 1e-2  # of the window, of a logit: far below what moves an answer
 SHARE = 0.9  # of the boxes of a look; cells that score alike may change places, and with them their queries

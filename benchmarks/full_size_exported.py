@@ -1,0 +1,70 @@
+"""The exported sides of case d (full_size.py). Nothing here imports torch but the process that exports:
+
+python benchmarks/full_size_exported.py MODEL FOLDER     # started by `export`
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import material
+import numpy as np
+from parts import Parts
+
+INPUT, SMALLER = (1066, 800), (512, 384)
+EXPORTED_INPUT = (1088, 800)  # the sides of what piza shows a model are multiples of 32
+WIDTH, HEIGHT = 2560, 1920
+WINDOWS = [
+    np.array([WIDTH * (1 - s) / 2, HEIGHT * (1 - s) / 2, WIDTH * (1 + s) / 2, HEIGHT * (1 + s) / 2])
+    for s in (1.0, 0.5, 0.25)
+]
+SENTENCE = "the red car " * 8  # 24 words, as the sentences of SOREC have
+ENGINES = ("onnx", "openvino")
+
+
+def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+    """Sides: an engine and the folder of the export, "onnx FOLDER"; later looks are smaller."""
+    from piza import picture
+    from piza.runtimes import load_exported
+
+    engine, _, export = side.partition(" ")
+    file, _ = material.street(folder / "material", WIDTH, HEIGHT)
+    loaded = load_exported(export, engine)
+    parts.watch(picture, "open_picture", "decode")
+    parts.watch(picture, "cut", "resize")
+    for name, part in (("encode_text", "text"), ("encode_pictures", "picture"), ("ground", "ground")):
+        parts.watch(loaded, name, part)
+
+    def run() -> Any:
+        frame = picture.open_picture(file)
+        text, words = loaded.encode_text([[SENTENCE]])
+        found: Any = None
+        for number, window in enumerate(WINDOWS):
+            seen = loaded.encode_pictures([picture.cut(frame, window, SMALLER if number else EXPORTED_INPUT)])
+            found = loaded.ground(text, words, seen, [0.0])
+        return found.boxes[0, 0].tolist()
+
+    return run
+
+
+def export(model: str, folder: Path) -> None:
+    """Writes the export (700 MB), in a process of its own; `model` lends its tokenizer."""
+    subprocess.run([sys.executable, __file__, model, str(folder)], check=True)
+
+
+def _export(model: str, folder: Path) -> None:
+    from full_size import random_weights
+
+    import piza
+    from piza.model.fusion import use_light_fusion
+    from piza.model.piza import PLAIN, Piza
+    from piza.runtimes.exporting import export_model
+
+    detector = random_weights()
+    use_light_fusion(detector)  # as piza.load does
+    export_model(Piza(detector, piza.load(model).tokenizer, PLAIN).eval(), folder)
+
+
+if __name__ == "__main__":
+    _export(sys.argv[1], Path(sys.argv[2]))
