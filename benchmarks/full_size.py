@@ -14,11 +14,12 @@ import material
 import numpy as np
 import torch
 from count_parameters import full_size
-from full_size_exported import HEIGHT, INPUT, SMALLER, WIDTH, WINDOWS
+from full_size_exported import HEIGHT, SMALLER, WIDTH, WINDOWS
 from parts import Parts
 from sides import measure
 from table import agreement, row
 
+INPUT = (1066, 800)
 IDS = torch.tensor([[101, *range(2000, 2024), 1012, 102]])  # 24 words, as the sentences of SOREC have
 
 

@@ -1,6 +1,8 @@
-"""The exported sides of case d (full_size.py). Nothing here imports torch but the process that exports:
+"""The exported sides of case d (full_size.py). Nothing here imports torch but the process that exports, started by `export`:
 
-python benchmarks/full_size_exported.py MODEL FOLDER     # started by `export`
+    python benchmarks/full_size_exported.py MODEL FOLDER
+
+The exports are those of `piza export`, of random weights.
 """
 
 import subprocess
@@ -12,8 +14,7 @@ import material
 import numpy as np
 from parts import Parts
 
-INPUT, SMALLER = (1066, 800), (512, 384)
-EXPORTED_INPUT = (1088, 800)  # the sides of what piza shows a model are multiples of 32
+INPUT, SMALLER = (1088, 800), (512, 384)  # the sides of what piza shows a model are multiples of 32
 WIDTH, HEIGHT = 2560, 1920
 WINDOWS = [
     np.array([WIDTH * (1 - s) / 2, HEIGHT * (1 - s) / 2, WIDTH * (1 + s) / 2, HEIGHT * (1 + s) / 2])
@@ -41,7 +42,7 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
         text, words = loaded.encode_text([[SENTENCE]])
         found: Any = None
         for number, window in enumerate(WINDOWS):
-            seen = loaded.encode_pictures([picture.cut(frame, window, SMALLER if number else EXPORTED_INPUT)])
+            seen = loaded.encode_pictures([picture.cut(frame, window, SMALLER if number else INPUT)])
             found = loaded.ground(text, words, seen, [0.0])
         return found.boxes[0, 0].tolist()
 

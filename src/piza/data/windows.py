@@ -167,7 +167,9 @@ _EXTREME = re.compile(r"\b(\w+most|\w+est|last)\b")
 
 
 _ORDINAL = re.compile(r"\b(first|second|third|fourth|fifth)\b")
-COMPARING = 2.0  # how much rather than others they are told: rarer in a pool, and the slowest to be learned
+COMPARING = (
+    2.0  # times as likely to be told as others: they are rarer in a pool, and the slowest to be learned
+)
 
 
 def compares(sentence: str) -> bool:
