@@ -13,7 +13,7 @@ from table import agreement, row
 
 SIZES = ((2560, 1920), (4000, 3000))
 SENTENCE = 0
-SHARE = 16  # sentences of a first look, where they share it
+SHARE = 8  # sentences of a first look, where they share it
 
 
 def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
