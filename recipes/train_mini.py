@@ -47,6 +47,7 @@ from piza.path import PathConfig
 from piza.training.looks import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
 from piza.training.loop import LoopConfig, train
 from piza.training.progress import train_progress
+from piza.training.roles import RoleHead
 
 SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
 # Input sizes, width x height.
@@ -197,6 +198,7 @@ def base_config(first_pixels: int) -> PizaConfig:
         later_pixels=LATER[0],
         peaks=True,
         relations=True,
+        things=40,
     )
 
 
@@ -215,9 +217,10 @@ def trained(work: Path, stage: str, model: Piza) -> Piza:
 
 
 def filled(model: Piza, weights: dict[str, torch.Tensor]) -> Piza:
-    """The model with weights that may be older than its relations, which then stay fresh and change nothing."""
+    """The model with weights that may be older than its relations, which then stay fresh and change nothing; a head for
+    roles is left out."""
     fresh = {k: v for k, v in model.state_dict().items() if k.startswith("relations.")}
-    model.load_state_dict({**fresh, **weights})
+    model.load_state_dict({**fresh, **{k: v for k, v in weights.items() if not k.startswith("roles.")}})
     return model
 
 
@@ -405,6 +408,8 @@ def run_stage(
         method = "adapter_plus" if stage == "adapters" else "full"
         model = begun(Path(start), method) if start else after_ground(work, method)
         batches = ZoomBatches(work, seed, settle=steps // 2, whole=stage == "whole")
+        if method == "full":
+            model.roles = RoleHead(WIDTH, model.detector.config.decoder_layers)
     use_fast_sampling(model.detector)
     names = METHODS[model.config.method].trained_names(model)
     parameters = train_only(model, names)
@@ -412,7 +417,11 @@ def run_stage(
     print(
         f"{stage}: {sum(p.numel() for p in parameters):,} of {sum(p.numel() for p in model.parameters()):,} trained"
     )
-    train(model, parameters, batches, batch_loss, LoopConfig(steps=steps, lr=lr), work / stage, stop_after)
+    train(model, parameters, batches, loss_of, LoopConfig(steps=steps, lr=lr), work / stage, stop_after)
+
+
+def loss_of(model: Piza, batch: LookBatch) -> dict[str, torch.Tensor]:
+    return batch_loss(model, batch, getattr(model, "roles", None))
 
 
 def train_history(work: Path, seed: int) -> None:

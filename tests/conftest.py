@@ -68,3 +68,13 @@ def tiny_piza(tiny_tokenizer):
     options = {"bottleneck": 8, "embedding_dim": 32}
     config = PizaConfig(method="full", method_options=options, first_pixels=128, later_pixels=96)
     return Piza(tiny_detector(), tiny_tokenizer, config).eval()
+
+
+@pytest.fixture
+def tiny_things_piza(tiny_tokenizer):
+    """The same with relations, three of its queries being for things."""
+    from piza.model.piza import Piza, PizaConfig
+
+    options = {"bottleneck": 8, "embedding_dim": 32}
+    config = PizaConfig(method="full", method_options=options, peaks=True, relations=True, things=3)
+    return Piza(tiny_detector(), tiny_tokenizer, config).eval()

@@ -78,3 +78,27 @@ def test_biases_follow_where_things_lie_to_each_other_and_not_where_they_lie():
         torch.testing.assert_close(here, there, atol=1e-3, rtol=1e-3)
         torch.testing.assert_close(here[..., 0, 1], here[..., 1, 2], atol=1e-3, rtol=1e-3)
         assert (here[..., 0, 1] - here[..., 1, 0]).abs().max() > 0.1  # left is not right
+
+
+def test_some_queries_are_of_what_looks_like_a_thing():
+    relations = Relations(32, 4, 2, things=2)
+    seen = torch.randn(1, 6, 32)
+    with torch.no_grad():
+        relations.thing.weight.copy_(seen[0, 4:5] * 10)  # cell 4 looks most like a thing
+    best, logits = relations.with_things(torch.tensor([[[4, 1, 0, 2], [5, 3, 0, 2]]]), seen)
+    assert best[0, :, :2].tolist() == [[4, 1], [5, 3]] and logits.shape == (1, 6)
+    assert best[0, 1, 2] == 4 and 4 not in best[0, 0, 2:]  # not a second time
+    order = logits[0].argsort(descending=True).tolist()
+    assert best[0, 0, 2:].tolist() == [cell for cell in order if cell not in (4, 1)][:2]
+    alone = relations.with_things(torch.tensor([[[3, 1]]]), seen)[0]
+    assert alone.tolist() == [[[3, 4]]]  # where there are as few queries, the best is still the sentence's
+
+
+def test_queries_of_things_reach_the_decoder(tiny_tokenizer):
+    detector, pixels = tiny_detector(), torch.randn(3, *PIXELS)
+    prompts = [[sentence] for sentence in SENTENCES]
+    relations = Relations(32, 4, 2, things=3)
+    plain = look(detector, tiny_tokenizer, prompts, pixels, peaks=True)
+    with_things = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, peaks=True)
+    assert with_things.boxes.shape == plain.boxes.shape and with_things.thing_logits.shape[0] == 3
+    assert (with_things.boxes - plain.boxes).abs().max() > 1e-3

@@ -80,6 +80,7 @@ def other(tiny_tokenizer):
         pooling="max",
         peaks=True,
         relations=True,
+        things=3,
         first_pixels=160,
         later_pixels=96,
     )

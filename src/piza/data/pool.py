@@ -3,6 +3,8 @@
     POOL/frames.npy     uint8 (count, height, width, 3) RGB, memory-mapped
     POOL/frames.jsonl   one line a frame: {"rows": [[sentence, box, thing], ...], "phrases": [[phrase, [box, ...]], ...],
                         "absent": [sentence, ...]}
+    POOL/roles.jsonl    of scenes, one line a frame: {"things": [box, ...], "roles": [[letters, letters, letters], ...]}, for
+                        each row what every thing is to its sentence (piza.data.scenes.roles): "1", "0", or "?" in between
 
 Training cuts thousands of windows an hour from it; decoding JPEGs would cost as much as the model.
 """
@@ -27,12 +29,16 @@ class Frame:
 
     rows: (sentence, box, number of the thing in its frame); a thing may have several sentences.
     phrases: (noun phrase, (n, 4) all boxes it is true of). absent: sentences that are true of nothing in the picture.
+    things: (m, 4) all nameable things, and roles: for each row (m, 3) what they are to its sentence, 0, 0.5 or 1; empty
+    where that is not known.
     """
 
     picture: NDArray[np.uint8]
     rows: list[tuple[str, NDArray, int]]
     phrases: list[tuple[str, NDArray]] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    things: NDArray = field(default_factory=lambda: np.zeros((0, 4)))
+    roles: list[NDArray] = field(default_factory=list)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,25 +51,43 @@ class Pool:
         try:
             self.pictures = np.load(folder / "frames.npy", mmap_mode="r")
             lines = (folder / "frames.jsonl").read_text().splitlines()
+            of_roles = folder / "roles.jsonl"
+            self.roles = of_roles.read_text().splitlines() if of_roles.exists() else []
         except (OSError, ValueError) as error:
             raise InputError(f"{folder} is no pool of frames: {error}") from None
         self.notes = [json.loads(line) for line in lines]
-        if len(self.notes) != len(self.pictures):
-            raise InputError(
-                f"{folder} holds {len(self.pictures)} pictures but {len(self.notes)} lines; write it anew."
-            )
+        for lines in (self.notes, self.roles or self.notes):
+            if len(lines) != len(self.pictures):
+                raise InputError(
+                    f"{folder} holds {len(self.pictures)} pictures but {len(lines)} lines; write it anew."
+                )
 
     def __len__(self) -> int:
         return len(self.notes)
 
     def __getitem__(self, index: int) -> Frame:
         note = self.notes[index]
+        more = json.loads(self.roles[index]) if self.roles else {"things": [], "roles": []}
         return Frame(
             self.pictures[index],
             [(ref, np.array(box, dtype=float), thing) for ref, box, thing in note["rows"]],
             [(phrase, np.array(boxes, dtype=float).reshape(-1, 4)) for phrase, boxes in note["phrases"]],
             note.get("absent", []),
+            np.array(more["things"], dtype=float).reshape(-1, 4),
+            [_read_roles(letters) for letters in more["roles"]],
         )
+
+
+VALUES = {"0": 0.0, "?": 0.5, "1": 1.0}
+
+
+def _read_roles(columns: list[str]) -> NDArray:
+    return np.array([[VALUES[letter] for letter in column] for column in columns]).T
+
+
+def _written_roles(roles: NDArray) -> list[str]:
+    letter = {value: letter for letter, value in VALUES.items()}
+    return ["".join(letter[float(value)] for value in column) for column in roles.T]
 
 
 def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: Iterable[Frame]) -> None:
@@ -73,9 +97,14 @@ def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: It
     pictures = np.lib.format.open_memmap(
         folder / "frames.part", mode="w+", dtype=np.uint8, shape=(count, size[1], size[0], 3)
     )
-    with open(folder / "frames.jsonl", "w") as notes:
+    with open(folder / "frames.jsonl", "w") as notes, open(folder / "roles.jsonl", "w") as of_roles:
         for index, frame in enumerate(frames):
             pictures[index] = frame.picture
+            more = {
+                "things": np.round(frame.things, 2).tolist(),
+                "roles": [_written_roles(roles) for roles in frame.roles],
+            }
+            of_roles.write(json.dumps(more) + "\n")
             rows = [[ref, np.round(box, 2).tolist(), thing] for ref, box, thing in frame.rows]
             phrases = [[phrase, np.round(boxes, 2).tolist()] for phrase, boxes in frame.phrases]
             notes.write(json.dumps({"rows": rows, "phrases": phrases, "absent": frame.absent}) + "\n")
@@ -87,6 +116,7 @@ def _scene_frames(job: tuple[tuple[int, ...], tuple[int, int], int, int]) -> lis
     from piza.data import scenes
     from piza.data.scenes.absent import choose
     from piza.data.scenes.meaning import Facts
+    from piza.data.scenes.roles import roles
     from piza.data.scenes.write import pick_rows
 
     seeds, size, shrink, absent = job
@@ -97,11 +127,14 @@ def _scene_frames(job: tuple[tuple[int, ...], tuple[int, int], int, int]) -> lis
         rng = np.random.default_rng([seed, 1])
         rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), 48, rng)
         told.append(rows)
+        facts = Facts(scene.objects, size)
         frames.append(
             Frame(
                 scene.image if shrink == 1 else cut(scene.image, (0, 0, *size), stored),
                 [(row.ref, np.asarray(row.box_xyxy) / shrink, row.index) for row in rows],
                 [(phrase, boxes / shrink) for phrase, boxes in scenes.phrases(scene, rng)],
+                things=facts.box / shrink,
+                roles=[roles(row, facts) for row in rows],
             )
         )
     for number, seed in enumerate(seeds if absent else ()):

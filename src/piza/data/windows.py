@@ -23,7 +23,8 @@ class Look:
     """One window to teach. Boxes are xyxy in frame pixels.
 
     sentences: the blocks of the prompt. block, answer, thing: which sentence, the box to predict, the thing itself;
-    a sentence without a box is true of nothing in the window.
+    a sentence without a box is true of nothing in the window. roles: for each sentence what the things of the frame are to
+    it, where that is known.
     """
 
     frame: Frame
@@ -33,9 +34,13 @@ class Look:
     block: list[int] = field(default_factory=list)
     answer: list[NDArray] = field(default_factory=list)
     thing: list[NDArray] = field(default_factory=list)
+    roles: list[NDArray | None] = field(default_factory=list)
 
-    def add(self, sentence: str, answers: list[NDArray], things: list[NDArray]) -> None:
+    def add(
+        self, sentence: str, answers: list[NDArray], things: list[NDArray], roles: NDArray | None = None
+    ) -> None:
         self.sentences.append(sentence)
+        self.roles.append(roles)
         self.block += [len(self.sentences) - 1] * len(answers)
         self.answer += answers
         self.thing += things
@@ -184,14 +189,15 @@ def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
     of one thing outside is true of nothing inside, unless it names an extreme.
     """
     x0, y0, x1, y1 = window
-    rows, absent = [], []
-    for sentence, box, thing in frame.rows:
+    rows, absent, roles = [], [], []
+    for number, (sentence, box, thing) in enumerate(frame.rows):
         if _OF_THE_FRAME.search(sentence):
             continue
         inside = box[0] >= x0 + 2 and box[1] >= y0 + 2 and box[2] <= x1 - 2 and box[3] <= y1 - 2
         outside = box[0] >= x1 or box[1] >= y1 or box[2] <= x0 or box[3] <= y0
         if inside:
             rows.append((sentence, box - np.array([x0, y0, x0, y0]), thing))
+            roles += frame.roles[number : number + 1]
         elif outside and not _EXTREME.search(sentence):
             absent.append(sentence)
     absent += [
@@ -199,7 +205,8 @@ def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
         for sentence in frame.absent
         if not _OF_THE_FRAME.search(sentence) and not _EXTREME.search(sentence)
     ]
-    return Frame(frame.picture[y0:y1, x0:x1], rows, absent=absent)
+    things = frame.things - np.array([x0, y0, x0, y0])
+    return Frame(frame.picture[y0:y1, x0:x1], rows, absent=absent, things=things, roles=roles)
 
 
 def first_look(
@@ -230,7 +237,8 @@ def first_look(
     for _, index in sorted(order, key=lambda item: item[0])[: max(1, wanted - few)]:
         sentence, box, _ = frame.rows[index]
         tight = whole or config.answers == "thing"
-        look.add(sentence, [box if tight else plan_windows(box, frame.size, config)[1]], [box])
+        answer = box if tight else plan_windows(box, frame.size, config)[1]
+        look.add(sentence, [answer], [box], frame.roles[index] if frame.roles else None)
     for index in rng.permutation(len(frame.absent))[:few]:
         look.add(frame.absent[index], [], [])
     return look

@@ -7,7 +7,7 @@ tests hold them to the library's `forward`. Both `MMGroundingDinoForObjectDetect
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -70,6 +70,8 @@ class Grounding:
 
     logits: (layers, batch, queries, tokens), -inf at padding tokens and learned context. boxes: (layers, batch, queries, 4). The last layer answers.
     proposal_logits: (batch, cells, tokens). proposal_boxes: (batch, cells, 4) before the sigmoid, +inf in cells that may not propose.
+    states: (layers, batch, queries, d_model) of the queries. thing_logits: (batch, cells) how much a cell looks like a thing,
+    or (0,) of a model that does not ask itself that.
     A look that is for its answer alone has one layer and no proposal boxes, (batch, 0, 4).
     """
 
@@ -77,6 +79,8 @@ class Grounding:
     boxes: Tensor
     proposal_logits: Tensor
     proposal_boxes: Tensor
+    states: Tensor = field(default_factory=lambda: torch.zeros(0))
+    thing_logits: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 def encode_text(detector: Any, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
@@ -144,7 +148,8 @@ def ground(
     blocks for its last axis; the best cells for the decoder are then picked by block. None is the library's way.
     peaks: picks only cells that score higher than their neighbors, as long as there are such. The library's way gives a
     thing as many queries as it has cells, and has none left for the things a sentence compares it with.
-    relations: lets queries start with what their cells saw, and know where they lie to one another.
+    relations: lets queries start with what their cells saw, and know where they lie to one another; gives some of them to
+    whatever looks like a thing, if it was made so.
     apart: wants a pooling; every block of a prompt gets queries of its own, as if its sentence were asked alone. `logits`
     and `boxes` are then (layers, batch * blocks, queries, ...) with one column of logits; the proposals are as ever.
     answer_only: leaves out what only a training reads, the earlier layers' answers and the boxes of most proposals.
@@ -190,7 +195,9 @@ def ground(
     if peaks:
         scores = _peaks(scores.flatten(0, 1), shapes).view_as(scores)
     count = min(model.config.num_queries, scores.shape[-1])  # a small window may have fewer cells than that
-    best = torch.topk(scores, count, dim=2)[1]
+    best, thing_logits = torch.topk(scores, count, dim=2)[1], None
+    if relations is not None:
+        best, thing_logits = relations.with_things(best, queries)
     seen = _at(queries, best)
     if answer_only:
         proposal_boxes = anchors[:, :0]
@@ -217,12 +224,20 @@ def ground(
         relations,
     )
     logits, boxes = [], []
-    for layer in range(len(states) - 1 if answer_only else 0, len(states)):
+    first = len(states) - 1 if answer_only else 0
+    for layer in range(first, len(states)):
         state, reference = states[layer], started[layer]
         logits.append(_similarity(detector.class_embed[layer], state, words, word_mask))
         delta = detector.bbox_embed[layer](state)
         boxes.append((delta + torch.special.logit(reference, eps=1e-5)).sigmoid())
-    return Grounding(torch.stack(logits), torch.stack(boxes), proposal_logits, proposal_boxes)
+    return Grounding(
+        torch.stack(logits),
+        torch.stack(boxes),
+        proposal_logits,
+        proposal_boxes,
+        torch.stack(states[first:]),
+        memory.new_zeros(0) if thing_logits is None else thing_logits,
+    )
 
 
 def _groups(text: TextFeatures, pooling: Tensor | None) -> Tensor:

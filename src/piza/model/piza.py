@@ -44,6 +44,7 @@ class PizaConfig:
     relations: bool = (
         False  # whether queries know where they lie to one another: relations.py; False as published
     )
+    things: int = 0  # with relations: so many of the queries are of what looks like a thing; 0 as published
     zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
     stop_at: float = 0.95  # stop at this probability
     progress_step: float | None = 0.05  # progress is rounded to multiples of this
@@ -81,7 +82,7 @@ class Piza(nn.Module):
         self.history = BoxHistoryEncoder()
         base = detector.config
         self.relations = (
-            Relations(base.d_model, base.decoder_attention_heads, base.decoder_layers)
+            Relations(base.d_model, base.decoder_attention_heads, base.decoder_layers, config.things)
             if config.relations
             else None
         )

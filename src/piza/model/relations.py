@@ -4,6 +4,9 @@
 left and right must be read out of these. Here a query starts with what its cell saw, and attends to another the more or
 less as the two boxes lie to each other, a bias of its own for each head and layer (much as in Hou et al., "Relation DETR",
 ECCV 2024). Both start at zero: fresh, they change nothing.
+
+And the others must be there. The cells that suit a sentence best are seldom those of the buses that it places its car by.
+So some queries can be given to the cells that look most like a thing of whatever kind: `things`.
 """
 
 import torch
@@ -14,14 +17,32 @@ HIDDEN = 32
 
 
 class Relations(nn.Module):
-    def __init__(self, width: int, heads: int, layers: int):
+    def __init__(self, width: int, heads: int, layers: int, things: int = 0):
         super().__init__()
+        self.things = things
         self.heads, self.layers = heads, layers
         self.content = nn.Linear(width, width, bias=False)
         self.pair = nn.Linear(6 * (1 + 2 * len(FREQUENCIES)), HIDDEN)
         self.bias = nn.Linear(HIDDEN, heads * layers)
+        self.thing = nn.Linear(width, 1) if things else None
+        if self.thing is not None:
+            nn.init.constant_(self.thing.bias, -4.0)  # few cells are the center of a thing
         for zero in (self.content.weight, self.bias.weight, self.bias.bias):
             nn.init.zeros_(zero)
+
+    def with_things(self, best: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The last `things` of the best cells given to those that look most like a thing and are not among the others.
+
+        best: (batch, groups, queries) cells, best first; seen: (batch, cells, d_model). Returns new cells and how much every
+        cell looks like a thing, logits (batch, cells), None without `things`.
+        """
+        if self.thing is None:
+            return best, None
+        logits = self.thing(seen)[..., 0]
+        things = min(self.things, best.shape[-1] - 1)
+        own = best[..., : best.shape[-1] - things]
+        free = logits.detach()[:, None].expand(-1, best.shape[1], -1).scatter(2, own, float("-inf"))
+        return torch.cat([own, torch.topk(free, things, dim=2)[1]], 2), logits
 
     def biases(self, boxes: Tensor, cells: Tensor) -> list[Tensor]:
         """Boxes (n, queries, 4) cxcywh, normalized; cells: (2,) height and width of the finest level.

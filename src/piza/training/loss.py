@@ -88,20 +88,20 @@ def match(logits: Tensor, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tens
     return torch.as_tensor(query, device=boxes.device), torch.as_tensor(target, device=boxes.device)
 
 
-def dense_positives(targets: Targets, shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    """The few cells nearest each thing's center, at the level of its size. Returns (cell, target) indices.
+def level_of(boxes: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+    """(n,) the level whose cells are between a third and a sixth of a box (n, 4) wide, as far as there is one."""
+    height, width = shapes[0]
+    size = (boxes[:, 2] * width * boxes[:, 3] * height).clamp(min=1e-6).sqrt()  # in finest cells
+    return (size / 3).clamp(min=1).log2().floor().clamp(max=len(shapes) - 1).long()
 
-    The level is the one whose cells are between a half and a sixth of the thing wide, as far as there is one.
-    """
+
+def dense_positives(targets: Targets, shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    """The few cells nearest each thing's center, at the level of its size. Returns (cell, target) indices."""
     cells, owners = [], []
     start = 0
-    height0, width0 = shapes[0]
-    size = (
-        (targets.thing[:, 2] * width0 * targets.thing[:, 3] * height0).clamp(min=1e-6).sqrt()
-    )  # in finest cells
-    level_of = (size / 3).clamp(min=1).log2().floor().clamp(max=len(shapes) - 1).long()
+    levels = level_of(targets.thing, shapes)
     for level, (height, width) in enumerate(shapes):
-        chosen = (level_of == level).nonzero()[:, 0]
+        chosen = (levels == level).nonzero()[:, 0]
         if len(chosen):
             scale = targets.thing.new_tensor([width, height])
             center = targets.thing[chosen, :2] * scale - 0.5

@@ -4,6 +4,8 @@ GroundingDINO is trained token by token and scores a box by its best one. Here t
 is given the logit by which it would be scored: its best token's.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ def by_sentence(
     shifted = [
         Targets(torch.cat([t.says.new_zeros(len(t.says), 1), t.says], 1), t.answer, t.thing) for t in targets
     ]
-    return Grounding(logits, grounding.boxes, proposals, grounding.proposal_boxes), shifted
+    return replace(grounding, logits=logits, proposal_logits=proposals), shifted
 
 
 def _best(logits: Tensor, pooling: Tensor) -> Tensor:
