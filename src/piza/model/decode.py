@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from piza.model import reading
 from piza.model.relations import Relations
 
 
@@ -57,6 +58,8 @@ def decode(
     def by_window(values: Tensor) -> Tensor:
         return values.reshape(batch, groups * count, values.shape[-1])
 
+    few = reading.suits(decoder.layers[0].encoder_attn, groups * count, memory.shape[1])
+    cells = reading.readable(memory, mask) if few else memory
     found: list[Tensor] = []
     started: list[Tensor] = []
     for number, layer in enumerate(decoder.layers):
@@ -76,17 +79,21 @@ def decode(
             queries=states + position, keys=words, values=words, attention_mask=unread
         )[0]
         states = add(states, change, layer.encoder_attn_text_layer_norm)
-        change = layer.encoder_attn(
-            hidden_states=by_window(states),
-            attention_mask=mask,
-            encoder_hidden_states=memory,
-            encoder_attention_mask=mask,
-            position_embeddings=by_window(position),
-            reference_points=places,
-            spatial_shapes=shape_tensor,
-            spatial_shapes_list=shapes,
-            level_start_index=level_start,
-        )[0]
+        if few:
+            asked = by_window(states + position)
+            change = reading.read(layer.encoder_attn, asked, cells, places, shapes, shape_tensor, level_start)
+        else:
+            change = layer.encoder_attn(
+                hidden_states=by_window(states),
+                attention_mask=mask,
+                encoder_hidden_states=memory,
+                encoder_attention_mask=mask,
+                position_embeddings=by_window(position),
+                reference_points=places,
+                spatial_shapes=shape_tensor,
+                spatial_shapes_list=shapes,
+                level_start_index=level_start,
+            )[0]
         states = add(states, change.reshape(states.shape), layer.encoder_attn_layer_norm)
         inner = nn.functional.dropout(
             layer.activation_fn(layer.fc1(states)), layer.activation_dropout, decoder.training
