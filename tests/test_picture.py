@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from piza.errors import InputError
-from piza.picture import BACKGROUND, Decoded, cut, decode_picture, open_picture
+from piza.picture import BACKGROUND, REDUCING_GAP, Decoded, cut, decode_picture, open_picture
 
 
 @pytest.fixture
@@ -265,8 +265,9 @@ def windows(draw, width=320, height=180):
 def test_cutting_from_a_slice_equals_cutting_from_the_whole_frame(frame, window, out_w, out_h):
     whole = Image.fromarray(frame).resize((out_w, out_h), Image.Resampling.BILINEAR, box=window)
     # One gray level: Pillow rounds between its two passes and picks their order by the shape it is given. A window that
-    # shrinks by four or more is shrunk in two steps, which noise shows most.
-    stepwise = (window[2] - window[0]) / out_w >= 4 or (window[3] - window[1]) / out_h >= 4
+    # shrinks by much is shrunk in two steps, which noise shows most.
+    much = 2 * REDUCING_GAP
+    stepwise = (window[2] - window[0]) / out_w >= much or (window[3] - window[1]) / out_h >= much
     for picture in (frame, Decoded(Image.fromarray(frame))):
         far = np.abs(cut(picture, window, (out_w, out_h)).astype(int) - np.array(whole))
         assert far.max() <= (40 if stepwise else 1)
