@@ -41,7 +41,7 @@ from piza.data.windows import Look, first_look, ground_look, later_look, part_of
 from piza.files import atomic_write
 from piza.methods import METHODS, train_only
 from piza.model.deformable import use_fast_sampling
-from piza.model.piza import Piza, PizaConfig, load_folder, save_folder
+from piza.model.piza import Piza, PizaConfig, load_weights, save_folder
 from piza.model.text import CLS, DOT, SEP
 from piza.path import PathConfig
 from piza.training.looks import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
@@ -122,10 +122,10 @@ def write_vocabulary(folder: Path, pools: list[Pool]) -> None:
 # --- model ------------------------------------------------------------------------------------------------------------
 
 
-def load_tokenizer(work: Path):
+def load_tokenizer(folder: Path):
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(work / "tokenizer")
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def new_detector(vocabulary: int) -> MMGroundingDinoForObjectDetection:
@@ -225,7 +225,7 @@ def filled(model: Piza, weights: dict[str, torch.Tensor]) -> Piza:
 
 
 def new_base(work: Path) -> Piza:
-    tokenizer = load_tokenizer(work)
+    tokenizer = load_tokenizer(work / "tokenizer")
     torch.manual_seed(0)
     model = Piza(new_detector(len(tokenizer)), tokenizer, base_config(480))
     thaw_batch_norm(model)
@@ -242,11 +242,13 @@ def after_ground(work: Path, method: str) -> Piza:
 
 def begun(folder: Path, method: str) -> Piza:
     """The model of a folder, as it is made today."""
-    old = load_folder(folder)
+    tokenizer = load_tokenizer(folder)
     torch.manual_seed(2)
-    model = Piza(new_detector(len(old.tokenizer)), old.tokenizer, zoom_config(method))
+    model = Piza(new_detector(len(tokenizer)), tokenizer, zoom_config(method))
     freeze_batch_norm(model)
-    return filled(model, old.state_dict())
+    fresh = {k: v for k, v in model.state_dict().items() if k.startswith("relations.")}
+    load_weights(model, {**fresh, **load_file(folder / "model.safetensors")}, str(folder))
+    return model
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from tests.conftest import tiny_detector
 
 from piza.model import grounder
 from piza.model.decode import tokens_of_groups
-from piza.model.relations import Relations
+from piza.model.relations import HIDDEN, Compare, Relations
 from piza.model.text import Prompter
 
 SENTENCES = ["the red car left of a blue sign", "a round sign", "the blue car, left of the number"]
@@ -61,10 +61,27 @@ def test_fresh_relations_change_nothing_and_trained_ones_do(tiny_tokenizer):
         look(detector, tiny_tokenizer, prompts, pixels, relations=r, peaks=True) for r in (None, relations)
     )
     torch.testing.assert_close(fresh.boxes, plain.boxes, atol=1e-6, rtol=1e-6)
-    for weight in (relations.content.weight, relations.bias.weight):
+    for weight in (relations.content.weight, relations.bias.weight, relations.compare[0].out.weight):
         torch.nn.init.normal_(weight)
-    moved = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, peaks=True)
-    assert (moved.boxes - plain.boxes).abs().max() > 1e-3
+        moved = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, peaks=True)
+        assert (moved.boxes - plain.boxes).abs().max() > 1e-3
+        torch.nn.init.zeros_(weight)
+
+
+def test_comparing_sums_over_the_others_in_any_order():
+    """Of two alike the one adds as much as the other: what a query gathers tells how many there are."""
+    compare = Compare(32)
+    torch.nn.init.normal_(compare.out.weight)
+    states, pairs = torch.randn(1, 5, 32), torch.randn(1, 5, 5, HIDDEN)
+    whole = compare(states, states, pairs)
+    order = torch.tensor([0, 3, 1, 4, 2])
+    shuffled = compare(states[:, order], states[:, order], pairs[:, order][:, :, order])
+    torch.testing.assert_close(shuffled, whole[:, order])
+    fewer = compare(states[:, :4], states[:, :4], pairs[:, :4, :4])[:, 0]
+    again = torch.tensor([0, 1, 2, 3, 4, 4])
+    twice = compare(states[:, again], states[:, again], pairs[:, again][:, :, again])[:, 0]
+    torch.testing.assert_close(twice - whole[:, 0], whole[:, 0] - fewer)
+    assert (twice - whole[:, 0]).abs().max() > 1e-3
 
 
 def test_biases_follow_where_things_lie_to_each_other_and_not_where_they_lie():
@@ -72,7 +89,7 @@ def test_biases_follow_where_things_lie_to_each_other_and_not_where_they_lie():
     torch.nn.init.normal_(relations.bias.weight)
     boxes = torch.tensor([[[0.2, 0.4, 0.05, 0.1], [0.5, 0.6, 0.05, 0.1], [0.8, 0.8, 0.05, 0.1]]])
     moved, cells = boxes - torch.tensor([0.1, 0.1, 0, 0]), torch.tensor([20, 40])
-    one, two = relations.biases(boxes, cells), relations.biases(moved, cells)
+    one, two = (relations.biases(relations.pairs(each, cells)) for each in (boxes, moved))
     assert len(one) == 2 and one[0].shape == (1, 4, 3, 3)
     for here, there in zip(one, two, strict=True):
         torch.testing.assert_close(here, there, atol=1e-3, rtol=1e-3)

@@ -49,11 +49,10 @@ def decode(
     words, word_mask = words.flatten(0, 1), word_mask.flatten(0, 1)
     unread = (~word_mask).to(words.dtype)[:, None, None] * torch.finfo(words.dtype).min
     states, references = queries.flatten(0, 1), references.flatten(0, 1)
-    biases = (
-        relations.biases(references, shape_tensor[0])
-        if relations is not None
-        else [None] * len(decoder.layers)
-    )
+    biases: list[Tensor | None] = [None] * len(decoder.layers)
+    if relations is not None:
+        pairs = relations.pairs(references, shape_tensor[0])
+        biases = relations.biases(pairs)
 
     def by_window(values: Tensor) -> Tensor:
         return values.reshape(batch, groups * count, values.shape[-1])
@@ -74,6 +73,8 @@ def decode(
         ).reshape(batch * groups, count, width)
         own = states + position
         change = layer.self_attn(queries=own, keys=own, values=states, attention_mask=biases[number])[0]
+        if relations is not None:
+            change = change + relations.compare[number](own, states, pairs)
         states = add(states, change, layer.self_attn_layer_norm)
         change = layer.encoder_attn_text(
             queries=states + position, keys=words, values=words, attention_mask=unread

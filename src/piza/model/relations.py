@@ -3,7 +3,9 @@
 "The second car from the left" is decided between queries. The library's start all alike and meet as sums of sinusoids;
 left and right must be read out of these. Here a query starts with what its cell saw, and attends to another the more or
 less as the two boxes lie to each other, a bias of its own for each head and layer (much as in Hou et al., "Relation DETR",
-ECCV 2024). Both start at zero: fresh, they change nothing.
+ECCV 2024). And it compares: to each of several questions that it asks, every other query counts or does not, by what it is and
+where it lies, and what those are that count, and where they lie, is summed up. A sum, as a mean does not tell the second from
+the third. All of it starts at zero: fresh, it changes nothing.
 
 And the others must be there. The cells that suit a sentence best are seldom those of the buses that it places its car by.
 So some queries can be given to the cells that look most like a thing of whatever kind: `things`.
@@ -16,6 +18,40 @@ FREQUENCIES = (1.0, 2.0, 4.0)
 HIDDEN = 32
 
 
+class Compare(nn.Module):
+    """What a query gathers from the others in one layer of the decoder: a sum over those that its questions single out."""
+
+    questions, inner = 6, 16
+
+    def __init__(self, width: int):
+        super().__init__()
+        asked = self.questions * self.inner
+        self.query, self.key, self.value = (nn.Linear(width, asked) for _ in range(3))
+        self.place = nn.Linear(width, self.questions * (HIDDEN + 1))
+        self.out = nn.Linear(self.questions * (HIDDEN + self.inner), width)
+        with torch.no_grad():
+            self.place.bias.view(self.questions, -1)[:, -1] = -2.0  # most others do not count
+            self.out.weight.zero_()
+            self.out.bias.zero_()
+
+    def forward(self, own: Tensor, states: Tensor, pairs: Tensor) -> Tensor:
+        """own: (n, queries, width) states with positions; states: without; pairs: (n, queries, queries, HIDDEN).
+
+        Returns (n, queries, width), to be added to what self-attention returns.
+        """
+
+        def split(values: Tensor) -> Tensor:
+            return values.unflatten(-1, (self.questions, -1)).transpose(1, 2)  # (n, questions, queries, ...)
+
+        place = split(self.place(own))
+        logits = split(self.query(own)) @ split(self.key(own)).transpose(2, 3) / self.inner**0.5
+        where = place[..., :-1].transpose(1, 2) @ pairs.transpose(2, 3) / HIDDEN**0.5
+        counts = (logits + where.transpose(1, 2) + place[..., -1:]).sigmoid()
+        what = (counts @ split(self.value(states))).transpose(1, 2)
+        lying = counts.transpose(1, 2) @ pairs  # (n, queries, questions, HIDDEN)
+        return self.out(torch.cat([what, lying], -1).flatten(2) / 4)
+
+
 class Relations(nn.Module):
     def __init__(self, width: int, heads: int, layers: int, things: int = 0):
         super().__init__()
@@ -24,6 +60,7 @@ class Relations(nn.Module):
         self.content = nn.Linear(width, width, bias=False)
         self.pair = nn.Linear(6 * (1 + 2 * len(FREQUENCIES)), HIDDEN)
         self.bias = nn.Linear(HIDDEN, heads * layers)
+        self.compare = nn.ModuleList(Compare(width) for _ in range(layers))
         self.thing = nn.Linear(width, 1) if things else None
         if self.thing is not None:
             nn.init.constant_(self.thing.bias, -4.0)  # few cells are the center of a thing
@@ -44,13 +81,16 @@ class Relations(nn.Module):
         free = logits.detach()[:, None].expand(-1, best.shape[1], -1).scatter(2, own, float("-inf"))
         return torch.cat([own, torch.topk(free, things, dim=2)[1]], 2), logits
 
-    def biases(self, boxes: Tensor, cells: Tensor) -> list[Tensor]:
-        """Boxes (n, queries, 4) cxcywh, normalized; cells: (2,) height and width of the finest level.
+    def pairs(self, boxes: Tensor, cells: Tensor) -> Tensor:
+        """What every query knows of where each other lies: (n, queries, queries, HIDDEN).
 
-        Returns for each layer (n, heads, queries, queries), to be added to the attention's logits.
+        Boxes (n, queries, 4) cxcywh, normalized; cells: (2,) height and width of the finest level.
         """
-        hidden = nn.functional.relu(self.pair(pair_features(boxes, cells)))
-        found = self.bias(hidden).permute(3, 0, 1, 2)  # (heads * layers, n, queries, queries)
+        return nn.functional.relu(self.pair(pair_features(boxes, cells)))
+
+    def biases(self, pairs: Tensor) -> list[Tensor]:
+        """For each layer (n, heads, queries, queries), to be added to the logits of self-attention."""
+        found = self.bias(pairs).permute(3, 0, 1, 2)  # (heads * layers, n, queries, queries)
         return [layer.transpose(0, 1) for layer in found.split(self.heads)]
 
 
