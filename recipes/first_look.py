@@ -16,6 +16,7 @@ import torch
 import piza
 from piza.data import scenes
 from piza.data.scenes.write import pick_rows
+from piza.model.grounder import Grounding
 from piza.model.piza import Piza
 from piza.path import frame_window, input_size
 from piza.picture import cut
@@ -24,10 +25,17 @@ SIZE = (2048, 1152)
 HERE, BESIDE, NOWHERE = 40.0, 110.0, 60.0  # distances of centers, in frame pixels
 
 
+def answer(model: Piza, features, sentence: str) -> Grounding:
+    """What a first look answers; features as `model.first_features` gives them."""
+    if model.config.listed:
+        return model.read([sentence], features)
+    text, pooling = model.encode_text([[sentence]])
+    return model.ground(text, pooling, features, torch.zeros(1))
+
+
 def best_center(model: Piza, features, sentence: str) -> np.ndarray:
     """The center of the best box of a first look, in frame pixels."""
-    text, pooling = model.encode_text([[sentence]])
-    grounding = model.ground(text, pooling, features, torch.zeros(1))
+    grounding = answer(model, features, sentence)
     best = int(grounding.logits[-1, 0].max(-1)[0].argmax())
     return grounding.boxes[-1, 0, best, :2].numpy() * SIZE
 
@@ -66,7 +74,7 @@ def main() -> None:
         scene = scenes.render(seed, SIZE)
         rng = np.random.default_rng([seed, 4])
         rows = pick_rows(scenes.expressions(scene.objects, SIZE, rng, 4), 8, rng)
-        features = model.encode_pictures([cut(scene.image, frame, size)])
+        features = model.first_features([cut(scene.image, frame, size)])
         for row in rows:
             found = taken_for(best_center(model, features, row.ref), scene.objects, row.index)
             counts["all"][found] += 1

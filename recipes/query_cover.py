@@ -1,4 +1,4 @@
-"""Of the things that a sentence weighs, how many have a query in the first look at a drawn street.
+"""Of the things that a sentence weighs, how many have a query (or are listed) in the first look at a drawn street.
 
     python recipes/query_cover.py MODEL_FOLDER [--seed 31] [--count 63]
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from first_look import answer
 
 import piza
 from piza.data import scenes
@@ -46,10 +47,9 @@ def main() -> None:
         facts = Facts(scene.objects, SIZE)
         box = facts.box / np.tile(SIZE, 2)
         things = torch.from_numpy(np.hstack([(box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]])).float()
-        features = model.encode_pictures([cut(scene.image, frame, size)])
+        features = model.first_features([cut(scene.image, frame, size)])
         for row in rows:
-            text, pooling = model.encode_text([[row.ref]])
-            overlap = overlaps(model.ground(text, pooling, features, torch.zeros(1)).boxes[-1, 0], things)
+            overlap = overlaps(answer(model, features, row.ref).boxes[-1, 0], things)
             seen = (overlap >= ON).any(0).numpy()
             weighed = roles(row, facts) == 1
             there += weighed.sum(0)

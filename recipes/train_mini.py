@@ -19,6 +19,7 @@ train.json in SOREC's format.
 import argparse
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,6 +285,9 @@ class Scenes:
                 return frame if frame.rows else self.draw(rng)
             index -= len(pool)
         raise AssertionError
+
+    def frames(self) -> Iterator[Frame]:
+        return (pool[index] for pool in self.pools for index in range(len(pool)))
 
 
 class GroundBatches:

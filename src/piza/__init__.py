@@ -43,7 +43,7 @@ def load(name: str = "mini", device: str = "cpu") -> "Piza":
         from piza.model.deformable import use_fast_sampling
 
         keep_memory()
-        use_fast_sampling(model.detector)  # where no compiler is, the library's sampling stays
+        use_fast_sampling(model)  # where no compiler is, the library's sampling stays
     return model
 
 

@@ -24,11 +24,12 @@ from piza.picture import Decoded, Picture, PictureSource, cut, decode_picture
 from piza.result import Result, Step, check_min_score
 
 if TYPE_CHECKING:
-    from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
+    from piza.model.grounder import Grounding, TextFeatures
     from piza.model.piza import Piza
 
 WINDOWS_AT_ONCE = 4  # in one batch; larger ones are no faster on a CPU, and need more memory
 PIXELS_AT_ONCE = 250_000  # of the inputs of a batch
+READ_AT_ONCE = 8  # sentences read against the things of a picture
 SENTENCES_AT_ONCE = 32  # whose searches go on in step
 CANDIDATES = 10  # kept of each look, for drawings and for those who want to know what else was seen
 
@@ -87,7 +88,7 @@ def _locate(
     picture = decode_picture(image)
     frame_size = (picture.shape[1], picture.shape[0])
     views = first_windows(frame_size, config.views)
-    first = [model.encode_pictures([cut(picture, view, _size(model, view, True))]) for view in views]
+    first = [model.first_features([cut(picture, view, _size(model, view, True))]) for view in views]
     answered: list[Found] = []
     for start in range(0, len(sentences), SENTENCES_AT_ONCE):
         texts = _texts(model, sentences[start : start + SENTENCES_AT_ONCE])
@@ -128,6 +129,11 @@ def _takes_batches(model: Any) -> bool:
     return hasattr(model, "detector")  # an exported model does not
 
 
+def _lists(model: Any) -> bool:
+    """Whether its first look lists things and reads sentences against them."""
+    return model.config.listed > 0
+
+
 def _check_share(model: Any) -> None:
     share = model.config.search.share
     if share < 1:
@@ -152,14 +158,14 @@ def search_config(model: "Piza", most: int, greedy: bool = False) -> SearchConfi
 class Looks:
     """All that `best_first` asks about one sentence and one picture.
 
-    first: features of the first windows, in order. share: of how many sentences they are looked at together.
+    first: `first_features` of the first windows, in order. share: of how many sentences they are looked at together.
     """
 
     model: "Piza"
     picture: Picture | Decoded
     text: "TextFeatures"
     pooling: Any  # a tensor, or the array of an exported model
-    first: "list[PictureFeatures]"
+    first: Sequence[Any]
     sentence: str = ""  # needed where a first look is shared
     share: int = 1
 
@@ -216,7 +222,9 @@ def look_together(asked: Sequence[tuple[Looks, Hypothesis, int]]) -> list[Seen]:
     seen: dict[int, Seen] = {}
     for (size, _), places in groups.items():
         most = max(1, min(WINDOWS_AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
-        if not _takes_batches(asked[0][0].model):
+        if _lists(asked[0][0].model) and not asked[places[0]][1].steps:
+            most = READ_AT_ONCE
+        elif not _takes_batches(asked[0][0].model):
             most = 1
         elif asked[0][0].share > 1 and not asked[places[0]][1].steps:
             most = asked[0][0].share
@@ -227,6 +235,27 @@ def look_together(asked: Sequence[tuple[Looks, Hypothesis, int]]) -> list[Seen]:
 
 def _look(asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int]) -> list[Seen]:
     """One batch: first looks at one window, or later ones at any."""
+    one, path, number = asked[0]
+    model = one.model
+    progress, stop = (
+        [float(v) for v in values] for values in _read(model, [one.history(path) for one, path, _ in asked])
+    )
+    if _lists(model) and not path.steps:
+        grounding = model.read([one.sentence for one, _, _ in asked], one.first[number])
+    else:
+        grounding = _ground(asked, size, progress)
+    found = []
+    for row, (_, path, _) in enumerate(asked):
+        boxes, scores = answers(grounding, path.window, row)
+        kept = boxes[:CANDIDATES], scores[:CANDIDATES]
+        found.append(Seen(Step(_floats(path.window), size, progress[row], stop[row], *kept), boxes, scores))
+    return found
+
+
+def _ground(
+    asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int], progress: list[float]
+) -> "Grounding":
+    """Looks with the sentences in mind."""
     one, path, number = asked[0]
     model = one.model
     if path.steps:
@@ -247,19 +276,9 @@ def _look(asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int])
         )
         if not path.steps:
             features = features[[0] * len(asked)]
-    progress, stop = (
-        [float(v) for v in values] for values in _read(model, [one.history(path) for one, path, _ in asked])
-    )
     if shared:  # one window, at one place of all paths
-        grounding = model.ground(text, pooling, features, progress[:1], apart=True)
-    else:
-        grounding = model.ground(text, pooling, features, progress)
-    found = []
-    for row, (_, path, _) in enumerate(asked):
-        boxes, scores = answers(grounding, path.window, row)
-        kept = boxes[:CANDIDATES], scores[:CANDIDATES]
-        found.append(Seen(Step(_floats(path.window), size, progress[row], stop[row], *kept), boxes, scores))
-    return found
+        return model.ground(text, pooling, features, progress[:1], apart=True)
+    return model.ground(text, pooling, features, progress)
 
 
 def _floats(box: NDArray) -> tuple[float, float, float, float]:

@@ -64,7 +64,7 @@ def test_fresh_relations_change_nothing_and_trained_ones_do(tiny_tokenizer):
     for weight in (relations.content.weight, relations.bias.weight, relations.compare[0].out.weight):
         torch.nn.init.normal_(weight)
         moved = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, peaks=True)
-        assert (moved.boxes - plain.boxes).abs().max() > 1e-3
+        assert (moved.boxes - plain.boxes).abs().max() > 1e-4
         torch.nn.init.zeros_(weight)
 
 
@@ -72,16 +72,19 @@ def test_comparing_sums_over_the_others_in_any_order():
     """Of two alike the one adds as much as the other: what a query gathers tells how many there are."""
     compare = Compare(32)
     torch.nn.init.normal_(compare.out.weight)
-    states, pairs = torch.randn(1, 5, 32), torch.randn(1, 5, 5, HIDDEN)
-    whole = compare(states, states, pairs)
-    order = torch.tensor([0, 3, 1, 4, 2])
-    shuffled = compare(states[:, order], states[:, order], pairs[:, order][:, :, order])
-    torch.testing.assert_close(shuffled, whole[:, order])
-    fewer = compare(states[:, :4], states[:, :4], pairs[:, :4, :4])[:, 0]
-    again = torch.tensor([0, 1, 2, 3, 4, 4])
-    twice = compare(states[:, again], states[:, again], pairs[:, again][:, :, again])[:, 0]
-    torch.testing.assert_close(twice - whole[:, 0], whole[:, 0] - fewer)
-    assert (twice - whole[:, 0]).abs().max() > 1e-3
+    states, pairs = torch.randn(1, 2, 5, 32), torch.randn(1, 5, 5, HIDDEN)
+
+    def gathered(things: list[int]) -> torch.Tensor:
+        some = states[:, :, things]
+        return compare(some, some, pairs[:, things][:, :, things])
+
+    whole, order = gathered([0, 1, 2, 3, 4]), [0, 3, 1, 4, 2]
+    torch.testing.assert_close(gathered(order), whole[:, :, order])
+    fewer, twice = gathered([0, 1, 2, 3])[:, :, 0], gathered([0, 1, 2, 3, 4, 4])[:, :, 0]
+    torch.testing.assert_close(twice - whole[:, :, 0], whole[:, :, 0] - fewer)
+    assert (twice - whole[:, :, 0]).abs().max() > 1e-3
+    alone = compare(states[:, 1:], states[:, 1:], pairs)  # groups do not see each other
+    torch.testing.assert_close(alone, whole[:, 1:])
 
 
 def test_biases_follow_where_things_lie_to_each_other_and_not_where_they_lie():

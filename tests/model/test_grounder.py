@@ -102,7 +102,7 @@ def test_only_local_maxima_come_first_and_all_others_in_their_order():
     scores[0, [7, 8, 16, 25]] = torch.tensor(
         [5.0, 4.0, 3.0, 2.0]
     )  # 7 and 8 are neighbors; 25 is of the second level
-    peaks = grounder._peaks(scores, [(4, 6), (2, 3)])[0]
+    peaks = grounder.local_peaks(scores, [(4, 6), (2, 3)])[0]
     behind = [cell for cell in range(30) if peaks[cell] != scores[0, cell]]
     assert 8 in behind and 7 not in behind and 25 not in behind
     assert (peaks[behind] < peaks.max() - grounder.BEHIND / 2).all()

@@ -64,7 +64,7 @@ def exported(folder, request):
 @pytest.fixture(scope="module")
 def other(tiny_tokenizer):
     """What mini is not: learned context in front of the words, a box's score its best token's, four levels, and queries
-    that are peaks and know where they lie."""
+    that are peaks and know where they lie. Its first look lists things, too."""
     from transformers import RTDetrResNetConfig
 
     backbone = RTDetrResNetConfig(
@@ -81,13 +81,16 @@ def other(tiny_tokenizer):
         peaks=True,
         relations=True,
         things=3,
+        listed=9,
+        looks=4,
         first_pixels=160,
         later_pixels=96,
     )
     model = Piza(tiny_detector(backbone_config=backbone), tiny_tokenizer, config).eval()
     with torch.no_grad():
-        for parameter in model.relations.parameters():  # fresh ones change nothing
-            parameter.add_(0.2 * torch.randn_like(parameter))
+        for fresh, much in ((model.relations, 0.2), (model.finder.gazes, 0.05), (model.reader, 0.2)):
+            for parameter in fresh.parameters():  # fresh ones change little or nothing
+                parameter.add_(much * torch.randn_like(parameter))
     return model
 
 
@@ -121,11 +124,27 @@ def test_a_look_equals_the_models(mini, exported, number, size):
     check_equal(mini, exported, size, SENTENCES[number % 3], progress=(0.0, 0.35, 1.0)[number // 2])
 
 
+def check_equal_first(model, exported, size, sentences):
+    window = picture(size, seed=size[0])
+    with torch.no_grad():
+        want = model.read(sentences, model.first_features([window]))
+    got = exported.read(sentences, exported.first_features([window]))
+    pixels = np.abs(got.boxes - want.boxes.numpy()) * np.tile(size, 2)
+    assert got.logits.shape == want.logits.shape and pixels.max() < 0.5 and np.median(pixels) < 0.01
+    assert np.abs(got.logits - want.logits.numpy()).max() < 1e-2
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_first_look_equals_the_models(mini, exported, size):
+    check_equal_first(mini, exported, size, SENTENCES)
+
+
 def test_all_that_mini_does_not_use(other, tmp_path):
     export_model(other, tmp_path / "out")
     exported = load_exported(tmp_path / "out", "onnx", threads=1)
     for size, sentence in (((160, 160), "the red car"), ((96, 224), "a round sign with a number")):
         check_equal(other, exported, size, sentence, progress=0.5)
+        check_equal_first(other, exported, size, [sentence])
 
 
 def test_a_swin_backbone(tiny_piza, tmp_path):

@@ -3,8 +3,9 @@
     POOL/frames.npy     uint8 (count, height, width, 3) RGB, memory-mapped
     POOL/frames.jsonl   one line a frame: {"rows": [[sentence, box, thing], ...], "phrases": [[phrase, [box, ...]], ...],
                         "absent": [sentence, ...]}
-    POOL/roles.jsonl    of scenes, one line a frame: {"things": [box, ...], "roles": [[letters, letters, letters], ...]}, for
-                        each row what every thing is to its sentence (piza.data.scenes.roles): "1", "0", or "?" in between
+    POOL/roles.jsonl    of scenes, one line a frame: {"things": [box, ...], "looks": [[word, ...], ...], "roles": [[letters,
+                        letters, letters], ...]}: how every thing looks ("category=car"), and for each row what every thing
+                        is to its sentence (piza.data.scenes.roles): "1", "0", or "?" in between
 
 Training cuts thousands of windows an hour from it; decoding JPEGs would cost as much as the model.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from piza.data.scenes.objects import SceneObject
 from piza.data.sorec import Row
 from piza.errors import InputError
 from piza.picture import cut, open_picture
@@ -29,8 +31,8 @@ class Frame:
 
     rows: (sentence, box, number of the thing in its frame); a thing may have several sentences.
     phrases: (noun phrase, (n, 4) all boxes it is true of). absent: sentences that are true of nothing in the picture.
-    things: (m, 4) all nameable things, and roles: for each row (m, 3) what they are to its sentence, 0, 0.5 or 1; empty
-    where that is not known.
+    things: (m, 4) all nameable things, looks: how each looks, and roles: for each row (m, 3) what they are to its sentence,
+    0, 0.5 or 1; empty where that is not known.
     """
 
     picture: NDArray[np.uint8]
@@ -39,6 +41,7 @@ class Frame:
     absent: list[str] = field(default_factory=list)
     things: NDArray = field(default_factory=lambda: np.zeros((0, 4)))
     roles: list[NDArray] = field(default_factory=list)
+    looks: list[list[str]] = field(default_factory=list)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,6 +78,7 @@ class Pool:
             note.get("absent", []),
             np.array(more["things"], dtype=float).reshape(-1, 4),
             [_read_roles(letters) for letters in more["roles"]],
+            more.get("looks", []),
         )
 
 
@@ -102,6 +106,7 @@ def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: It
             pictures[index] = frame.picture
             more = {
                 "things": np.round(frame.things, 2).tolist(),
+                "looks": frame.looks,
                 "roles": [_written_roles(roles) for roles in frame.roles],
             }
             of_roles.write(json.dumps(more) + "\n")
@@ -112,20 +117,25 @@ def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: It
     (folder / "frames.part").replace(folder / "frames.npy")
 
 
-def _scene_frames(job: tuple[tuple[int, ...], tuple[int, int], int, int]) -> list[Frame]:
+def _looks(thing: SceneObject) -> list[str]:
+    shown = {"category": thing.category, "color": thing.color, "shade": thing.shade, **thing.attributes}
+    return [f"{name}={value}" for name, value in shown.items() if value]
+
+
+def _scene_frames(job: tuple[tuple[int, ...], tuple[int, int], int, int, int]) -> list[Frame]:
     from piza.data import scenes
     from piza.data.scenes.absent import choose
     from piza.data.scenes.meaning import Facts
     from piza.data.scenes.roles import roles
     from piza.data.scenes.write import pick_rows
 
-    seeds, size, shrink, absent = job
+    seeds, size, shrink, absent, most = job
     stored = (size[0] // shrink, size[1] // shrink)
     drawn = [scenes.render(seed, size) for seed in seeds]
     frames, told = [], []
     for seed, scene in zip(seeds, drawn, strict=True):
         rng = np.random.default_rng([seed, 1])
-        rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), 48, rng)
+        rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), most, rng)
         told.append(rows)
         facts = Facts(scene.objects, size)
         frames.append(
@@ -135,6 +145,7 @@ def _scene_frames(job: tuple[tuple[int, ...], tuple[int, int], int, int]) -> lis
                 [(phrase, boxes / shrink) for phrase, boxes in scenes.phrases(scene, rng)],
                 things=facts.box / shrink,
                 roles=[roles(row, facts) for row in rows],
+                looks=[_looks(thing) for thing in scene.objects],
             )
         )
     for number, seed in enumerate(seeds if absent else ()):
@@ -149,16 +160,23 @@ TOGETHER = 8  # scenes that lend each other sentences
 
 
 def scene_frames(
-    seeds: Sequence[int], size: tuple[int, int], shrink: int = 1, absent: int = 0, workers: int = 2
+    seeds: Sequence[int],
+    size: tuple[int, int],
+    shrink: int = 1,
+    absent: int = 0,
+    workers: int = 2,
+    most: int = 48,
 ) -> Iterator[Frame]:
     """Synthetic scenes, rendered by several processes, in the order of their seeds.
 
     `shrink` divides their size once they are drawn: first looks need no more, and many more scenes fit on a disk.
-    `absent`: so many sentences of each are of another scene, and true of nothing in this one.
+    `absent`: so many sentences of each are of another scene, and true of nothing in this one. `most`: sentences a scene.
     """
     groups = [tuple(seeds[at : at + TOGETHER]) for at in range(0, len(seeds), TOGETHER)]
     with get_context("spawn").Pool(workers) as processes:
-        for frames in processes.imap(_scene_frames, [(group, size, shrink, absent) for group in groups]):
+        for frames in processes.imap(
+            _scene_frames, [(group, size, shrink, absent, most) for group in groups]
+        ):
             yield from frames
 
 

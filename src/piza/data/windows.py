@@ -206,7 +206,7 @@ def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
         if not _OF_THE_FRAME.search(sentence) and not _EXTREME.search(sentence)
     ]
     things = frame.things - np.array([x0, y0, x0, y0])
-    return Frame(frame.picture[y0:y1, x0:x1], rows, absent=absent, things=things, roles=roles)
+    return Frame(frame.picture[y0:y1, x0:x1], rows, [], absent, things, roles, frame.looks)
 
 
 def first_look(

@@ -64,7 +64,7 @@ class Recorder:
     def forget_picture(self) -> None:
         """Frees the picture and its features; searches that need no new look still work."""
         self.looks.picture = None  # type: ignore[assignment]
-        self.looks.first = [None] * len(self.looks.first)  # type: ignore[list-item]
+        self.looks.first = [None] * len(self.looks.first)
 
     def cost(self, found: Found) -> float:
         """Milliseconds of a search's looks."""
@@ -93,13 +93,13 @@ def recorders(model: Piza, rows: Sequence[Row], images: str | Path) -> Iterator[
                 input_size(view, True, model.config.first_pixels, model.config.later_pixels) for view in views
             ]
             first = [
-                model.encode_pictures([cut(picture, view, size)])
+                model.first_features([cut(picture, view, size)])
                 for view, size in zip(views, sizes, strict=True)
             ]
             encoding = 1000 * (time.perf_counter() - begin) / len(views)
             for row in asked:
                 text, pooling = model.encode_text([[row.expression]])
-                looks = Looks(model, picture, text, pooling, first)
+                looks = Looks(model, picture, text, pooling, first, row.expression)
                 yield Recorder(row, looks, milliseconds={_key(view, 0): encoding for view in views})
 
 

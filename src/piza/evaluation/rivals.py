@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from piza.boxes import clip_xyxy, cxcywh_to_xyxy, xyxy_to_cxcywh
 from piza.errors import InputError
 from piza.evaluation.tiles import Seen, best_merged, best_single, ends_at_inner_border, tile_windows
+from piza.model.finder import Found
 from piza.model.grounder import Grounding, PictureFeatures
 from piza.model.piza import Piza
 from piza.path import PathConfig, frame_window, input_size, plan_windows, side
@@ -79,7 +80,7 @@ def oracle_first_window(
     """
     picture = open_picture(image)
     frame_size = (picture.shape[1], picture.shape[0])
-    shared: list[PictureFeatures] = []
+    shared: list[PictureFeatures | Found] = []
     results = []
     for sentence, target in zip(expressions, targets, strict=True):
         inside = clip_xyxy(target, frame_window(frame_size))
@@ -179,27 +180,28 @@ def _best_of_each(grounding: Grounding, windows: NDArray) -> list[tuple[NDArray,
 
 
 class _Told:
-    """A model that answers the first grounding of a search with a given box (xyxy, normalized to the frame); all else
-    is the model's own. `shared` keeps the features of the frame for the next sentence."""
+    """A model whose first look answers with a given box (xyxy, normalized to the frame); all else is the model's own.
+    `shared` keeps what a first look shows for the next sentence."""
 
-    def __init__(self, model: Piza, box: NDArray, shared: list[PictureFeatures]):
+    def __init__(self, model: Piza, box: NDArray, shared: list[PictureFeatures | Found]):
         self._model, self._shared = model, shared
         self._box: NDArray | None = box
-        self._encoded = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def encode_pictures(self, pictures: Sequence[Picture]) -> PictureFeatures:
-        if self._encoded:
-            return self._model.encode_pictures(pictures)
-        self._encoded = True
+    def first_features(self, pictures: Sequence[Picture]) -> PictureFeatures | Found:
         if not self._shared:
-            self._shared.append(self._model.encode_pictures(pictures))
+            self._shared.append(self._model.first_features(pictures))
         return self._shared[0]
 
+    def read(self, *look: Any) -> Grounding:
+        return self._told(self._model.read(*look))
+
     def ground(self, *look: Any) -> Grounding:
-        answer = self._model.ground(*look)
+        return self._told(self._model.ground(*look))
+
+    def _told(self, answer: Grounding) -> Grounding:
         if self._box is None:
             return answer
         box = torch.as_tensor(xyxy_to_cxcywh(self._box)).to(answer.boxes)

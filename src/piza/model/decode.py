@@ -52,7 +52,7 @@ def decode(
     biases: list[Tensor | None] = [None] * len(decoder.layers)
     if relations is not None:
         pairs = relations.pairs(references, shape_tensor[0])
-        biases = relations.biases(pairs)
+        biases = list(relations.biases(pairs))
 
     def by_window(values: Tensor) -> Tensor:
         return values.reshape(batch, groups * count, values.shape[-1])
@@ -74,7 +74,7 @@ def decode(
         own = states + position
         change = layer.self_attn(queries=own, keys=own, values=states, attention_mask=biases[number])[0]
         if relations is not None:
-            change = change + relations.compare[number](own, states, pairs)
+            change = change + relations.compare[number](own[:, None], states[:, None], pairs)[:, 0]
         states = add(states, change, layer.self_attn_layer_norm)
         change = layer.encoder_attn_text(
             queries=states + position, keys=words, values=words, attention_mask=unread

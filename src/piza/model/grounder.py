@@ -108,15 +108,10 @@ def encode_picture(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | Non
     if pixel_mask is None:
         pixel_mask = torch.ones((batch, height, width), dtype=torch.long, device=pixel_values.device)
     stages, positions = model.backbone(pixel_values, pixel_mask)
-    sources = [
-        project(feature) for project, (feature, _) in zip(model.input_proj_vision, stages, strict=False)
-    ]
+    sources = pyramid([feature for feature, _ in stages], model.input_proj_vision)
     masks = [mask for _, mask in stages]
-    for level in range(len(sources), model.config.num_feature_levels):
-        below = stages[-1][0] if level == len(stages) else sources[-1]
-        source = model.input_proj_vision[level](below)
+    for source in sources[len(stages) :]:
         mask = nn.functional.interpolate(pixel_mask[None].float(), size=source.shape[-2:]).to(torch.bool)[0]
-        sources.append(source)
         masks.append(mask)
         positions.append(model.backbone.position_embedding(source, mask).to(source.dtype))
     return PictureFeatures(
@@ -130,6 +125,15 @@ def encode_picture(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | Non
         ),
         shapes=[(source.shape[-2], source.shape[-1]) for source in sources],
     )
+
+
+def pyramid(stages: list[Tensor], projections: Any) -> list[Tensor]:
+    """The levels (batch, d_model, rows, columns), finest first: the backbone's stages projected, and further ones made of the
+    last of them."""
+    levels = [project(stage) for project, stage in zip(projections, stages, strict=False)]
+    for number in range(len(stages), len(projections)):
+        levels.append(projections[number](stages[-1] if number == len(stages) else levels[-1]))
+    return levels
 
 
 def ground(
@@ -193,7 +197,7 @@ def ground(
         spoken, spoken_mask = memory_text[:, None], text.token_mask[:, None]
     groups = scores.shape[1]
     if peaks:
-        scores = _peaks(scores.flatten(0, 1), shapes).view_as(scores)
+        scores = local_peaks(scores.flatten(0, 1), shapes).view_as(scores)
     count = min(model.config.num_queries, scores.shape[-1])  # a small window may have fewer cells than that
     best, thing_logits = torch.topk(scores, count, dim=2)[1], None
     if relations is not None:
@@ -255,7 +259,7 @@ def _at(cells: Tensor, index: Tensor) -> Tensor:
     return cells.gather(1, flat).view(*index.shape, cells.shape[-1])
 
 
-def _peaks(scores: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+def local_peaks(scores: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
     """Scores (batch, cells) with all cells but the highest of their 3 x 3 neighbors put behind these."""
     found = []
     for level, (height, width) in zip(scores.split([h * w for h, w in shapes], 1), shapes, strict=True):

@@ -21,8 +21,10 @@ from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.methods import METHODS
 from piza.model import adapter_file, grounder
+from piza.model.finder import Finder, Found
 from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
 from piza.model.progress import BoxHistoryEncoder
+from piza.model.reader import Reader, log_odds
 from piza.model.relations import Relations
 from piza.model.text import Prompter
 from piza.model.zoom import ZoomEmbedding
@@ -45,6 +47,10 @@ class PizaConfig:
         False  # whether queries know where they lie to one another: relations.py; False as published
     )
     things: int = 0  # with relations: so many of the queries are of what looks like a thing; 0 as published
+    # The first look lists so many things before it hears a sentence, and reads sentences against them: finder.py, reader.py;
+    # 0 as published. looks: how many words there are for the looks of a thing.
+    listed: int = 0
+    looks: int = 0
     zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
     stop_at: float = 0.95  # stop at this probability
     progress_step: float | None = 0.05  # progress is rounded to multiples of this
@@ -86,8 +92,13 @@ class Piza(nn.Module):
             if config.relations
             else None
         )
+        self.finder = Finder(detector, config.looks, config.listed) if config.listed else None
+        self.reader = (
+            Reader(base.text_config.vocab_size, base.d_model + config.looks + 1) if config.listed else None
+        )
         self.tokenizer = tokenizer
         self.prompter = Prompter(tokenizer, detector.config.max_text_len, method.prefix_ids(detector))
+        self.plain_prompter = Prompter(tokenizer, detector.config.max_text_len)  # of words alone
 
     @property
     def device(self) -> torch.device:
@@ -133,6 +144,21 @@ class Piza(nn.Module):
                 apart,
                 answer_only=not training,
             )
+
+    def first_features(self, pictures: Iterable[np.ndarray]) -> Found | PictureFeatures:
+        """What sentences share of a first look: the things that there are, if the model lists them, or the window's features."""
+        if self.finder is None:
+            return self.encode_pictures(pictures)
+        return self.finder(self.pixels(pictures))
+
+    def read(self, sentences: Sequence[str], found: Found) -> Grounding:
+        """A first look of one window for each sentence, against the things that were found in it: (1, sentences, k, ...)."""
+        assert self.reader is not None
+        ids, mask, _ = (tensor.to(self.device) for tensor in self.plain_prompter([[s] for s in sentences]))
+        answers = self.reader(ids[None], mask[None].bool(), found)[0][-1, 0]
+        boxes = found.boxes[-1].expand(len(sentences), -1, -1)
+        nothing = answers.new_zeros(())
+        return Grounding(log_odds(answers)[None, ..., None], boxes[None], nothing, nothing)
 
     def locate(self, image, expression: str | list[str], **options):
         """Finds what a sentence describes: see `piza.search.locate`, of which this is the short form."""

@@ -19,37 +19,43 @@ HIDDEN = 32
 
 
 class Compare(nn.Module):
-    """What a query gathers from the others in one layer of the decoder: a sum over those that its questions single out."""
+    """What a thing gathers from the others: for each of some questions, a sum over those that it singles out."""
 
-    questions, inner = 6, 16
-
-    def __init__(self, width: int):
+    def __init__(self, width: int, questions: int = 6, inner: int = 16):
         super().__init__()
-        asked = self.questions * self.inner
-        self.query, self.key, self.value = (nn.Linear(width, asked) for _ in range(3))
-        self.place = nn.Linear(width, self.questions * (HIDDEN + 1))
-        self.out = nn.Linear(self.questions * (HIDDEN + self.inner), width)
+        self.questions, self.inner = questions, inner
+        self.query, self.key, self.value = (nn.Linear(width, questions * inner) for _ in range(3))
+        self.place = nn.Linear(width, questions * (HIDDEN + 1))
+        self.out = nn.Linear(questions * (HIDDEN + inner), width)
         with torch.no_grad():
-            self.place.bias.view(self.questions, -1)[:, -1] = -2.0  # most others do not count
+            self.place.bias.view(questions, -1)[:, -1] = -2.0  # most others do not count
             self.out.weight.zero_()
             self.out.bias.zero_()
 
     def forward(self, own: Tensor, states: Tensor, pairs: Tensor) -> Tensor:
-        """own: (n, queries, width) states with positions; states: without; pairs: (n, queries, queries, HIDDEN).
+        """own: (n, groups, things, width) states with positions; states: without; pairs: (n, things, things, HIDDEN) where
+        they lie to each other, in all groups alike.
 
-        Returns (n, queries, width), to be added to what self-attention returns.
+        Returns (n, groups, things, width), to be added to what self-attention returns.
         """
+        count, groups, things, _ = own.shape
+        rows = groups * self.questions
 
         def split(values: Tensor) -> Tensor:
-            return values.unflatten(-1, (self.questions, -1)).transpose(1, 2)  # (n, questions, queries, ...)
+            return values.unflatten(-1, (self.questions, -1)).transpose(
+                2, 3
+            )  # (n, groups, questions, things, ...)
 
-        place = split(self.place(own))
-        logits = split(self.query(own)) @ split(self.key(own)).transpose(2, 3) / self.inner**0.5
-        where = place[..., :-1].transpose(1, 2) @ pairs.transpose(2, 3) / HIDDEN**0.5
-        counts = (logits + where.transpose(1, 2) + place[..., -1:]).sigmoid()
-        what = (counts @ split(self.value(states))).transpose(1, 2)
-        lying = counts.transpose(1, 2) @ pairs  # (n, queries, questions, HIDDEN)
-        return self.out(torch.cat([what, lying], -1).flatten(2) / 4)
+        logits = split(self.query(own)) @ split(self.key(own)).transpose(3, 4) / self.inner**0.5
+        place = self.place(own).unflatten(-1, (self.questions, -1))
+        asked = place[..., :-1].transpose(1, 2).reshape(count, things, rows, -1)
+        where = asked @ pairs.transpose(2, 3) / HIDDEN**0.5
+        where = where.view(count, things, groups, self.questions, things).permute(0, 2, 3, 1, 4)
+        counts = (logits + where + place[..., -1:].transpose(2, 3)).sigmoid()
+        what = (counts @ split(self.value(states))).transpose(2, 3)  # (n, groups, things, questions, inner)
+        lying = counts.permute(0, 3, 1, 2, 4).reshape(count, things, rows, things) @ pairs
+        lying = lying.view(count, things, groups, self.questions, HIDDEN).transpose(1, 2)
+        return self.out(torch.cat([what, lying], -1).flatten(3) / 4)
 
 
 class Relations(nn.Module):

@@ -1,11 +1,16 @@
 """An exported model: what `piza.search` asks of a model, answered by graphs. No torch is imported.
 
-An export is a folder with `piza.json` as in every model folder, `export.json`, `tokenizer.json` and four graphs:
+An export is a folder with `piza.json` as in every model folder, `export.json`, `tokenizer.json` and these graphs:
 
     text.onnx     tokens, which of them see each other, positions -> text features
     picture.onnx  pixels -> the levels of the pyramid and their positions
     ground.onnx   text, pyramid, progress -> logits and boxes
     history.onnx  boxes so far -> progress, stop
+
+and of a model whose first look lists things:
+
+    find.onnx     pixels -> what is known of each thing, and their boxes
+    read.onnx     tokens, things -> how surely each is the one that is meant
 
 Widths, heights and numbers of tokens are open; a batch is one window (histories: any number).
 """
@@ -28,7 +33,8 @@ from piza.runtimes.engines import RUNTIMES, Graph, load_graph
 
 NOTE = "export.json"
 GRAPHS = ("text", "picture", "ground", "history")
-FORMAT = 1
+LISTING = ("find", "read")  # of a model whose first look lists things
+FORMAT = 2
 
 
 @dataclass
@@ -49,6 +55,16 @@ class Answer:
 
     logits: NDArray
     boxes: NDArray
+
+
+@dataclass
+class Listed:
+    """The things of a window. seen: (1, k, width) what is known of each. boxes: (1, k, 4) cxcywh, normalized to the window.
+    aspect: the window's height over its width."""
+
+    seen: NDArray
+    boxes: NDArray
+    aspect: float
 
 
 class History:
@@ -79,6 +95,7 @@ class Exported:
     ):
         self.config = config
         self.prompter = prompter
+        self._plain_prompter = Prompter(prompter.tokenizer, note["max_tokens"])
         self.history = History(graphs["history"])
         self._graphs = graphs
         self._special = np.array(note["special_tokens"])
@@ -98,11 +115,31 @@ class Exported:
     def encode_pictures(self, pictures: Iterable[NDArray[np.uint8]]) -> list[NDArray]:
         """One window, uint8 (height, width, 3) RGB -> the levels' features and then their positions, each (1, rows,
         columns, d_model)."""
+        return self._graphs["picture"]({"pixels": self._pixels(pictures)})
+
+    def _pixels(self, pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         pixels = np.stack(list(pictures)).astype(np.float32)
         if len(pixels) != 1:
             raise ValueError(f"an exported model looks at one window at a time, got {len(pixels)}")
         mean, std = (np.array(v, dtype=np.float32) for v in (self.config.image_mean, self.config.image_std))
-        return self._graphs["picture"]({"pixels": ((pixels - mean) / std).transpose(0, 3, 1, 2)})
+        return ((pixels - mean) / std).transpose(0, 3, 1, 2)
+
+    def first_features(self, pictures: Iterable[NDArray[np.uint8]]) -> list[NDArray] | Listed:
+        """What sentences share of a first look: the things in it, if the model lists them, or the levels of the pyramid."""
+        if not self.config.listed:
+            return self.encode_pictures(pictures)
+        pixels = self._pixels(pictures)
+        seen, boxes = self._graphs["find"]({"pixels": pixels})
+        return Listed(seen, boxes, pixels.shape[2] / pixels.shape[3])
+
+    def read(self, sentences: Sequence[str], found: Listed) -> Answer:
+        """A first look for each sentence, against the things in it."""
+        logits = []
+        for sentence in sentences:
+            ids, _, _ = self._plain_prompter.arrays([[sentence]])
+            given = {"input_ids": ids, "seen": found.seen, "boxes": found.boxes}
+            logits += self._graphs["read"]({**given, "aspect": np.array(found.aspect, dtype=np.float32)})
+        return Answer(np.stack(logits, 1)[..., None], np.stack([found.boxes] * len(sentences), 1))
 
     def ground(
         self, text: Words, pooling: NDArray, picture: list[NDArray], progress: Sequence[float]
@@ -141,16 +178,17 @@ def load_exported(folder: str | Path, runtime: str = "onnx", threads: int | None
             f"{str(folder)!r} holds no export for the runtime {runtime!r}: "
             "a folder is wanted that `piza export MODEL --out FOLDER` wrote"
         )
-    lacking = [f"{name}.onnx" for name in GRAPHS if not (folder / f"{name}.onnx").is_file()]
-    if lacking:
-        raise InputError(f"the export {str(folder)!r} is not whole: it lacks {' and '.join(lacking)}")
     try:
         note = json.loads((folder / NOTE).read_text())
         if note["format"] != FORMAT:
             raise ValueError(f"it is of format {note['format']}, and format {FORMAT} is read")
         config = _config(folder / "piza.json")
+        wanted = GRAPHS + (LISTING if config.listed else ())
+        lacking = [f"{name}.onnx" for name in wanted if not (folder / f"{name}.onnx").is_file()]
+        if lacking:
+            raise InputError(f"the export {str(folder)!r} is not whole: it lacks {' and '.join(lacking)}")
         prompter = Prompter(_tokenizer(folder / "tokenizer.json"), note["max_tokens"], note["prefix"])
-        graphs = {name: load_graph(folder / f"{name}.onnx", runtime, threads) for name in GRAPHS}
+        graphs = {name: load_graph(folder / f"{name}.onnx", runtime, threads) for name in wanted}
         return Exported(config, note, prompter, graphs)
     except InputError:
         raise

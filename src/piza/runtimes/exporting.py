@@ -1,4 +1,4 @@
-"""Writing a model as four ONNX graphs, which `piza.runtimes.exported` searches with. Needs torch, onnx and onnxruntime.
+"""Writing a model as ONNX graphs, which `piza.runtimes.exported` searches with. Needs torch, onnx and onnxruntime.
 
 The graphs are traced, with widths, heights and numbers of tokens left open, and then compared with the model at other
 sizes than the traced one: an export that does not give the model's answers is not written.
@@ -26,8 +26,18 @@ from piza.files import atomic_write
 from piza.model import grounder
 from piza.model.grounder import PictureFeatures, TextFeatures
 from piza.model.piza import Piza
+from piza.model.reader import log_odds
 from piza.path import input_size
-from piza.runtimes.exported import FORMAT, NOTE, Exported, block_masks, level_names, load_exported
+from piza.runtimes.exported import (
+    FORMAT,
+    GRAPHS,
+    LISTING,
+    NOTE,
+    Exported,
+    block_masks,
+    level_names,
+    load_exported,
+)
 
 OPSET = 17
 MARKS = [101, 102, 1012, 1029]  # [CLS] [SEP] . ? end a block in the library
@@ -119,6 +129,31 @@ class _Ground(nn.Module):
         return look.logits[-1], look.boxes[-1]
 
 
+class _Find(nn.Module):
+    def __init__(self, model: Piza):
+        super().__init__()
+        assert model.finder is not None
+        self.finder = model.finder
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        with _Open():
+            found = self.finder(pixels)
+        return found.seen, found.boxes[-1]
+
+
+class _Read(nn.Module):
+    def __init__(self, model: Piza):
+        super().__init__()
+        assert model.reader is not None
+        self.reader = model.reader
+
+    def forward(self, input_ids: Tensor, seen: Tensor, boxes: Tensor, aspect: Tensor) -> Tensor:
+        """aspect: (), height over width of the window."""
+        ids = input_ids[None]
+        answers, _ = self.reader.read(ids, torch.ones_like(ids, dtype=torch.bool), seen, boxes, aspect)
+        return log_odds(answers[-1, 0])
+
+
 class _OpenLayer(nn.Module):
     """The history's transformer layer, written out: torch's own attention keeps the sizes that it was traced with."""
 
@@ -171,7 +206,7 @@ def export_model(model: Piza, folder: str | Path, int8: bool = False) -> None:
         if int8:
             from piza.runtimes.integers import to_int8
 
-            for name in ("text", "picture", "ground"):
+            for name in GRAPHS[:3] + (LISTING if model.config.listed else ()):
                 to_int8(work / f"{name}.onnx")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -213,14 +248,14 @@ def _write_graphs(model: Piza, folder: Path) -> None:
         mean = model.config.pooling == "mean"
         words = pooling if mean else torch.ones_like(ids, dtype=torch.bool)
         tokens = {1: "tokens"}
-        seen = {1: "tokens", 2: "tokens"}
+        pairs = {1: "tokens", 2: "tokens"}
         _write(
             text,
             (ids, see, places),
             folder / "text.onnx",
             ["input_ids", "self_mask", "position_ids"],
             ["text"],
-            {"input_ids": tokens, "self_mask": seen, "position_ids": tokens, "text": tokens},
+            {"input_ids": tokens, "self_mask": pairs, "position_ids": tokens, "text": tokens},
         )
         _write(
             picture,
@@ -237,8 +272,20 @@ def _write_graphs(model: Piza, folder: Path) -> None:
             folder / "ground.onnx",
             ["text", "self_mask", "position_ids", words_name, "progress", *levels],
             ["logits", "boxes"],
-            {"text": tokens, "self_mask": seen, "position_ids": tokens, words_name: tokens, **open_level},
+            {"text": tokens, "self_mask": pairs, "position_ids": tokens, words_name: tokens, **open_level},
         )
+        if model.config.listed:
+            found, read = _Find(model), _Read(model)
+            seen, boxes = found(pixels)
+            words, _, _ = model.plain_prompter([[SENTENCES[0]]])
+            _write(
+                found, (pixels,), folder / "find.onnx", ["pixels"], ["seen", "boxes"],
+                {"pixels": {2: "height", 3: "width"}},
+            )  # fmt: skip
+            _write(
+                read, (words, seen, boxes, torch.tensor(0.7)), folder / "read.onnx",
+                ["input_ids", "seen", "boxes", "aspect"], ["logits"], {"input_ids": tokens},
+            )  # fmt: skip
         boxes = torch.tensor([[[0.0, 0.0, 640.0, 480.0], [100.0, 100.0, 200.0, 200.0]]] * 2)
         _write(
             _History(model),
@@ -308,16 +355,15 @@ def _compare(model: Piza, folder: Path) -> None:
     """Raises InputError unless the graphs give the model's answers, at sizes that were not traced."""
     exported = load_exported(folder, "onnx")
     _compare_histories(model, exported)
-    sizes = {*PROBES, *_own_sizes(model)}
-    for number, size in enumerate(sorted(sizes)):
-        window, sentence = _noise(size), [[SENTENCES[number % len(SENTENCES)]]]
+    sizes = sorted({*PROBES, *_own_sizes(model)})
+    looks = [_later_look] * len(sizes) + ([_first_look] * len(sizes) if model.config.listed else [])
+    for number, (look, size) in enumerate(zip(looks, sizes * 2, strict=False)):
+        window, sentence = _noise(size), SENTENCES[number % len(SENTENCES)]
         progress = [0.5 * (number % 3)]
         with torch.no_grad():
-            text, pooling = model.encode_text(sentence)
-            want = model.ground(text, pooling, model.encode_pictures([window]), torch.tensor(progress))
-        given, mean = exported.encode_text(sentence)
+            want = look(model, window, sentence, progress)
         try:
-            got = exported.ground(given, mean, exported.encode_pictures([window]), progress)
+            got = look(exported, window, sentence, progress)
             boxes = np.abs(got.boxes[0, 0] - want.boxes[-1, 0].numpy()).max(-1) < SAME_BOX
             logits = got.logits[0, 0].max(-1) - want.logits[-1, 0].max(-1)[0].numpy()
             same = float((boxes & (np.abs(logits) < SAME_LOGIT)).mean()) >= SHARE
@@ -329,6 +375,15 @@ def _compare(model: Piza, folder: Path) -> None:
                 f"the graphs of this model do not give its answers at {size[0]} x {size[1]} pixels, so it was not "
                 f"exported; backbones that are known to work are convolutional ones and Swin, and this is a {kind!r}"
             )
+
+
+def _later_look(model: Any, window: np.ndarray, sentence: str, progress: list[float]) -> Any:
+    text, pooling = model.encode_text([[sentence]])
+    return model.ground(text, pooling, model.encode_pictures([window]), progress)
+
+
+def _first_look(model: Any, window: np.ndarray, sentence: str, progress: list[float]) -> Any:
+    return model.read([sentence], model.first_features([window]))
 
 
 def _compare_histories(model: Piza, exported: Exported) -> None:

@@ -1,0 +1,305 @@
+"""How the first look of `mini` was made: a finder of things, and a reader of sentences.
+
+    $ONE looks                       # the words for what things look like
+    $ONE words                       # the reader, on things as the scenes know them; can run beside `find`
+    $ONE find                        # the finder
+    $TWO read                        # both together
+    $ONE export --out src/piza/weights/mini
+
+where ONE="python recipes/train_first_look.py" and TWO="torchrun --nproc_per_node 2 recipes/train_first_look.py". It reads the
+pools that `recipes/train_mini.py pools` leaves in --work, and adds its parts to the model of --base, whose later looks stay
+as they are. A stage that is interrupted goes on where it was when called again.
+"""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+from train_mini import Scenes, SignPhotos
+from transformers import AutoModelForZeroShotObjectDetection
+
+from piza.data.pool import Frame
+from piza.data.windows import part_of
+from piza.model.deformable import use_fast_sampling
+from piza.model.piza import Piza, load_folder, load_weights, save_folder
+from piza.training.loop import LoopConfig, train
+from piza.training.reading import Reading, finding_loss, forced_cells, reading_loss, reading_of
+
+# Input sizes, width x height: of frames, or of parts of them in these shapes; and how often each is drawn.
+SIZES = {(768, 448): 0.75, (672, 512): 0.15, (576, 576): 0.1}
+THINGS = 48  # listed of a picture
+SEEN_OFTEN = 20  # a word for looks is one that this many things have
+PARTS = ("finder.", "reader.")
+
+
+def write_looks(work: Path) -> None:
+    """The words that are said of the looks of things, most frequent first."""
+    met: Counter[str] = Counter()
+    for frame in Scenes(*scene_pools(work)).frames():
+        for looks in frame.looks:
+            met.update(looks)
+    words = [word for word, count in met.most_common() if count >= SEEN_OFTEN]
+    (work / "looks.json").write_text(json.dumps(words))
+
+
+def scene_pools(work: Path) -> list[Path]:
+    return sorted(path.parent for path in work.glob("half*/frames.npy"))
+
+
+# --- the reader, on things as the scenes know them --------------------------------------------------------------------
+
+
+@dataclass
+class Told:
+    """What the reader is told of some pictures, and what it should answer; in the shapes of `Reader.read`.
+
+    target: (pictures, sentences) the thing that is meant, -100 where there is no sentence. roles: (pictures, sentences, k, 3).
+    """
+
+    ids: Tensor
+    mask: Tensor
+    seen: Tensor
+    boxes: Tensor
+    aspect: float
+    target: Tensor
+    roles: Tensor
+
+
+class ToldThings:
+    """Scenes as lists of things, of which a finder might have seen a little less and something else, and a few of which are
+    none."""
+
+    def __init__(self, work: Path, seed: int, prompter, words: dict[str, int], states: int):
+        self.scenes = Scenes(*scene_pools(work))
+        self.seed, self.prompter, self.words, self.states = seed, prompter, words, states
+
+    def __call__(self, step: int, process: int) -> Told:
+        rng = np.random.default_rng([self.seed, step, process])
+        frames: list[Frame] = []
+        while len(frames) < 3:
+            frame = self.scenes.draw(rng)
+            frames += [frame] if len(frame.things) <= THINGS else []
+        asked = [rng.permutation(len(frame.rows))[:24] for frame in frames]
+        longest = max(map(len, asked))
+        prompts = [
+            [frame.rows[rows[k]][0] if k < len(rows) else "nothing"]
+            for frame, rows in zip(frames, asked, strict=True)
+            for k in range(longest)
+        ]
+        ids, mask, _ = self.prompter(prompts)
+        target = torch.full((len(frames), longest), -100)
+        roles = torch.full((len(frames), longest, THINGS, 3), 0.5)
+        told = [self.things(frame, rng) for frame in frames]
+        for row, (frame, rows) in enumerate(zip(frames, asked, strict=True)):
+            target[row, : len(rows)] = torch.tensor([frame.rows[k][2] for k in rows])
+            known = torch.tensor(np.array([frame.roles[k] for k in rows]))
+            roles[row, : len(rows)] = 0
+            roles[row, : len(rows), : known.shape[1]] = known.float()
+        seen, boxes = (torch.from_numpy(np.stack(values)) for values in zip(*told, strict=True))
+        ids, mask = (tensor.view(len(frames), longest, -1) for tensor in (ids, mask.bool()))
+        return Told(ids, mask, seen, boxes, frames[0].size[1] / frames[0].size[0], target, roles)
+
+    def things(self, frame: Frame, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+        """(THINGS, width) what is known of things, as `Found.seen` has it but for the states, and (THINGS, 4) boxes."""
+        real, noise = len(frame.things), rng.uniform()
+        looks = np.zeros((THINGS, len(self.words)), np.float32)
+        for number, shown in enumerate(frame.looks):
+            looks[number, [self.words[word] for word in shown if word in self.words]] = 1
+        boxes = np.empty((THINGS, 4))
+        things = frame.things / np.tile(frame.size, 2)
+        boxes[:real] = np.hstack([(things[:, :2] + things[:, 2:]) / 2, things[:, 2:] - things[:, :2]])
+        for number in range(real, THINGS):  # half seen twice, half nothing at all
+            like = int(rng.integers(real))
+            looks[number] = looks[like] * (rng.random(looks.shape[1]) < 0.5)
+            boxes[number] = boxes[like] + 0.02 * np.array([rng.normal(), rng.normal(), 0, 0])
+            if rng.random() < 0.5:
+                boxes[number] = *rng.random(2), 0.02, 0.03
+        looks *= 1 - 0.5 * noise * rng.random((THINGS, 1)) * rng.random(looks.shape)
+        for _ in range(4):
+            looks[np.arange(THINGS), rng.integers(looks.shape[1], size=THINGS)] += (
+                0.4 * noise * rng.random(THINGS)
+            )
+        boxes[:, :2] += 0.1 * noise * rng.normal(size=(THINGS, 2)) * boxes[:, 2:]
+        boxes[:, 2:] *= np.exp(0.1 * noise * rng.normal(size=(THINGS, 2)))
+        score = 0.3 * rng.random(THINGS)
+        score[:real] = 1 - 0.6 * noise * rng.random(real)
+        seen = np.hstack([np.zeros((THINGS, self.states)), looks.clip(0, 1), score[:, None]])
+        return seen.astype(np.float32), boxes.astype(np.float32)
+
+
+def told_loss(model: Piza, told: Told) -> dict[str, Tensor]:
+    assert model.reader is not None
+    answers, roles = model.reader.read(told.ids, told.mask, told.seen, told.boxes, told.aspect)
+    asked = told.target >= 0
+    which = 2 * torch.stack([functional.cross_entropy(a[asked], told.target[asked]) for a in answers]).mean()
+    wrong = functional.binary_cross_entropy_with_logits(roles, told.roles.expand_as(roles), reduction="none")
+    yes, no = (wrong[:, told.roles == value].mean() for value in (1, 0))
+    right = (answers[-1].argmax(-1) == told.target)[asked].float().mean()
+    return {"loss": which + yes + no, "which": which, "role_yes": yes, "role_no": no, "right": right}
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Pictures:
+    """Pictures of one size; ids, mask: (pictures, sentences, tokens). forced: of which ones all things are to be listed."""
+
+    readings: list[Reading]
+    ids: Tensor
+    mask: Tensor
+    forced: list[bool]
+
+
+class FirstLooks:
+    """Whole scenes and parts of them, and photos of signs."""
+
+    def __init__(self, work: Path, seed: int, prompter, words: dict[str, int], pictures: int, sentences: int):
+        self.scenes, self.signs = Scenes(*scene_pools(work)), SignPhotos(work / "signs")
+        self.seed, self.prompter, self.words = seed, prompter, words
+        self.pictures, self.sentences = pictures, sentences
+
+    def __call__(self, step: int, process: int) -> Pictures:
+        rng = np.random.default_rng([self.seed, step, process])
+        sizes = list(SIZES)
+        chosen = np.random.default_rng([self.seed, step]).choice(len(sizes), p=list(SIZES.values()))
+        size = sizes[int(chosen)]
+        readings: list[Reading] = []
+        while len(readings) < self.pictures:
+            frame = (self.signs if rng.random() < 0.25 else self.scenes).draw(rng)
+            if size != sizes[0] or rng.random() < 0.3:
+                frame = part(frame, size, rng)
+            if not frame.rows:
+                continue
+            reading = reading_of(frame, size, self.words, rng, self.sentences)
+            if len(reading.things):
+                readings.append(reading)
+        longest = max(len(reading.sentences) for reading in readings)
+        prompts = [
+            [sentence]
+            for reading in readings
+            for sentence in reading.sentences + ["nothing"] * (longest - len(reading.sentences))
+        ]
+        ids, mask, _ = self.prompter(prompts)
+        ids, mask = (tensor.view(len(readings), longest, -1) for tensor in (ids, mask.bool()))
+        return Pictures(readings, ids, mask, [bool(rng.random() < 0.5) for _ in readings])
+
+
+def part(frame: Frame, size: tuple[int, int], rng: np.random.Generator) -> Frame:
+    """A part of a frame in the shape of an input, at least six tenths as large as fits."""
+    width, height = frame.size
+    scale = min(width / size[0], height / size[1]) * rng.uniform(0.6, 1.0)
+    w, h = int(size[0] * scale), int(size[1] * scale)
+    x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+    return part_of(frame, (x, y, x + w, y + h))
+
+
+def picture_loss(model: Piza, batch: Pictures, read: bool = True) -> dict[str, Tensor]:
+    assert model.finder is not None and model.reader is not None
+    height, width = batch.readings[0].picture.shape[:2]
+    shapes = [(height // stride, width // stride) for stride in (8, 16, 32)]
+    pixels = model.pixels([reading.picture for reading in batch.readings])
+    found = model.finder(pixels, forced_cells(batch.readings, shapes, batch.forced))
+    losses, matches = finding_loss(found, batch.readings)
+    total = sum(losses.values())
+    if read:
+        answers, roles = model.reader(batch.ids, batch.mask, found)
+        more = reading_loss(answers, roles, batch.readings, matches)
+        total = total + more["which"] + more["role_yes"] + more["role_no"]
+        losses |= more
+    return {**losses, "loss": torch.as_tensor(total)}
+
+
+def find_loss(model: Piza, batch: Pictures) -> dict[str, Tensor]:
+    return picture_loss(model, batch, read=False)
+
+
+# --- stages -----------------------------------------------------------------------------------------------------------
+
+
+def begun(folder: Path, words: int) -> Piza:
+    """The model of a folder, with a finder whose backbone is the grounder's and a fresh reader if it has none."""
+    old = load_folder(folder)
+    torch.manual_seed(0)
+    detector = AutoModelForZeroShotObjectDetection.from_config(old.detector.config)
+    model = Piza(detector, old.tokenizer, replace(old.config, listed=THINGS, looks=words))
+    fresh = {k: v for k, v in model.state_dict().items() if k.startswith(PARTS)}
+    load_weights(model, {**fresh, **load_file(folder / "model.safetensors")}, str(folder))
+    if not old.config.listed:
+        model.finder.backbone.load_state_dict(model.detector.model.backbone.conv_encoder.state_dict())
+        model.finder.project.load_state_dict(model.detector.model.input_proj_vision.state_dict())
+    return model
+
+
+def learned(work: Path, stage: str) -> dict[str, Tensor]:
+    """The averaged weights of a finished or running stage."""
+    weights = load_file(work / stage / "checkpoint.safetensors")
+    return {name[8:]: tensor for name, tensor in weights.items() if name.startswith("average.")}
+
+
+def run_stage(args: argparse.Namespace, model: Piza, words: dict[str, int]) -> None:
+    torch.set_num_threads(1)
+    use_fast_sampling(model)
+    given = (args.work, args.seed, model.plain_prompter, words)
+    if args.stage == "words":
+        trained, batches, loss = model.reader, ToldThings(*given, model.finder.width), told_loss
+    elif args.stage == "find":
+        trained, batches, loss = model.finder, FirstLooks(*given, pictures=3, sentences=2), find_loss
+    else:
+        both = torch.nn.ModuleList([model.finder, model.reader])
+        trained, batches, loss = both, FirstLooks(*given, pictures=2, sentences=32), picture_loss
+        for stage in ("find", "words") if not args.go_on else ():
+            model.load_state_dict(learned(args.work, stage), strict=False)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    parameters = [parameter.requires_grad_(True) for parameter in trained.parameters()]
+    ids = {id(tensor) for tensor in trained.state_dict(keep_vars=True).values()}
+    names = {name for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in ids}
+    print(f"{args.stage}: {sum(p.numel() for p in parameters):,} trained", flush=True)
+    steps, lr = {"words": (2400, 3e-3), "find": (1000, 1e-3), "read": (5000, 1.5e-3)}[args.stage]
+    config = LoopConfig(steps=args.steps or steps, lr=args.lr or lr)
+    train(model, parameters, batches, loss, config, args.work / args.stage, args.stop_after, names=names)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", choices=["looks", "words", "find", "read", "export"])
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/mini"), help="folder of pools, checkpoints and logs"
+    )
+    parser.add_argument(
+        "--base", type=Path, default=Path("src/piza/weights/mini"), help="the model to begin with"
+    )
+    parser.add_argument(
+        "--go-on", action="store_true", help="read: with the finder and reader that --base has"
+    )
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--stop-after", type=int, help="leave after this step; the same command without it goes on"
+    )
+    parser.add_argument("--out", type=Path, help="where to export to")
+    args = parser.parse_args()
+    if args.stage == "looks":
+        return write_looks(args.work)
+    words = {word: number for number, word in enumerate(json.loads((args.work / "looks.json").read_text()))}
+    model = begun(args.base, len(words))
+    if args.stage == "export":
+        model.load_state_dict(learned(args.work, "read"), strict=False)
+        return save_folder(model, args.out, half=True)
+    return run_stage(args, model, words)
+
+
+if __name__ == "__main__":
+    main()
