@@ -1,12 +1,10 @@
 """Case c: a data set of 200 rows on 60 pictures of 2048x1152, as `piza evaluate` runs it."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import material
 import naive
-from one_sentence import SHARE
 from parts import Parts, watch_piza
 from sides import measure
 from table import agreement, row
@@ -26,8 +24,6 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
         asked = [(images / row.image, row.expression) for row in rows]
         return naive.side(side, model, folder / "plan-set.json", asked, parts)
     loaded = piza.load(model)
-    if side == "shared":
-        loaded.config.search = replace(loaded.config.search, share=SHARE)
     watch_piza(parts, loaded)
 
     def run() -> Any:
@@ -39,11 +35,11 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
     planned = measure("data_set", ["plan"], folder, model, 1, warm=0)["plan"].answer
-    found = measure("data_set", ["naive", "published", "piza", "own", "shared"], folder, model, 1, warm=0)
-    ours, own, shared = found["piza"], found["own"], found["shared"]
+    found = measure("data_set", ["naive", "published", "piza", "own"], folder, model, 1, warm=0)
+    ours, own = found["piza"], found["own"]
     targets = [r.box_xyxy for r in read_rows(material.data_set(folder / "material")[0])]
     boxes = {"naive": found["naive"].answer}
-    boxes |= {name: found[name].answer["boxes"] for name in ("piza", "own", "shared")}
+    boxes |= {name: found[name].answer["boxes"] for name in ("piza", "own")}
     right = {
         name: accuracy([float(iou_xyxy(b, t)) for b, t in zip(answers, targets)], 0.5)
         for name, answers in {"without short cuts": planned, **boxes}.items()
@@ -60,6 +56,4 @@ def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
         published=found["published"],
         looks=looks,
     )
-    same = agreement(shared.answer["boxes"], planned)
-    more = row("c", f"{title}, `--share {SHARE}`", found["naive"], shared, same, published=found["published"])
-    return [{**done, "acc50": right}, more]
+    return [{**done, "acc50": right}]

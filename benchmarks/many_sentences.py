@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import material
-from one_sentence import SHARE, compare, prepared
+from one_sentence import compare, prepared
 from parts import Parts
 
 SIZE = (2560, 1920)
@@ -16,5 +16,5 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
 
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
-    title, more = "20 sentences on one 2560x1920 JPEG", {"shared": f"`--share {SHARE}`"}
-    return compare("many_sentences", "b", title, "", folder, model, max(1, runs // 2), more)
+    title = "20 sentences on one 2560x1920 JPEG"
+    return compare("many_sentences", "b", title, "", folder, model, max(1, runs // 2), {})

@@ -1,6 +1,5 @@
 """Case a: one sentence on a JPEG of 5 and of 12 megapixels, from file to box."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from table import agreement, row
 
 SIZES = ((2560, 1920), (4000, 3000))
 SENTENCE = 0
-SHARE = 8  # sentences of a first look, where they share it
 
 
 def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
@@ -40,8 +38,6 @@ def prepared(
         loaded: Any = load_exported(material.exported(folder, model), "onnx")
     else:
         loaded = piza.load(model)
-    if way == "shared":
-        loaded.config.search = replace(loaded.config.search, share=SHARE)
     watch_piza(parts, loaded)
     with torch.inference_mode():
         greedy = way != "own"

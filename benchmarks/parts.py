@@ -55,8 +55,10 @@ def watch_piza(parts: Parts, model: Any) -> None:
         parts.watch(module, "decode_picture", "decode")
     parts.watch(piza.search, "cut", "resize")
     parts.watch(model, "encode_text", "text")
-    parts.watch(model, "encode_pictures", "picture")
-    parts.watch(model, "ground", "ground")
+    for name in ("encode_pictures", "first_features"):
+        parts.watch(model, name, "picture")
+    for name in ("ground", "read"):
+        parts.watch(model, name, "ground")
 
 
 def watch_library(parts: Parts, model: Any) -> None:

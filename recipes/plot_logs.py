@@ -9,11 +9,15 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+LOSSES = (
+    "class", "which", "name", "box", "dense_which", "dense_name", "dense_box", "thing", "looks", "role_yes", "role_no",
+)  # fmt: skip
+
 
 def main(work: Path, out: Path) -> None:
     stages = [
         stage
-        for stage in ("close", "ground", "zoom", "whole", "adapters")
+        for stage in ("close", "ground", "zoom", "whole", "adapters", "words", "find", "read")
         if (work / stage / "log.csv").exists()
     ]
     figure, axes = plt.subplots(
@@ -23,17 +27,14 @@ def main(work: Path, out: Path) -> None:
         with open(work / stage / "log.csv") as file:
             rows = list(csv.DictReader(file))
         steps = [int(row["step"]) for row in rows]
-        for name in ("class", "which", "name", "box", "dense_which", "dense_name", "dense_box"):
-            axis.plot(
-                steps,
-                [float(row.get(name) or "nan") for row in rows],
-                label=name.replace("_", " "),
-                linewidth=1,
-            )
+        for name in LOSSES:
+            if name in rows[0]:
+                values = [float(row[name] or "nan") for row in rows]
+                axis.plot(steps, values, label=name.replace("_", " "), linewidth=1)
         axis.set(title=stage, xlabel="step", yscale="log")
         axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
     axes[0][0].set_ylabel("loss")
-    axes[0][0].legend(fontsize=7)
     figure.savefig(out, dpi=110)
 
 

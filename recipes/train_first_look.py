@@ -1,5 +1,6 @@
 """How the first look of `mini` was made: a finder of things, and a reader of sentences.
 
+    $ONE scenes                      # scenes with all that is known of their things
     $ONE looks                       # the words for what things look like
     $ONE words                       # the reader, on things as the scenes know them; can run beside `find`
     $ONE find                        # the finder
@@ -7,7 +8,7 @@
     $ONE export --out src/piza/weights/mini
 
 where ONE="python recipes/train_first_look.py" and TWO="torchrun --nproc_per_node 2 recipes/train_first_look.py". It reads the
-pools that `recipes/train_mini.py pools` leaves in --work, and adds its parts to the model of --base, whose later looks stay
+photos of signs that `recipes/train_mini.py pools` leaves in --work, and adds its parts to the model of --base, whose later looks stay
 as they are. A stage that is interrupted goes on where it was when called again.
 """
 
@@ -23,10 +24,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
-from train_mini import Scenes, SignPhotos
+from train_mini import HALF_SEED, SCENE_SIZE, Scenes, SignPhotos
 from transformers import AutoModelForZeroShotObjectDetection
 
-from piza.data.pool import Frame
+from piza.data.pool import Frame, scene_frames, write_pool
 from piza.data.windows import part_of
 from piza.model.deformable import use_fast_sampling
 from piza.model.piza import Piza, load_folder, load_weights, save_folder
@@ -35,9 +36,16 @@ from piza.training.reading import Reading, finding_loss, forced_cells, reading_l
 
 # Input sizes, width x height: of frames, or of parts of them in these shapes; and how often each is drawn.
 SIZES = {(768, 448): 0.75, (672, 512): 0.15, (576, 576): 0.1}
-THINGS = 48  # listed of a picture
+THINGS = 64  # listed of a picture
 SEEN_OFTEN = 20  # a word for looks is one that this many things have
 PARTS = ("finder.", "reader.")
+
+
+def write_scenes(work: Path, count: int = 8000) -> None:
+    """Stored at half their size, as first looks need no more, under seeds that follow those of `train_mini.py`."""
+    seeds = range(HALF_SEED + 20_000, HALF_SEED + 20_000 + count)
+    frames = scene_frames(seeds, SCENE_SIZE, shrink=2, absent=6, most=100)
+    write_pool(work / "half_told", count, (SCENE_SIZE[0] // 2, SCENE_SIZE[1] // 2), frames)
 
 
 def write_looks(work: Path) -> None:
@@ -255,7 +263,7 @@ def run_stage(args: argparse.Namespace, model: Piza, words: dict[str, int]) -> N
         trained, batches, loss = model.finder, FirstLooks(*given, pictures=3, sentences=2), find_loss
     else:
         both = torch.nn.ModuleList([model.finder, model.reader])
-        trained, batches, loss = both, FirstLooks(*given, pictures=2, sentences=32), picture_loss
+        trained, batches, loss = both, FirstLooks(*given, pictures=2, sentences=20), picture_loss
         for stage in ("find", "words") if not args.go_on else ():
             model.load_state_dict(learned(args.work, stage), strict=False)
     for parameter in model.parameters():
@@ -264,7 +272,7 @@ def run_stage(args: argparse.Namespace, model: Piza, words: dict[str, int]) -> N
     ids = {id(tensor) for tensor in trained.state_dict(keep_vars=True).values()}
     names = {name for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in ids}
     print(f"{args.stage}: {sum(p.numel() for p in parameters):,} trained", flush=True)
-    steps, lr = {"words": (2400, 3e-3), "find": (1000, 1e-3), "read": (5000, 1.5e-3)}[args.stage]
+    steps, lr = {"words": (2400, 3e-3), "find": (1000, 1e-3), "read": (3400, 1.5e-3)}[args.stage]
     config = LoopConfig(steps=args.steps or steps, lr=args.lr or lr)
     train(model, parameters, batches, loss, config, args.work / args.stage, args.stop_after, names=names)
 
@@ -273,7 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stage", choices=["looks", "words", "find", "read", "export"])
+    parser.add_argument("stage", choices=["scenes", "looks", "words", "find", "read", "export"])
     parser.add_argument(
         "--work", type=Path, default=Path("runs/mini"), help="folder of pools, checkpoints and logs"
     )
@@ -291,6 +299,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="where to export to")
     args = parser.parse_args()
+    if args.stage == "scenes":
+        return write_scenes(args.work)
     if args.stage == "looks":
         return write_looks(args.work)
     words = {word: number for number, word in enumerate(json.loads((args.work / "looks.json").read_text()))}

@@ -78,3 +78,21 @@ def tiny_things_piza(tiny_tokenizer):
     options = {"bottleneck": 8, "embedding_dim": 32}
     config = PizaConfig(method="full", method_options=options, peaks=True, relations=True, things=3)
     return Piza(tiny_detector(), tiny_tokenizer, config).eval()
+
+
+@pytest.fixture
+def tiny_listing_piza(tiny_tokenizer):
+    """One whose first look lists nine things and reads sentences against them."""
+    import torch
+
+    from piza.model.piza import Piza, PizaConfig
+
+    options = {"bottleneck": 8, "embedding_dim": 32}
+    config = PizaConfig(
+        method="full", method_options=options, first_pixels=128, later_pixels=96, listed=9, looks=4
+    )
+    model = Piza(tiny_detector(), tiny_tokenizer, config)
+    with torch.no_grad():
+        for parameter in (*model.finder.gazes.parameters(), *model.reader.parameters()):
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()

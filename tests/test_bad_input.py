@@ -76,7 +76,6 @@ QUICK = {
     "sentence in no encoding": ["locate", "good.jpg", b"\xff\xfe"],
     "max steps 0": ["locate", "good.jpg", "the car", "--max-steps", "0"],
     "budget 0": ["locate", "good.jpg", "the car", "--budget", "0"],
-    "share 0": ["locate", "good.jpg", "the car", "--share", "0"],
     "enough of 2": ["locate", "good.jpg", "the car", "--enough", "2"],
     "enough in words": ["evaluate", "rows.json", "--images", ".", "--enough", "plenty"],
     "min score of 2": ["locate", "good.jpg", "the car", "--min-score", "2"],

@@ -104,14 +104,12 @@ def test_a_grounder_is_searched_with_as_was_said(tmp_path, monkeypatch, capsys):
     assert len(asked) == 2
     assert cli.main(given) == 0
     assert len(asked) > 2 + 2
-    assert cli.main([*given, "--share", "4"]) == 2
-    assert "--share is of --model" in capsys.readouterr().err
 
 
-def test_budget_enough_and_share_are_the_search_s(fake, photo):
-    assert cli.main(["locate", photo, "the red car", "--budget", "3", "--enough", "0.4", "--share", "8"]) == 0
+def test_budget_and_enough_are_the_search_s(fake, photo):
+    assert cli.main(["locate", photo, "the red car", "--budget", "3", "--enough", "0.4"]) == 0
     search = fake.config.search
-    assert (search.budget, search.enough, search.share) == (3, 0.4, 8)
+    assert (search.budget, search.enough) == (3, 0.4)
 
 
 def test_nothing_matches(fake, photo, tmp_path, capsys):

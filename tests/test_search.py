@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from piza.best_first import SearchConfig
+from piza.boxes import cxcywh_to_xyxy
 from piza.errors import InputError
+from piza.picture import cut
 from piza.result import Result
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
@@ -77,32 +79,30 @@ def test_looks_of_several_sentences_are_taken_together(tiny_piza, monkeypatch):
             assert one.score == pytest.approx(other.score, abs=1e-3) and one.stopped == other.stopped
 
 
-@pytest.mark.parametrize("share, first", [(2, [2, 2, 1]), (4, [3, 2])])
-def test_sentences_may_share_a_first_look(tiny_piza, monkeypatch, share, first):
+def test_things_are_listed_once_and_each_sentence_is_read_as_if_alone(tiny_listing_piza, monkeypatch):
     sentences = ["the red car", "a blue sign left of a car", "the number", "a car", "the round sign"]
-    detector = tiny_piza.detector
-    for layer in detector.model.encoder.layers:  # a picture that hears of no sentence hears of no other one
-        scale = layer.fusion_layer.vision_param
-        monkeypatch.setattr(scale, "data", torch.zeros_like(scale))
-    alone = [tiny_piza.locate(PICTURE, sentence) for sentence in sentences]
-    monkeypatch.setattr(tiny_piza.config, "search", replace(tiny_piza.config.search, share=share))
-    asked = spy(monkeypatch, tiny_piza, "ground", lambda text, pooling, *_: tuple(pooling.shape[::2]))
-    shared = tiny_piza.locate(PICTURE, sentences)
-    windows, told = zip(*asked, strict=True)
-    assert list(told[: len(first)]) == first and set(windows[: len(first)]) == {1}
-    assert set(told[len(first) :]) == {1}
-    for one, other in zip(alone, shared, strict=True):
+    alone = [tiny_listing_piza.locate(PICTURE, sentence) for sentence in sentences]
+    listed = spy(monkeypatch, tiny_listing_piza, "first_features", len)
+    read = spy(monkeypatch, tiny_listing_piza, "read", lambda asked, found: len(asked))
+    monkeypatch.setattr("piza.search.READ_AT_ONCE", 2)
+    together = tiny_listing_piza.locate(PICTURE, sentences)
+    assert listed == [1] and read == [2, 2, 1]
+    for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
         np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)
         assert one.score == pytest.approx(other.score, abs=1e-3)
+        assert one.looks > 1
 
 
-@pytest.mark.parametrize("search, pooling", [(SearchConfig(share=0), "mean"), (SearchConfig(share=2), "max")])
-def test_a_first_look_that_cannot_be_shared(tiny_piza, monkeypatch, search, pooling):
-    monkeypatch.setattr(tiny_piza.config, "search", search)
-    monkeypatch.setattr(tiny_piza.config, "pooling", pooling)
-    with pytest.raises(InputError, match="share must be"):
-        tiny_piza.locate(PICTURE, ["the red car", "the round sign"])
+def test_one_look_at_the_whole_frame_answers_with_a_listed_thing(tiny_listing_piza):
+    result = tiny_listing_piza.locate(PICTURE, "the red car", whole_frame=True)
+    step = result.path[0]
+    with torch.no_grad():
+        found = tiny_listing_piza.first_features([cut(PICTURE, np.array(step.window_xyxy), step.input_size)])
+        best = int(tiny_listing_piza.read(["the red car"], found).logits[0, 0, :, 0].argmax())
+    height, width = PICTURE.shape[:2]
+    box = cxcywh_to_xyxy(found.boxes[-1, 0, best].double().numpy()) * [width, height, width, height]
+    np.testing.assert_allclose(result.box_xyxy, np.clip(box, 0, [width, height] * 2), atol=1e-2)
 
 
 def test_many_sentences_are_searched_in_groups(tiny_piza, monkeypatch):

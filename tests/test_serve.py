@@ -86,7 +86,6 @@ def test_choices_reach_the_model_for_this_request_only(client, model):
         whole_frame="false",
         budget="3",
         enough="0.5",
-        share="16",
         max_steps="2",
         min_score="0.2",
     )
@@ -99,7 +98,7 @@ def test_choices_reach_the_model_for_this_request_only(client, model):
         0.2,
     )
     search = call["search"]
-    assert (search.budget, search.enough, search.share) == (3, 0.5, 16)
+    assert (search.budget, search.enough) == (3, 0.5)
     assert model.config.search is own
     post(client, sentences="the car", model="other")
     assert len(model.calls) == 1

@@ -51,9 +51,6 @@ class SearchConfig:
     max_steps: int = 5  # the longest path, in looks
     together: int = 1  # windows looked at in one batch
     views: int = 1  # first looks: 1 at the whole frame, 2 at its halves, 4 at its quarters
-    share: int = (
-        1  # sentences about one picture that share a first look: faster, and answers depend on one another
-    )
     evidence: Evidence = Evidence()  # what scores are worth
 
 

@@ -149,13 +149,6 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         type=_probability,
         help="an answer of this probability ends the search (default: the model's)",
     )
-    parser.add_argument(
-        "--share",
-        metavar="N",
-        type=_at_least(1),
-        help="sentences about one picture that share its first look, such as 16: faster, and answers depend a little on "
-        "what else is asked (default: 1)",
-    )
     from piza.cli_export import add_runtime
 
     add_runtime(parser)
@@ -222,15 +215,13 @@ def _load(options: argparse.Namespace) -> Any:
 
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:
     """What was said of the search."""
-    said = {name: getattr(options, name) for name in ("budget", "enough", "share")}
+    said = {name: getattr(options, name) for name in ("budget", "enough")}
     return {name: value for name, value in said.items() if value is not None}
 
 
 def _load_grounder(options: argparse.Namespace) -> Any:
     from piza.grounders import load_grounder
 
-    if (options.share or 1) > 1:
-        raise InputError("a grounder is asked for one sentence at a time: --share is of --model only")
     search = load_grounder(options.grounder, options.device)
     return replace(search, config=replace(search.config, **_chosen(options)))
 

@@ -1,9 +1,8 @@
 """Finding with a model: the looks that the best-first search asks for.
 
 "Stop" is asked of the box history before a look, so no backbone runs only to be told that the path is at its end. A
-sentence is encoded once, all sentences about a picture share the features of its first look, and their searches go on in
-step, so that their looks can be taken together. Where `SearchConfig.share` says so, several sentences share the first look
-itself.
+sentence is encoded once, all sentences about a picture share what is known of it from the first look's window, and their
+searches go on in step, so that their looks can be taken together.
 """
 
 import sys
@@ -67,7 +66,6 @@ def locate(
     if most < 1:
         raise InputError(f"max_steps must be at least 1, but {most} was given.")
     check_min_score(min_score)
-    _check_share(model)
     if not sentences:
         return []
     with _without_gradients():
@@ -93,7 +91,7 @@ def _locate(
     for start in range(0, len(sentences), SENTENCES_AT_ONCE):
         texts = _texts(model, sentences[start : start + SENTENCES_AT_ONCE])
         looks = [
-            Looks(model, picture, text, pooling, first, sentence, config.share)
+            Looks(model, picture, text, pooling, first, sentence)
             for (text, pooling), sentence in zip(texts, sentences[start:], strict=False)
         ]
         answered += search_together(looks, config)
@@ -134,16 +132,6 @@ def _lists(model: Any) -> bool:
     return model.config.listed > 0
 
 
-def _check_share(model: Any) -> None:
-    share = model.config.search.share
-    if share < 1:
-        raise InputError(f"share must be at least 1, but {share} was given.")
-    if share > 1 and not _takes_batches(model):
-        raise InputError("an exported model looks for one sentence at a time: share must be 1.")
-    if share > 1 and model.config.pooling != "mean":
-        raise InputError("this model was not taught several sentences at once: share must be 1.")
-
-
 def search_config(model: "Piza", most: int, greedy: bool = False) -> SearchConfig:
     """The model's own search, with paths of at most `most` looks; `greedy` follows the best window only."""
     own = model.config.search
@@ -158,7 +146,7 @@ def search_config(model: "Piza", most: int, greedy: bool = False) -> SearchConfi
 class Looks:
     """All that `best_first` asks about one sentence and one picture.
 
-    first: `first_features` of the first windows, in order. share: of how many sentences they are looked at together.
+    first: `first_features` of the first windows, in order.
     """
 
     model: "Piza"
@@ -166,8 +154,7 @@ class Looks:
     text: "TextFeatures"
     pooling: Any  # a tensor, or the array of an exported model
     first: Sequence[Any]
-    sentence: str = ""  # needed where a first look is shared
-    share: int = 1
+    sentence: str
 
     def __post_init__(self) -> None:
         self.frame_size = (self.picture.shape[1], self.picture.shape[0])
@@ -226,8 +213,6 @@ def look_together(asked: Sequence[tuple[Looks, Hypothesis, int]]) -> list[Seen]:
             most = READ_AT_ONCE
         elif not _takes_batches(asked[0][0].model):
             most = 1
-        elif asked[0][0].share > 1 and not asked[places[0]][1].steps:
-            most = asked[0][0].share
         for part in np.array_split(places, -(-len(places) // most)):  # as even as can be: less memory
             seen.update(zip(part.tolist(), _look([asked[place] for place in part], size), strict=True))
     return [seen[place] for place in range(len(asked))]
@@ -262,10 +247,7 @@ def _ground(
         features = model.encode_pictures([cut(one.picture, path.window, size) for one, path, _ in asked])
     else:
         features = one.first[number]  # all first windows are asked for at once
-    shared = one.share > 1 and len(asked) > 1 and not path.steps
-    if shared:
-        text, pooling = model.encode_text([[one.sentence for one, _, _ in asked]])
-    elif len(asked) == 1:
+    if len(asked) == 1:
         text, pooling = one.text, one.pooling
     else:
         import torch
@@ -276,8 +258,6 @@ def _ground(
         )
         if not path.steps:
             features = features[[0] * len(asked)]
-    if shared:  # one window, at one place of all paths
-        return model.ground(text, pooling, features, progress[:1], apart=True)
     return model.ground(text, pooling, features, progress)
 
 

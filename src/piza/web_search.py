@@ -41,7 +41,6 @@ class Asked:
     whole_frame: bool = False
     budget: int | None = None
     enough: float | None = None
-    share: int | None = None
     max_steps: int | None = None
     min_score: float | None = None
 
@@ -67,7 +66,6 @@ def read_asked(fields: Mapping[str, Any], models: Mapping[str, Any]) -> Asked:
         _flag("whole_frame", given.get("whole_frame", False)),
         _number("budget", given.get("budget"), 1, MOST_LOOKS, whole=True),
         _number("enough", given.get("enough"), 0, 1),
-        _number("share", given.get("share"), 1, MOST_SENTENCES, whole=True),
         _number("max_steps", given.get("max_steps"), 1, MOST_LOOKS, whole=True),
         _number("min_score", given.get("min_score"), 0, 1),
     )
@@ -76,17 +74,16 @@ def read_asked(fields: Mapping[str, Any], models: Mapping[str, Any]) -> Asked:
 def search(model: Any, picture: Picture, asked: Asked, gone: Gone = lambda: False) -> list[Result]:
     """A Result for each sentence; `gone` is asked now and then whether to give up, which raises TooLongError."""
     own = model.config.search
-    chosen = {"budget": asked.budget, "enough": asked.enough, "share": asked.share}
+    chosen = {"budget": asked.budget, "enough": asked.enough}
     results: list[Result] = []
     model.config.search = replace(own, **{name: value for name, value in chosen.items() if value is not None})
     try:
-        together = max(TOGETHER, asked.share or 1)
-        for first in range(0, len(asked.sentences), together):
+        for first in range(0, len(asked.sentences), TOGETHER):
             if gone():
                 raise TooLongError("nobody waits for this search any more")
             results += model.locate(
                 picture,
-                list(asked.sentences[first : first + together]),
+                list(asked.sentences[first : first + TOGETHER]),
                 max_steps=asked.max_steps,
                 whole_frame=asked.whole_frame,
                 greedy=asked.greedy,

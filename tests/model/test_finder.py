@@ -4,7 +4,7 @@ import pytest
 import torch
 from tests.conftest import tiny_detector
 
-from piza.model.finder import Finder, anchors_of
+from piza.model.finder import BESIDE, Finder, anchors_of
 from piza.model.grounder import encode_picture, local_peaks
 
 
@@ -44,11 +44,20 @@ def test_boxes_start_at_their_cells_and_move(finder, pixels):
     assert (found.boxes[-1] - found.boxes[0]).abs().max() > 1e-3
 
 
-def test_cells_are_peaks_and_what_is_forced_is_among_them(finder, pixels):
+def test_a_cell_beside_a_better_one_must_be_better_by_so_much(finder, pixels):
     with torch.no_grad():
         found = finder(pixels)
-        peaks = local_peaks(found.cell_logits, found.shapes)
-        assert (peaks.gather(1, found.cells) > -50).all()
+    beside = local_peaks(found.cell_logits, found.shapes) < found.cell_logits
+    scores = found.cell_logits - BESIDE * beside
+    chosen = torch.zeros_like(beside).scatter(1, found.cells, True)
+    for row in (0, 1):
+        assert scores[row][chosen[row]].min() >= scores[row][~chosen[row]].max()
+    assert beside.any()
+
+
+def test_what_is_forced_is_chosen_first(finder, pixels):
+    with torch.no_grad():
+        found = finder(pixels)
         also = torch.zeros_like(found.cell_logits)
         lowest = found.cell_logits.argmin(1)
         also[torch.arange(2), lowest] = 50

@@ -37,6 +37,15 @@ def test_saved_and_loaded_answers_are_equal(tiny_piza, folder):
     assert before.score == pytest.approx(after.score, rel=1e-4)
 
 
+def test_a_model_that_lists_things_is_saved_and_loaded(tiny_listing_piza, tmp_path):
+    save_folder(tiny_listing_piza, tmp_path / "m")
+    loaded = piza.load(str(tmp_path / "m"))
+    assert loaded.config == tiny_listing_piza.config and loaded.config.listed == 9
+    before, after = (m.locate(PICTURE, "the red car") for m in (tiny_listing_piza, loaded))
+    np.testing.assert_allclose(before.box_xyxy, after.box_xyxy, atol=1e-3)
+    assert before.score == pytest.approx(after.score, rel=1e-4)
+
+
 @pytest.mark.parametrize("share", [True, False])
 def test_heads_that_are_shared_stay_shared(share, tiny_tokenizer, tmp_path):
     detector = tiny_detector(decoder_bbox_embed_share=share, decoder_cls_embed_share=share)

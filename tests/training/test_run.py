@@ -183,6 +183,7 @@ def test_the_embedded_model_is_trained_on(place, tmp_path):
     plain = piza.load("mini").state_dict()
     train_model(settings(place, tmp_path / "out", base="mini"))
     model = piza.load(str(tmp_path / "out"))
+    assert model.config.listed == 0  # looks with a sentence in mind are what is trained
     names = METHODS["adapter_plus"].trained_names(model)
     differ = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, plain[name])}
     assert differ and differ <= names

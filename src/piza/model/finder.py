@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from piza.model.grounder import local_peaks, pyramid
 from piza.model.reading import read, readable
 
+# Taken from the score of a cell beside a better one, which mostly is of the same thing; signs on one pole lie a cell apart.
+BESIDE = 1.0
+
 
 @dataclass
 class Found:
@@ -105,7 +108,7 @@ class Gaze(nn.Module):
 
 
 class Finder(nn.Module):
-    def __init__(self, detector: Any, looks: int, count: int = 48, layers: int = 3, points: int = 4):
+    def __init__(self, detector: Any, looks: int, count: int = 64, layers: int = 3, points: int = 4):
         super().__init__()
         model, config = detector.model, detector.config
         library = sys.modules[type(model).__module__]
@@ -133,8 +136,10 @@ class Finder(nn.Module):
         normed = self.norm(features)
         logits = self.thing(normed)[..., 0]
         scores = logits.detach() if also is None else logits.detach() + also
-        count = min(self.count, scores.shape[1])  # a small picture may have fewer cells than that
-        chosen = torch.topk(local_peaks(scores, shapes), count, dim=1)[1]
+        scores = torch.where(local_peaks(scores, shapes) < scores, scores - BESIDE, scores)
+        chosen = torch.topk(scores, min(self.count, scores.shape[1]), dim=1)[
+            1
+        ]  # a small picture may have fewer
         anchors, number = anchors_of(shapes, features)
         state = self.start(normed.gather(1, chosen[..., None].expand(-1, -1, features.shape[-1])))
         state = state + self.level(number[chosen])

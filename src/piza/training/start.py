@@ -43,13 +43,15 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
     """The model to train, on the CPU, the names of the parameters to train, and its base.
 
     A base without adapters gets fresh ones. One that has them is trained on with its own method; where it is a whole
-    model whose own adapters carry the zoom ("mini"), these alone can be trained with "adapter_plus".
+    model whose own adapters carry the zoom ("mini"), these alone can be trained with "adapter_plus". What is trained are
+    looks with a sentence in mind: a base whose first look lists things ("mini") loses its finder and reader.
 
     Raises InputError when the base cannot be had, or has adapters that do not fit the method.
     """
     place = find_model(config.base)
     start = piza.load(config.base)
-    own = start.config
+    start.finder = start.reader = None
+    own = start.config = replace(start.config, listed=0, looks=0)
     conditioned = own.method_options.get("condition", True)
     base = Base(_name(config, place), (place / "piza.json").is_file(), own.path)
     changes: dict[str, Any] = {
