@@ -91,3 +91,14 @@ def test_scenes_lend_each_other_sentences_that_are_true_of_nothing():
         assert set(frame.absent) <= set().union(*told)
     (alone,) = scene_frames([7], (2048, 1152), shrink=2, workers=1)
     assert (alone.picture == frames[0].picture).all() and not alone.absent
+
+
+def test_what_things_look_like_and_mean_is_kept(tmp_path):
+    (frame,) = scene_frames([7], (2048, 1152), shrink=4, workers=1, most=5)
+    write_pool(tmp_path, 1, (512, 288), [frame])
+    read = Pool(tmp_path)[0]
+    assert len(frame.rows) == 5 and read.looks == frame.looks
+    assert all(any(word.startswith("category=") for word in looks) for looks in read.looks)
+    np.testing.assert_allclose(read.things, frame.things, atol=0.01)
+    for written, again in zip(frame.roles, read.roles, strict=True):
+        assert (written == again).all() and len(again) == len(read.things)

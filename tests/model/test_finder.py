@@ -29,8 +29,8 @@ def test_a_batch_finds_what_each_picture_holds(finder, pixels):
         for row in (0, 1):
             alone = finder(pixels[row : row + 1])
             assert torch.equal(both.cells[row], alone.cells[0])
-            torch.testing.assert_close(both[row : row + 1].seen, alone.seen, atol=1e-5, rtol=1e-4)
-            torch.testing.assert_close(both[row : row + 1].boxes, alone.boxes, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(both.seen[row : row + 1], alone.seen, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(both.boxes[:, row : row + 1], alone.boxes, atol=1e-5, rtol=1e-4)
     assert both.seen.shape == (2, 7, 32 + 5 + 1) and both.size == (160, 96)
     assert not torch.equal(both.cells[0], both.cells[1])
 

@@ -44,17 +44,6 @@ class Found:
         score = self.cell_logits.gather(1, self.cells).sigmoid()
         return torch.cat([self.states, self.looks.sigmoid(), score[..., None]], -1)
 
-    def __getitem__(self, index) -> "Found":
-        return Found(
-            self.cell_logits[index],
-            self.cells[index],
-            self.boxes[:, index],
-            self.states[index],
-            self.looks[index],
-            self.size,
-            self.shapes,
-        )
-
 
 class Gaze(nn.Module):
     """One layer: the queries read the pyramid around their boxes, and move these."""
