@@ -21,7 +21,7 @@ def main(work: Path, out: Path) -> None:
         if (work / stage / "log.csv").exists()
     ]
     figure, axes = plt.subplots(
-        1, len(stages), figsize=(3.4 * len(stages), 3), squeeze=False, layout="constrained"
+        1, len(stages), figsize=(3.4 * len(stages), 3.6), squeeze=False, layout="constrained"
     )
     for axis, stage in zip(axes[0], stages, strict=True):
         with open(work / stage / "log.csv") as file:
@@ -33,7 +33,7 @@ def main(work: Path, out: Path) -> None:
                 axis.plot(steps, values, label=name.replace("_", " "), linewidth=1)
         axis.set(title=stage, xlabel="step", yscale="log")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     axes[0][0].set_ylabel("loss")
     figure.savefig(out, dpi=110)
 

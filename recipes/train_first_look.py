@@ -1,7 +1,7 @@
 """How the first look of `mini` was made: a finder of things, and a reader of sentences.
 
     $ONE scenes                      # scenes with all that is known of their things
-    $ONE looks                       # the words for what things look like
+    $ONE looks                       # anew: the words for what things look like, first_look_words.json
     $ONE words                       # the reader, on things as the scenes know them; can run beside `find`
     $ONE find                        # the finder
     $TWO read                        # both together
@@ -39,6 +39,7 @@ SIZES = {(768, 448): 0.75, (672, 512): 0.15, (576, 576): 0.1}
 THINGS = 64  # listed of a picture
 SEEN_OFTEN = 20  # a word for looks is one that this many things have
 PARTS = ("finder.", "reader.")
+WORDS = Path(__file__).with_name("first_look_words.json")
 
 
 def write_scenes(work: Path, count: int = 8000) -> None:
@@ -49,13 +50,14 @@ def write_scenes(work: Path, count: int = 8000) -> None:
 
 
 def write_looks(work: Path) -> None:
-    """The words that are said of the looks of things, most frequent first."""
+    """The words that are said of the looks of things, most frequent first. Their order is that of the model's outputs, so
+    they stay as they are where a model is trained on."""
     met: Counter[str] = Counter()
     for frame in Scenes(*scene_pools(work)).frames():
         for looks in frame.looks:
             met.update(looks)
     words = [word for word, count in met.most_common() if count >= SEEN_OFTEN]
-    (work / "looks.json").write_text(json.dumps(words))
+    WORDS.write_text(json.dumps(words, indent=0) + "\n")
 
 
 def scene_pools(work: Path) -> list[Path]:
@@ -303,7 +305,7 @@ def main() -> None:
         return write_scenes(args.work)
     if args.stage == "looks":
         return write_looks(args.work)
-    words = {word: number for number, word in enumerate(json.loads((args.work / "looks.json").read_text()))}
+    words = {word: number for number, word in enumerate(json.loads(WORDS.read_text()))}
     model = begun(args.base, len(words))
     if args.stage == "export":
         model.load_state_dict(learned(args.work, "read"), strict=False)
