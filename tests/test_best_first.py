@@ -143,32 +143,3 @@ def test_it_always_ends_within_its_limits(seed, budget, max_steps, branch, toget
         assert all(iou_xyxy(one, other) < 0.999 for other in windows[:i])
     sides = [side(np.array(step.window_xyxy)) for step in found.answer.steps]
     assert all(after < before for before, after in zip(sides, sides[1:], strict=False))
-
-
-def test_an_answer_has_what_the_first_look_said_of_its_own_thing():
-    """The last look sees the thing that was meant, and, a little better, its neighbor."""
-    thing, neighbor = np.array([700.0, 300.0, 720.0, 325.0]), np.array([740.0, 300.0, 760.0, 325.0])
-
-    def answers(path):
-        if not path.steps:
-            return [thing + [-2, -2, 3, 3], neighbor], [0.8, 0.1]
-        return [neighbor, thing], [0.6, 0.5]
-
-    def at_end(path, boxes):
-        return [bool(path.steps)] * len(boxes)
-
-    def look(paths):
-        found = []
-        for path in paths:
-            boxes, scores = (np.asarray(v, float) for v in answers(path))
-            found.append(Seen(Step((0, 0, *SIZE), (64, 64), 0.0, 0.0, boxes, scores), boxes, scores))
-        return found
-
-    def closer(box, window):
-        return next_window(box, window, SIZE, PathConfig(answers="thing"))
-
-    for credit, wanted in ((False, neighbor), (True, thing)):
-        found = best_first(SIZE, look, at_end, closer, SearchConfig(budget=2, credit=credit))
-        np.testing.assert_allclose(found.answer.boxes[-1], wanted)
-    odds = sorted(path.odds[0] for path in (found.answer, *found.rejected))
-    np.testing.assert_allclose(odds, [np.log(0.1 / 0.9), np.log(0.8 / 0.2)])

@@ -23,7 +23,6 @@ from piza.result import Step
 
 SAME_WINDOW = 0.4  # two windows with at least this IoU are one hypothesis
 SAME_BOX = 0.5  # and so are two answers
-SAME_THING = 0.2  # a box seen from afar and one seen from close by are of one thing
 SHRINK = 0.95  # a window must be smaller than the one before by this factor of its side
 WORTHLESS = 1e-4  # a score below this is no hypothesis
 
@@ -52,9 +51,6 @@ class SearchConfig:
     max_steps: int = 5  # the longest path, in looks
     together: int = 1  # windows looked at in one batch
     views: int = 1  # first looks: 1 at the whole frame, 2 at its halves, 4 at its quarters
-    # Whether a box of a later look has what the first look said of the thing that the box lies on, not of the one that led
-    # there. For models whose looks all answer with things.
-    credit: bool = False
     evidence: Evidence = Evidence()  # what scores are worth
 
 
@@ -205,21 +201,10 @@ def _children(
             continue
         else:
             windows.append(inner)
-        before = path.odds
-        if config.credit and path.steps:
-            before = [_said_first(path.steps[0], box), *path.odds[1:]]
-        odds = [*before, log_odds(score)]
+        odds = [*path.odds, log_odds(score)]
         boxes = [*path.boxes, box]
         children.append(Hypothesis(boxes, inner, steps, score, odds, config.evidence.of(odds), stopped))
     return children
-
-
-def _said_first(step: Step, box: NDArray) -> float:
-    """The log-odds that a first look gave to the best of its candidates that this box lies on; where there is none, to the
-    last one that is known."""
-    on = iou_xyxy(box, step.candidates_xyxy) >= SAME_THING
-    scores = step.candidate_scores
-    return log_odds(scores[on].max() if on.any() else scores.min())
 
 
 def _like(box: NDArray, others: list[NDArray], least: float) -> bool:

@@ -148,9 +148,11 @@ class Reader(nn.Module):
 
 def log_odds(answers: Tensor) -> Tensor:
     """Logits (..., k) of each thing, 0 standing for none of them -> log-odds (..., k) of each against all else."""
-    places = torch.arange(answers.shape[-1], device=answers.device)
-    others = answers[..., None, :].masked_fill(places[:, None] == places, -1e4)
-    return answers - torch.cat([others, torch.zeros_like(others[..., :1])], -1).logsumexp(-1)
+    probability = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1).softmax(-1)
+    places = torch.arange(probability.shape[-1], device=answers.device)
+    others = (places[:, None] != places[:-1]).to(answers.dtype)
+    # A sum of the others, as 1 less something near 1 would be mostly rounding.
+    return probability[..., :-1].clamp(min=1e-12).log() - (probability @ others).clamp(min=1e-12).log()
 
 
 def box_features(boxes: Tensor) -> Tensor:
