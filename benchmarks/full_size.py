@@ -72,14 +72,10 @@ def _naive(detector: Any, file: Path, parts: Parts) -> Any:
 
 def _piza(detector: Any, file: Path, parts: Parts, smaller: bool) -> Any:
     from piza import picture
-    from piza.memory import keep_memory
     from piza.model import grounder
-    from piza.model.deformable import use_fast_sampling
-    from piza.model.fusion import use_light_fusion
+    from piza.model.fast import use_fast_forward
 
-    keep_memory()  # as piza.load does
-    use_fast_sampling(detector)
-    use_light_fusion(detector)
+    use_fast_forward(detector)  # as piza.load does
     for module, name, part in (
         (picture, "open_picture", "decode"),
         (picture, "cut", "resize"),

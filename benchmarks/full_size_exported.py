@@ -58,12 +58,12 @@ def _export(model: str, folder: Path) -> None:
     from full_size import random_weights
 
     import piza
-    from piza.model.fusion import use_light_fusion
+    from piza.model.fast import use_fast_forward
     from piza.model.piza import PLAIN, Piza
     from piza.runtimes.exporting import export_model
 
     detector = random_weights()
-    use_light_fusion(detector)  # as piza.load does
+    use_fast_forward(detector)  # as piza.load does
     export_model(Piza(detector, piza.load(model).tokenizer, PLAIN).eval(), folder)
 
 

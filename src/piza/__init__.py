@@ -33,17 +33,11 @@ def load(name: str = "mini", device: str = "cpu") -> "Piza":
 
     folder = find_model(name)
     _check_device(device)
-    from piza.model.fusion import use_light_fusion
+    from piza.model.fast import use_fast_forward
     from piza.model.piza import load_folder
 
     model = load_folder(folder, device=device)
-    use_light_fusion(model.detector)
-    if device == "cpu":
-        from piza.memory import keep_memory
-        from piza.model.deformable import use_fast_sampling
-
-        keep_memory()
-        use_fast_sampling(model)  # where no compiler is, the library's sampling stays
+    use_fast_forward(model, device)
     return model
 
 

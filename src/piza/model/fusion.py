@@ -20,6 +20,8 @@ from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import (
     MMGroundingDinoBiMultiHeadAttention,
 )
 
+from piza.model.products import is_plain
+
 
 def use_light_fusion(detector: nn.Module) -> None:
     """Lets every fusion layer of a GroundingDINO attend so where it can, in place; weights and names stay. Twice is once."""
@@ -48,7 +50,7 @@ class _Light(nn.Module):
 def _plain(attention: nn.Module) -> bool:
     """Whether its projections are what they were: adapters around them must be computed as they are."""
     projections = [child for child in attention.children() if not isinstance(child, nn.Dropout)]
-    return all(type(child) is nn.Linear for child in projections)
+    return all(is_plain(child) for child in projections)
 
 
 def attend(

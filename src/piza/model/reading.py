@@ -8,7 +8,9 @@ by head: the same numbers up to rounding. Sixty queries read at most 5,760 cells
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from piza.model.products import is_plain
 
 MOST = 8  # cells read for each cell that there is; reading all channels for every head then costs as much as projecting
 
@@ -16,7 +18,7 @@ MOST = 8  # cells read for each cell that there is; reading all channels for eve
 def suits(attention: Any, queries: int, cells: int) -> bool:
     """Whether so few queries read so many cells, by a projection that no adapter is wrapped around."""
     read = 4 * queries * attention.n_heads * attention.n_levels * attention.n_points
-    return read <= MOST * cells and type(attention.value_proj) is nn.Linear
+    return read <= MOST * cells and is_plain(attention.value_proj)
 
 
 def readable(memory: Tensor, mask: Tensor) -> Tensor:
