@@ -1,6 +1,7 @@
 """The fast sampling is the library's sampling, where it runs and where it steps aside."""
 
 import copy
+import math
 import multiprocessing
 import pickle
 
@@ -67,6 +68,25 @@ def test_threads_and_strides_change_nothing(sampling, monkeypatch):
     torch.testing.assert_close(sampling(*inputs), want, atol=1e-5, rtol=1e-5)
     inputs[0] = inputs[0].transpose(1, 2).contiguous().transpose(1, 2)
     torch.testing.assert_close(sampling(*inputs), want, atol=1e-5, rtol=1e-5)
+
+
+def test_a_trace_samples_as_the_library_without_its_large_steps(sampling):
+    inputs = given(queries=50)
+    inputs[4] = inputs[4].requires_grad_()
+
+    def sample(value, places, weights):
+        return sampling(value, *inputs[1:4], places, weights, 64)
+
+    asked = inputs[0], inputs[4], inputs[5]
+    traced = torch.jit.trace(sample, asked, check_trace=False)
+    torch.testing.assert_close(traced(*asked), sampling.portable(*inputs), atol=1e-5, rtol=1e-5)
+    samples = inputs[5].numel() * inputs[0].shape[-1]  # of all levels
+    assert all(math.prod(node.output().type().sizes()) < samples for node in _tensors(traced.graph))
+
+
+def _tensors(graph):
+    """The nodes of a trace with one tensor for an output, whose size is known."""
+    return [n for n in graph.nodes() if n.outputsSize() == 1 and n.output().isCompleteTensor()]
 
 
 def test_levels_that_are_not_those_of_the_value_are_refused(sampling):

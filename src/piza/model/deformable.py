@@ -3,8 +3,8 @@
 The library samples each level with `grid_sample`, one channel at a time, and weighs and adds the samples afterwards. The
 kernel beside this file (deformable.c) walks once over queries, heads, levels and points and reads all channels of a
 sample together; where gradients are wanted, a second kernel walks the same way back. Both are compiled when first asked
-for, into the user's cache. On other devices, in other number types, in traces and when compiled by torch the library's own
-sampling runs. Gradients of gradients are refused.
+for, into the user's cache. On other devices, in other number types and when compiled by torch the library's own sampling runs,
+and in traces one that needs less memory. Gradients of gradients are refused.
 """
 
 import ctypes
@@ -63,6 +63,8 @@ class FastSampling(nn.Module):
             if torch.is_grad_enabled() and any(v.requires_grad for v in given):
                 return _Sampling.apply(self._kernels, spatial_shapes_list, *given)
             return _sample(self._kernels, spatial_shapes_list, *given)
+        if torch.jit.is_tracing():
+            return by_level(value, spatial_shapes_list, sampling_locations, attention_weights)
         return self.portable(
             value,
             spatial_shapes,
@@ -78,6 +80,21 @@ class FastSampling(nn.Module):
 
     def __reduce__(self) -> Any:
         return _portable_again, (self.portable,)  # a kernel cannot be sent to another process
+
+
+def by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """What the library's sampling gives, one level added to the next. For graphs, whose engines keep what is between two
+    steps: the library puts the samples of all levels side by side, and what they are in the sum as well."""
+    batch, _, heads, width = value.shape
+    queries = locations.shape[1]
+    sums = value.new_zeros(())
+    for number, level in enumerate(value.split([rows * columns for rows, columns in shapes], 1)):
+        maps = level.flatten(2).transpose(1, 2).reshape(batch * heads, width, *shapes[number])
+        places = (2 * locations[:, :, :, number] - 1).transpose(1, 2).flatten(0, 1)
+        samples = nn.functional.grid_sample(maps, places, padding_mode="zeros", align_corners=False)
+        shares = weights[:, :, :, number].transpose(1, 2).flatten(0, 1)[:, None]
+        sums = sums + (samples * shares).sum(-1)
+    return sums.view(batch, heads * width, queries).transpose(1, 2)
 
 
 def use_fast_sampling(detector: nn.Module) -> bool:

@@ -39,7 +39,7 @@ class _Light(nn.Module):
         """hidden_states (batch, cells, d_model); attention_mask (batch, cells), True on the picture. What comes back is the
         library's but for the weights of attention, which nobody here asks for."""
         where = (reference_points, spatial_shapes, spatial_shapes_list, level_start_index)
-        if torch.is_grad_enabled() or self.training or torch.jit.is_tracing():
+        if torch.is_grad_enabled() or self.training:
             return super().forward(hidden_states, attention_mask, position_embeddings, *where)
         layer: Any = self
         read = _attend(layer.self_attn, hidden_states, attention_mask, position_embeddings, *where)
