@@ -32,7 +32,7 @@ from piza.data.windows import part_of
 from piza.model.deformable import use_fast_sampling
 from piza.model.piza import Piza, load_folder, load_weights, save_folder
 from piza.training.loop import LoopConfig, train
-from piza.training.reading import Reading, finding_loss, forced_cells, reading_loss, reading_of
+from piza.training.reading import Reading, Readings, listing_loss, reading_of
 
 # Input sizes, width x height: of frames, or of parts of them in these shapes; and how often each is drawn.
 SIZES = {(768, 448): 0.75, (672, 512): 0.15, (576, 576): 0.1}
@@ -159,25 +159,15 @@ def told_loss(model: Piza, told: Told) -> dict[str, Tensor]:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Pictures:
-    """Pictures of one size; ids, mask: (pictures, sentences, tokens). forced: of which ones all things are to be listed."""
-
-    readings: list[Reading]
-    ids: Tensor
-    mask: Tensor
-    forced: list[bool]
-
-
 class FirstLooks:
     """Whole scenes and parts of them, and photos of signs."""
 
-    def __init__(self, work: Path, seed: int, prompter, words: dict[str, int], pictures: int, sentences: int):
+    def __init__(self, work: Path, seed: int, words: dict[str, int], pictures: int, sentences: int):
         self.scenes, self.signs = Scenes(*scene_pools(work)), SignPhotos(work / "signs")
-        self.seed, self.prompter, self.words = seed, prompter, words
+        self.seed, self.words = seed, words
         self.pictures, self.sentences = pictures, sentences
 
-    def __call__(self, step: int, process: int) -> Pictures:
+    def __call__(self, step: int, process: int) -> Readings:
         rng = np.random.default_rng([self.seed, step, process])
         sizes = list(SIZES)
         chosen = np.random.default_rng([self.seed, step]).choice(len(sizes), p=list(SIZES.values()))
@@ -192,15 +182,7 @@ class FirstLooks:
             reading = reading_of(frame, size, self.words, rng, self.sentences)
             if len(reading.things):
                 readings.append(reading)
-        longest = max(len(reading.sentences) for reading in readings)
-        prompts = [
-            [sentence]
-            for reading in readings
-            for sentence in reading.sentences + ["nothing"] * (longest - len(reading.sentences))
-        ]
-        ids, mask, _ = self.prompter(prompts)
-        ids, mask = (tensor.view(len(readings), longest, -1) for tensor in (ids, mask.bool()))
-        return Pictures(readings, ids, mask, [bool(rng.random() < 0.5) for _ in readings])
+        return Readings(readings, [bool(rng.random() < 0.5) for _ in readings])
 
 
 def part(frame: Frame, size: tuple[int, int], rng: np.random.Generator) -> Frame:
@@ -212,24 +194,8 @@ def part(frame: Frame, size: tuple[int, int], rng: np.random.Generator) -> Frame
     return part_of(frame, (x, y, x + w, y + h))
 
 
-def picture_loss(model: Piza, batch: Pictures, read: bool = True) -> dict[str, Tensor]:
-    assert model.finder is not None and model.reader is not None
-    height, width = batch.readings[0].picture.shape[:2]
-    shapes = [(height // stride, width // stride) for stride in (8, 16, 32)]
-    pixels = model.pixels([reading.picture for reading in batch.readings])
-    found = model.finder(pixels, forced_cells(batch.readings, shapes, batch.forced))
-    losses, matches = finding_loss(found, batch.readings)
-    total = sum(losses.values())
-    if read:
-        answers, roles = model.reader(batch.ids, batch.mask, found)
-        more = reading_loss(answers, roles, batch.readings, matches)
-        total = total + more["which"] + more["role_yes"] + more["role_no"]
-        losses |= more
-    return {**losses, "loss": torch.as_tensor(total)}
-
-
-def find_loss(model: Piza, batch: Pictures) -> dict[str, Tensor]:
-    return picture_loss(model, batch, read=False)
+def find_loss(model: Piza, batch: Readings) -> dict[str, Tensor]:
+    return listing_loss(model, batch, read=False)
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------
@@ -258,14 +224,15 @@ def learned(work: Path, stage: str) -> dict[str, Tensor]:
 def run_stage(args: argparse.Namespace, model: Piza, words: dict[str, int]) -> None:
     torch.set_num_threads(1)
     use_fast_sampling(model)
-    given = (args.work, args.seed, model.plain_prompter, words)
+    given = (args.work, args.seed)
     if args.stage == "words":
-        trained, batches, loss = model.reader, ToldThings(*given, model.finder.width), told_loss
+        told = ToldThings(*given, model.plain_prompter, words, model.finder.width)
+        trained, batches, loss = model.reader, told, told_loss
     elif args.stage == "find":
-        trained, batches, loss = model.finder, FirstLooks(*given, pictures=3, sentences=2), find_loss
+        trained, batches, loss = model.finder, FirstLooks(*given, words, pictures=3, sentences=2), find_loss
     else:
         both = torch.nn.ModuleList([model.finder, model.reader])
-        trained, batches, loss = both, FirstLooks(*given, pictures=2, sentences=20), picture_loss
+        trained, batches, loss = both, FirstLooks(*given, words, pictures=2, sentences=20), listing_loss
         for stage in ("find", "words") if not args.go_on else ():
             model.load_state_dict(learned(args.work, stage), strict=False)
     for parameter in model.parameters():

@@ -19,6 +19,11 @@ class Other(nn.Linear):
     pass
 
 
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(products, "WEIGHTS", 0)
+
+
 @pytest.fixture
 def used(monkeypatch):
     """A list that grows with each product that oneDNN computes; the smallest ones, too."""
@@ -100,6 +105,12 @@ def test_training_and_traces_are_torch_s(used):
 def test_small_products_are_torch_s(monkeypatch):
     monkeypatch.setattr(products, "_product", None)  # calling it would raise
     fast(nn.Sequential(nn.Linear(5, 6)))(torch.randn(3, 5))
+
+
+def test_small_layers_stay_torch_s(monkeypatch):
+    monkeypatch.setattr(products, "WEIGHTS", 10)
+    holder = fast(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 4)))
+    assert [type(layer) for layer in holder] == [nn.Linear, FastLinear]
 
 
 def test_only_what_is_a_linear_layer_and_nothing_else_is_plain():

@@ -79,7 +79,7 @@ def losses_of(model: Piza, readings: list[Reading], forced: list[bool]):
     ids, mask = (t.view(len(readings), -1, t.shape[-1]) for t in (ids, mask.bool()))
     pixels = model.pixels([reading.picture for reading in readings])
     shapes = [(12, 20), (6, 10), (3, 5), (2, 3)]
-    found = model.finder(pixels, forced_cells(readings, shapes, forced))
+    found = model.finder(pixels, lambda shapes: forced_cells(readings, shapes, forced))
     assert found.shapes == shapes
     losses, matches = finding_loss(found, readings)
     return {**losses, **reading_loss(*model.reader(ids, mask, found), readings, matches)}, matches

@@ -10,6 +10,7 @@ from piza.boxes import iou_xyxy
 from piza.data.sorec import read_rows
 from piza.errors import InputError
 from piza.path import PathConfig, plan_windows
+from piza.training.reading import Readings
 from piza.training.samples import SampleConfig, Samples, rows_by_picture
 
 CONFIG = SampleConfig(path=PathConfig(), first_pixels=128, later_pixels=96, batch=4, looks=4, sentences=3)
@@ -98,3 +99,22 @@ def test_what_cannot_be_used_is_named(place, tmp_path):
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(InputError, match="none of the 11 rows"):
         rows_by_picture(rows, tmp_path, "skip")
+
+
+def test_frames_to_be_listed_hold_all_things_and_the_rows_of_a_visit(place):
+    made = samples(place, listed=True, looks=2, batch=2)
+    boxes = {sentence: box for said in made.rows.said.values() for sentence, box, _ in said}
+    spoken = []
+    for step in range(made.steps):
+        for part in made(step, 0).batches:
+            if not isinstance(part.batch, Readings):
+                assert part.batch.progress.min() > 0  # later windows only
+                continue
+            for reading in part.batch.readings:
+                spoken += reading.sentences
+                assert len(reading.things) in (7, 3, 1) and len(reading.sentences) <= 3
+                frame = (480, 640) if len(reading.things) == 3 else (640, 480)
+                for sentence, target in zip(reading.sentences, reading.target, strict=True):
+                    center = (boxes[sentence][:2] + boxes[sentence][2:]) / 2 / frame
+                    np.testing.assert_allclose(reading.things[target, :2], center, atol=1e-4)
+    assert sorted(spoken) == sorted(boxes)  # every row, in one epoch

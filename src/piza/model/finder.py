@@ -8,6 +8,7 @@ from behind) for each thing. `reader.py` reads sentences against these.
 import copy
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,8 +116,9 @@ class Finder(nn.Module):
         self.looks = nn.Linear(width, looks)
         nn.init.constant_(self.looks.bias, -3.0)
 
-    def forward(self, pixels: Tensor, also: Tensor | None = None) -> Found:
-        """pixels (batch, 3, height, width), normalized; also (batch, cells) is added to the scores by which cells are chosen."""
+    def forward(self, pixels: Tensor, also: Callable[[list[tuple[int, int]]], Tensor] | None = None) -> Found:
+        """pixels (batch, 3, height, width), normalized; also(shapes of the levels), (batch, cells), is added to the scores by
+        which cells are chosen."""
         batch, _, height, width = pixels.shape
         stages = self.backbone(pixels, pixels.new_ones((batch, height, width), dtype=torch.long))
         levels = pyramid([stage for stage, _ in stages], self.project)
@@ -124,7 +126,7 @@ class Finder(nn.Module):
         features = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
         normed = self.norm(features)
         logits = self.thing(normed)[..., 0]
-        scores = logits.detach() if also is None else logits.detach() + also
+        scores = logits.detach() if also is None else logits.detach() + also(shapes).to(logits)
         scores = torch.where(local_peaks(scores, shapes) < scores, scores - BESIDE, scores)
         chosen = torch.topk(scores, min(self.count, scores.shape[1]), dim=1)[
             1

@@ -13,18 +13,21 @@ from torch.nn import functional
 from transformers.models.swin.modeling_swin import SwinMLP
 
 LEAST = 10**7  # multiplications: below, starting oneDNN takes longer than it saves
+WEIGHTS = (
+    2**15
+)  # of a layer: those of smaller ones are in the cache anyway, and asking whether to start it takes time, too
 ROWS = 2048  # of a feed-forward network at once: what is between its two products (16 MB of 2,048 channels) stays in the cache
 
 
 def use_fast_products(model: nn.Module) -> bool:
-    """Lets every linear layer and Swin's feed-forward networks compute so where they can, in place; weights and names stay.
+    """Lets large linear layers and Swin's feed-forward networks compute so where they can, in place; weights and names stay.
 
     Returns whether they do: False, and nothing is changed, where torch is built without oneDNN. Twice is once.
     """
     if not _has_onednn():
         return False
     for module in model.modules():
-        if type(module) in FAST:
+        if type(module) in FAST and (type(module) is not nn.Linear or module.weight.numel() >= WEIGHTS):
             module.__class__ = FAST[type(module)]  # all of its state is the library's
     return True
 

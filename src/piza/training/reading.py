@@ -13,6 +13,7 @@ from piza.data.pool import Frame
 from piza.data.scenes.roles import ROLES
 from piza.data.windows import relight
 from piza.model.finder import Found, anchors_of
+from piza.model.piza import Piza
 from piza.path import frame_window
 from piza.picture import cut
 from piza.training.loss import focal, giou, level_of
@@ -40,6 +41,14 @@ class Reading:
     roles: NDArray[np.float32]
 
 
+@dataclass
+class Readings:
+    """Pictures of one size. forced: of which ones all things are to be listed, whatever is found."""
+
+    readings: list[Reading]
+    forced: list[bool]
+
+
 def reading_of(
     frame: Frame,
     size: tuple[int, int],
@@ -47,8 +56,9 @@ def reading_of(
     rng: np.random.Generator,
     most: int,
     absent: int = 2,
+    light: bool = True,
 ) -> Reading:
-    """A frame resized to (width, height), in other light, with at most `most` sentences, some `absent` ones among them.
+    """A frame resized to (width, height), with at most `most` sentences, some `absent` ones among them; in other light.
 
     words: the places of what may be said of a thing's looks.
     """
@@ -81,8 +91,9 @@ def reading_of(
     for i in rng.permutation(len(frame.absent))[:few]:
         said.append((frame.absent[i], NONE))
         roles.append(np.full((len(kept), len(ROLES)), 0.5))
+    picture = cut(frame.picture, frame_window(frame.size), size)
     return Reading(
-        relight(cut(frame.picture, frame_window(frame.size), size), rng),
+        relight(picture, rng) if light else picture,
         [sentence for sentence, _ in said],
         [target for _, target in said],
         np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1).astype(
@@ -91,6 +102,30 @@ def reading_of(
         looks,
         np.stack(roles).astype(np.float32),
     )
+
+
+def listing_loss(model: Piza, batch: Readings, read: bool = True) -> dict[str, Tensor]:
+    """The losses of a first look that lists things, "loss" being their sum; without `read`, of the list alone."""
+    assert model.finder is not None and model.reader is not None
+    readings = batch.readings
+    pixels = model.pixels([reading.picture for reading in readings])
+    found = model.finder(pixels, lambda shapes: forced_cells(readings, shapes, batch.forced))
+    losses, matches = finding_loss(found, readings)
+    total = sum(losses.values())
+    if read:
+        longest = max(len(reading.sentences) for reading in readings)
+        prompts = [
+            [sentence]
+            for reading in readings
+            for sentence in reading.sentences + ["nothing"] * (longest - len(reading.sentences))
+        ]
+        ids, mask, _ = model.plain_prompter(prompts)
+        ids, mask = (t.view(len(readings), longest, -1).to(model.device) for t in (ids, mask.bool()))
+        answers, roles = model.reader(ids, mask, found)
+        more = reading_loss(answers, roles, readings, matches)
+        total = total + more["which"] + more["role_yes"] + more["role_no"]
+        losses |= more
+    return {**losses, "loss": torch.as_tensor(total)}
 
 
 def forced_cells(readings: Sequence[Reading], shapes: list[tuple[int, int]], which: Sequence[bool]) -> Tensor:
@@ -114,7 +149,7 @@ def finding_loss(
     owned = seen = 0
     anchors, number = anchors_of(found.shapes, found.states)
     for row, reading in enumerate(readings):
-        things = torch.from_numpy(reading.things)
+        things = torch.from_numpy(reading.things).to(found.states)
         labels = torch.zeros_like(found.cell_logits[row])
         labels[cells_of(things, found.shapes)] = 1
         losses["thing"] = losses["thing"] + focal(found.cell_logits[row], labels).sum() / count
@@ -134,7 +169,7 @@ def finding_loss(
                 5 * (boxes[has] - wanted).abs().sum() + 2 * (1 - giou(boxes[has], wanted)).sum()
             )
         if reading.looks is not None:
-            labels = torch.from_numpy(reading.looks)[owner[has]]
+            labels = torch.from_numpy(reading.looks).to(owner.device)[owner[has]]
             seen += int(has.sum())
             losses["looks"] = losses["looks"] + functional.binary_cross_entropy_with_logits(
                 found.looks[row, has], labels, reduction="sum"
@@ -153,12 +188,12 @@ def reading_loss(
 
     answers (layers, pictures, sentences, k), roles (layers, pictures, sentences, k, 3), as `Reader` gives them.
     """
-    right = torch.zeros(answers.shape[1:] + (1,)).squeeze(-1)
-    labels = torch.full(roles.shape[1:], 0.5)
-    asked = torch.zeros(answers.shape[1:3], dtype=torch.bool)
+    right = answers.new_zeros(answers.shape[1:])
+    labels = roles.new_full(roles.shape[1:], 0.5)
+    asked = torch.zeros(answers.shape[1:3], dtype=torch.bool, device=answers.device)
     for row, (reading, (owner, overlap)) in enumerate(zip(readings, matches, strict=True)):
         asked[row, : len(reading.sentences)] = True
-        values = torch.from_numpy(reading.roles)
+        values = torch.from_numpy(reading.roles).to(labels)
         has = owner >= 0
         labels[row, : len(values), has] = values[:, owner[has]]
         labels[row, : len(values), ~has] = torch.where(
@@ -180,7 +215,7 @@ def reading_loss(
     with torch.no_grad():
         there = asked & (right[..., -1] == 0)
         best = answers[-1].argmax(-1, keepdim=True)
-        losses["right"] = right[..., :-1].gather(-1, best)[..., 0][there].mean()
+        losses["right"] = right[..., :-1].gather(-1, best)[..., 0][there].sum() / max(1, int(there.sum()))
         losses["missing"] = 1 - there.float().sum() / max(
             1, sum(t >= 0 for reading in readings for t in reading.target)
         )

@@ -26,6 +26,7 @@ from piza.model.piza import Piza
 from piza.training.log import Log, plot_log
 from piza.training.loop import LoopConfig, join_processes, peek, train
 from piza.training.loss import Targets, look_loss
+from piza.training.reading import Readings, listing_loss
 from piza.training.samples import Part, SampleConfig, Samples, rows_by_picture
 from piza.training.settings import FOLDER, TrainConfig, check_config, check_folder, digest, write_note
 from piza.training.start import check_sentences, prepare, read_history, train_history, write_result
@@ -94,6 +95,7 @@ def train_model(
     done = peek(folder)
     parameters = train_only(model, names)
     slow = list(model.detector.model.backbone.parameters())
+    slow += model.finder.backbone.parameters() if model.finder is not None else []
     model.to(device)
     few, many = sum(p.numel() for p in parameters), sum(p.numel() for p in model.parameters())
     say(
@@ -195,6 +197,7 @@ def sample_config(config: TrainConfig, model: Piza, processes: int = 1) -> Sampl
         seed=config.seed,
         processes=processes,
         missing=config.missing,
+        listed=model.finder is not None,
     )
 
 
@@ -220,6 +223,10 @@ def loop_config(config: TrainConfig, steps_an_epoch: int) -> LoopConfig:
 def part_loss(model: Piza, part: Part, precision: str = "fp32") -> dict[str, Tensor]:
     """The losses of some windows of a step, weighted by their share of it."""
     batch, device = part.batch, model.device
+    if isinstance(batch, Readings):
+        found = listing_loss(model, batch)
+        losses = {f"list_{k}": v for k, v in found.items() if k not in ("loss", "right", "missing")}
+        return {k: v * part.share for k, v in {**losses, "loss": found["loss"]}.items()}
     halved = precision == "bf16"
     with torch.autocast(device.type, torch.bfloat16) if halved else nullcontext():
         text, pooling = model.encode_text(batch.prompts)

@@ -23,6 +23,7 @@ from piza.path import PathConfig, frame_window, input_size
 from piza.picture import open_picture
 from piza.training.looks import LookBatch, collate
 from piza.training.loop import Parts
+from piza.training.reading import Reading, Readings, reading_of
 
 Said = tuple[str, np.ndarray, int]  # sentence, box xyxy in pixels of the picture, number of the thing
 TRIES = 50  # to draw a window of which something can be said, or a picture that can be opened
@@ -43,13 +44,14 @@ class SampleConfig:
     seed: int = 0
     processes: int = 1
     missing: OnMissing = "error"
+    listed: bool = False  # frames are for a first look that lists things
 
 
 @dataclass
 class Part:
-    """Windows of one size, and their share in the windows of the step."""
+    """Windows of one size, or frames whose things are to be listed, and their share in the windows of the step."""
 
-    batch: LookBatch
+    batch: LookBatch | Readings
     share: float
 
 
@@ -130,9 +132,14 @@ class Samples:
         scale = float(np.random.default_rng([config.seed, step]).uniform(config.smallest, 1.0))
         rng = np.random.default_rng([config.seed, step, process])
         by_size: dict[tuple[int, int], list[Look]] = {}
+        frames: dict[tuple[int, int], list[Reading]] = {}
         begin = (step * config.processes + process) * config.batch
         for number in range(begin, begin + config.batch):
             visit, turn = divmod(number, config.looks)
+            if turn == 0 and config.listed:
+                reading, size = self._reading(visit, scale, rng)
+                frames.setdefault(size, []).append(reading)
+                continue
             look = self._look(visit, turn == 0, rng)
             size = input_size(
                 look.window,
@@ -148,20 +155,28 @@ class Samples:
                 some = looks[at : at + most]
                 batch = collate(some, size, rng if config.light else None)
                 parts.append(Part(batch, len(some) / config.batch))
+        for readings in frames.values():
+            for at in range(0, len(readings), config.at_once or len(readings)):
+                few = readings[at : at + (config.at_once or len(readings))]
+                forced = [bool(rng.random() < 0.5) for _ in few]
+                parts.append(Part(Readings(few, forced), len(few) / config.batch))
         return Parts(parts)
+
+    def _reading(self, visit: int, scale: float, rng: np.random.Generator) -> tuple[Reading, tuple[int, int]]:
+        """A frame, all things in it that rows speak of, and the rows of the visit; and the size of the input."""
+        image, picture, chosen = self._picture(visit, rng)
+        said = self.rows.said[image]
+        things = {thing: box for _, box, thing in said}
+        number = {thing: place for place, thing in enumerate(things)}
+        rows = [(said[i][0], said[i][1], number[said[i][2]]) for i in chosen]
+        frame = Frame(picture, rows, things=np.array(list(things.values())))
+        first, later = (round(scale * n) for n in (self.config.first_pixels, self.config.later_pixels))
+        size = input_size(frame_window(frame.size), True, first, later)
+        return reading_of(frame, size, {}, rng, len(rows), light=self.config.light), size
 
     def _look(self, visit: int, first: bool, rng: np.random.Generator) -> Look:
         for _ in range(TRIES):
-            image, chosen = self._visit(visit)
-            try:
-                picture = self._open(image)
-            except InputError as error:
-                if self.config.missing == "error":
-                    raise InputError(f"the picture {image!r} cannot be used: {error}") from None
-                with self.replaced.get_lock():
-                    self.replaced.value += 1
-                visit = visit - visit % self.visits + int(rng.integers(self.visits))
-                continue
+            image, picture, chosen = self._picture(visit, rng)
             said = self.rows.said[image]
             if first:
                 frame = Frame(picture, [said[i] for i in chosen])
@@ -169,9 +184,22 @@ class Samples:
             look = later_look(Frame(picture, said), rng, self.config.path)  # all rows: look-alikes among them
             if look.sentences:
                 return look
-        raise InputError(
-            f"{TRIES} pictures in a row, {image!r} the last of them, give no window to learn from"
-        )
+        raise InputError(f"{TRIES} windows of the picture {image!r} in a row give nothing to learn from")
+
+    def _picture(self, visit: int, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:
+        """The name and the pixels of a visit's picture, or of another one in place of a damaged one, and which of its rows a
+        first look may speak of."""
+        for _ in range(TRIES):
+            image, chosen = self._visit(visit)
+            try:
+                return image, self._open(image), chosen
+            except InputError as error:
+                if self.config.missing == "error":
+                    raise InputError(f"the picture {image!r} cannot be used: {error}") from None
+                with self.replaced.get_lock():
+                    self.replaced.value += 1
+                visit = visit - visit % self.visits + int(rng.integers(self.visits))
+        raise InputError(f"{TRIES} pictures in a row, {image!r} the last of them, cannot be opened")
 
     def _read(self, image: str) -> np.ndarray:
         picture = open_picture(find_picture(self.folder, image))

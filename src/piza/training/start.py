@@ -43,15 +43,14 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
     """The model to train, on the CPU, the names of the parameters to train, and its base.
 
     A base without adapters gets fresh ones. One that has them is trained on with its own method; where it is a whole
-    model whose own adapters carry the zoom ("mini"), these alone can be trained with "adapter_plus". What is trained are
-    looks with a sentence in mind: a base whose first look lists things ("mini") loses its finder and reader.
+    model whose own adapters carry the zoom ("mini"), these alone can be trained with "adapter_plus". A first look that lists
+    things ("mini") is trained with every method, as there are no adapters for it; around a base without the zoom it is left out.
 
     Raises InputError when the base cannot be had, or has adapters that do not fit the method.
     """
     place = find_model(config.base)
     start = piza.load(config.base)
-    start.finder = start.reader = None
-    own = start.config = replace(start.config, listed=0, looks=0)
+    own = start.config
     conditioned = own.method_options.get("condition", True)
     base = Base(_name(config, place), (place / "piza.json").is_file(), own.path)
     changes: dict[str, Any] = {
@@ -74,7 +73,7 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
             model = Piza(
                 start.detector,
                 start.tokenizer,
-                replace(own, method=config.method, method_options=options, **changes),
+                replace(own, method=config.method, method_options=options, listed=0, looks=0, **changes),
             )
         except (TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, InputError):
@@ -101,6 +100,7 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
         )
     start.config = replace(own, **changes)
     names = METHODS[config.method].trained_names(start)
+    names |= {name for name, _ in start.named_parameters() if name.startswith(("finder.", "reader."))}
     if own.method == "full":
         base.name = None
     return start, names, base
