@@ -61,7 +61,7 @@ def test_what_is_forced_is_chosen_first(finder, pixels):
         also = torch.zeros_like(found.cell_logits)
         lowest = found.cell_logits.argmin(1)
         also[torch.arange(2), lowest] = 50
-        assert torch.equal(finder(pixels, also).cells[:, 0], lowest)
+        assert torch.equal(finder(pixels, lambda shapes: also).cells[:, 0], lowest)
 
 
 def test_its_pyramid_is_the_grounders_until_it_is_trained(pixels):
