@@ -12,7 +12,7 @@ from transformers.models.swin.modeling_swin import SwinMLP
 from piza.model import products
 from piza.model.products import FastLinear, feed_forward, is_plain, use_fast_products
 
-pytestmark = pytest.mark.skipif(not products._has_onednn(), reason="torch without oneDNN")
+pytestmark = pytest.mark.skipif(not products.has_onednn(), reason="torch without oneDNN")
 
 
 class Other(nn.Linear):

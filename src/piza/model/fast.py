@@ -3,6 +3,7 @@
 from torch import nn
 
 from piza.memory import keep_memory
+from piza.model.convolutions import use_fast_convolutions
 from piza.model.deformable import use_fast_sampling
 from piza.model.encoder_layer import use_light_layers
 from piza.model.fusion import use_light_fusion
@@ -18,3 +19,4 @@ def use_fast_forward(model: nn.Module, device: str = "cpu") -> None:
         keep_memory()
         use_fast_sampling(model)  # where no compiler is, the library's sampling stays
         use_fast_products(model)
+        use_fast_convolutions(model)

@@ -24,7 +24,7 @@ def use_fast_products(model: nn.Module) -> bool:
 
     Returns whether they do: False, and nothing is changed, where torch is built without oneDNN. Twice is once.
     """
-    if not _has_onednn():
+    if not has_onednn():
         return False
     for module in model.modules():
         if type(module) in FAST and (type(module) is not nn.Linear or module.weight.numel() >= WEIGHTS):
@@ -52,7 +52,7 @@ FAST: dict[type, type] = {nn.Linear: FastLinear, SwinMLP: FastSwinMLP}
 
 def feed_forward(first: nn.Module, activation: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
     """second(activation(first(x))) of x (..., channels), so many rows at a time that their activations stay in the cache."""
-    name = _name(activation)
+    name = activation_name(activation)
     if name is None or not (_fits(x, first) and _fits(x, second)):
         return second(activation(first(x)))
     rows = x.flatten(0, -2).split(ROWS)
@@ -62,12 +62,19 @@ def feed_forward(first: nn.Module, activation: nn.Module, second: nn.Module, x: 
 
 
 def _fits(x: Tensor, linear: nn.Module) -> bool:
-    """Whether oneDNN computes this, and as something that nobody differentiates or traces."""
+    """Whether oneDNN computes this."""
     return (
         type(linear) is FastLinear
-        and x.device.type == "cpu"
-        and x.dtype == linear.weight.dtype == torch.float32
         and x.numel() * linear.out_features >= LEAST
+        and for_onednn(x, linear.weight)
+    )
+
+
+def for_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether both are floats on the CPU, and nobody differentiates or traces what is made of them."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
         and not torch.is_grad_enabled()
         and not torch.jit.is_tracing()
         and not torch.compiler.is_compiling()
@@ -79,7 +86,7 @@ def _product(x: Tensor, linear: nn.Module, activation: str) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, linear.weight, linear.bias, activation, [], "none")
 
 
-def _name(activation: Any) -> str | None:
+def activation_name(activation: Any) -> str | None:
     """oneDNN's name of an activation, or None if it is none of these. transformers wraps torch's."""
     function = getattr(activation, "act", activation)
     if isinstance(function, nn.ReLU):
@@ -88,5 +95,5 @@ def _name(activation: Any) -> str | None:
     return "gelu" if exact_gelu or function is functional.gelu else None
 
 
-def _has_onednn() -> bool:
+def has_onednn() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
