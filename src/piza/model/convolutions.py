@@ -14,6 +14,7 @@ from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MMG
 from transformers.models.rt_detr.modeling_rt_detr_resnet import RTDetrResNetConvLayer
 
 from piza.model.products import activation_name, for_onednn, has_onednn
+from piza.model.swap import swap_classes
 
 FROZEN = (MMGroundingDinoFrozenBatchNorm2d, GroundingDinoFrozenBatchNorm2d)
 EPSILON = 1e-5  # of both
@@ -24,9 +25,7 @@ def use_fast_convolutions(model: nn.Module) -> bool:
     weights and names stay. Returns whether they do: False where torch is built without oneDNN. Twice is once."""
     if not has_onednn():
         return False
-    for module in model.modules():
-        if type(module) is RTDetrResNetConvLayer:
-            module.__class__ = FastConvLayer  # all of its state is the library's
+    swap_classes(model, {RTDetrResNetConvLayer: FastConvLayer})
     return True
 
 

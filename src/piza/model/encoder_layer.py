@@ -13,13 +13,12 @@ from transformers.models.grounding_dino.modeling_grounding_dino import Grounding
 from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MMGroundingDinoDeformableLayer
 
 from piza.model.products import feed_forward
+from piza.model.swap import swap_classes
 
 
 def use_light_layers(detector: nn.Module) -> None:
     """Lets every image layer of a GroundingDINO's encoder run so, in place; weights and names stay. Twice is once."""
-    for module in detector.modules():
-        if type(module) in LIGHT:
-            module.__class__ = LIGHT[type(module)]  # all of its state is the library's
+    swap_classes(detector, LIGHT)
 
 
 class _Light(nn.Module):

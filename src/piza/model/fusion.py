@@ -21,13 +21,12 @@ from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import (
 )
 
 from piza.model.products import is_plain
+from piza.model.swap import swap_classes
 
 
 def use_light_fusion(detector: nn.Module) -> None:
     """Lets every fusion layer of a GroundingDINO attend so where it can, in place; weights and names stay. Twice is once."""
-    for module in detector.modules():
-        if type(module) in LIGHT:
-            module.__class__ = LIGHT[type(module)]  # all of its state is the library's
+    swap_classes(detector, LIGHT)
 
 
 class _Light(nn.Module):
