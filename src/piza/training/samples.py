@@ -130,6 +130,7 @@ class Samples:
         config = self.config
         # One scale for all processes, so that none waits for another.
         scale = float(np.random.default_rng([config.seed, step]).uniform(config.smallest, 1.0))
+        pixels = round(config.first_pixels * scale), round(config.later_pixels * scale)
         rng = np.random.default_rng([config.seed, step, process])
         by_size: dict[tuple[int, int], list[Look]] = {}
         frames: dict[tuple[int, int], list[Reading]] = {}
@@ -137,32 +138,26 @@ class Samples:
         for number in range(begin, begin + config.batch):
             visit, turn = divmod(number, config.looks)
             if turn == 0 and config.listed:
-                reading, size = self._reading(visit, scale, rng)
+                reading, size = self._reading(visit, pixels, rng)
                 frames.setdefault(size, []).append(reading)
                 continue
             look = self._look(visit, turn == 0, rng)
-            size = input_size(
-                look.window,
-                turn == 0,
-                round(config.first_pixels * scale),
-                round(config.later_pixels * scale),
-            )
+            size = input_size(look.window, turn == 0, *pixels)
             by_size.setdefault(size, []).append(look)
         parts = []
         for size, looks in by_size.items():
-            most = config.at_once or len(looks)
-            for at in range(0, len(looks), most):
-                some = looks[at : at + most]
+            for some in _pieces(looks, config.at_once):
                 batch = collate(some, size, rng if config.light else None)
                 parts.append(Part(batch, len(some) / config.batch))
         for readings in frames.values():
-            for at in range(0, len(readings), config.at_once or len(readings)):
-                few = readings[at : at + (config.at_once or len(readings))]
+            for few in _pieces(readings, config.at_once):
                 forced = [bool(rng.random() < 0.5) for _ in few]
                 parts.append(Part(Readings(few, forced), len(few) / config.batch))
         return Parts(parts)
 
-    def _reading(self, visit: int, scale: float, rng: np.random.Generator) -> tuple[Reading, tuple[int, int]]:
+    def _reading(
+        self, visit: int, pixels: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[Reading, tuple[int, int]]:
         """A frame, all things in it that rows speak of, and the rows of the visit; and the size of the input."""
         image, picture, chosen = self._picture(visit, rng)
         said = self.rows.said[image]
@@ -170,8 +165,7 @@ class Samples:
         number = {thing: place for place, thing in enumerate(things)}
         rows = [(said[i][0], said[i][1], number[said[i][2]]) for i in chosen]
         frame = Frame(picture, rows, things=np.array(list(things.values())))
-        first, later = (round(scale * n) for n in (self.config.first_pixels, self.config.later_pixels))
-        size = input_size(frame_window(frame.size), True, first, later)
+        size = input_size(frame_window(frame.size), True, *pixels)
         return reading_of(frame, size, {}, rng, len(rows), light=self.config.light), size
 
     def _look(self, visit: int, first: bool, rng: np.random.Generator) -> Look:
@@ -220,3 +214,9 @@ class Samples:
             pieces = math.ceil(count / self.config.sentences)
             visits += [(image, some) for some in np.array_split(rng.permutation(count), pieces)]
         return [visits[i] for i in rng.permutation(len(visits))]
+
+
+def _pieces(items: list, most: int | None) -> list[list]:
+    """The items in lists of at most so many; None: in one."""
+    most = most or len(items)
+    return [items[at : at + most] for at in range(0, len(items), most)]
