@@ -20,12 +20,12 @@ help:
 	@echo "make clean   remove what make made"
 
 demo: $(VENV)/installed
-	$(RUN) -m piza.demo --out demo
+	$(RUN) -m piza.cli.demo --out demo
 
 # One thread a process: two processes of one thread are faster than either alone with two.
 # A DataLoader has the process told when a child ends. In one where servers and runtimes have run too, the next child's end
 # crashed it, so the tests that use one have processes of their own.
-LOADERS := tests/training tests/test_cli_train.py tests/model/test_deformable.py
+LOADERS := tests/training tests/cli/test_cli_train.py tests/model/accelerate/test_deformable.py
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(addprefix --ignore ,$(LOADERS))
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(LOADERS)

@@ -16,7 +16,7 @@ from piza.evaluation.metrics import accuracy
 
 def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
     import piza
-    from piza.evaluation.evaluate import evaluate
+    from piza.evaluation.run import evaluate
 
     file, images = material.data_set(folder / "material")
     rows = read_rows(file)

@@ -71,9 +71,9 @@ def _naive(detector: Any, file: Path, parts: Parts) -> Any:
 
 
 def _piza(detector: Any, file: Path, parts: Parts, smaller: bool) -> Any:
-    from piza import picture
+    from piza import image
     from piza.model import grounder
-    from piza.model.fast import use_fast_forward
+    from piza.model.accelerate.facade import use_fast_forward
 
     use_fast_forward(detector)  # as piza.load does
     for module, name, part in (
@@ -86,11 +86,11 @@ def _piza(detector: Any, file: Path, parts: Parts, smaller: bool) -> Any:
         parts.watch(module, name, part)
 
     def run() -> Any:
-        frame = picture.open_picture(file)
+        frame = image.open_picture(file)
         text = grounder.encode_text(detector, IDS, torch.ones_like(IDS))
         found: Any = None
         for number, window in enumerate(WINDOWS):
-            pixels = _pixels(picture.cut(frame, window, SMALLER if smaller and number else INPUT))
+            pixels = _pixels(image.cut(frame, window, SMALLER if smaller and number else INPUT))
             found = grounder.ground(
                 detector, text, grounder.encode_picture(detector, pixels), answer_only=True
             )

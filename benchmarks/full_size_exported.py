@@ -26,7 +26,7 @@ ENGINES = ("onnx", "openvino")
 
 def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
     """Sides: an engine and the folder of the export, "onnx FOLDER"; later looks are smaller."""
-    from piza import picture
+    from piza import image as picture
     from piza.runtimes import load_exported
 
     engine, _, export = side.partition(" ")
@@ -58,9 +58,9 @@ def _export(model: str, folder: Path) -> None:
     from full_size import random_weights
 
     import piza
-    from piza.model.fast import use_fast_forward
+    from piza.model.accelerate.facade import use_fast_forward
     from piza.model.piza import PLAIN, Piza
-    from piza.runtimes.exporting import export_model
+    from piza.runtimes.export import export_model
 
     detector = random_weights()
     use_fast_forward(detector)  # as piza.load does

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piza.boxes import cxcywh_to_xyxy, xyxy_to_xywh
-from piza.path import frame_window, input_size, next_window
+from piza.search.zoom_path import frame_window, input_size, next_window
 
 SIDES = ("plan", "naive", "published")
 Plan = dict[str, Any]
@@ -38,16 +38,16 @@ def load_stock(name: str) -> Any:
 
 def plan(model: Any, file: Path, sentence: str) -> Plan:
     """A greedy search with nothing shared and no short cuts: the looks that all sides take, and the boxes to agree with."""
-    import piza.search
+    import piza.search.predictor
 
     with Image.open(file) as opened:
         picture = np.array(opened.convert("RGB"))
-    before = piza.search.cut
-    piza.search.cut = _whole_cut  # the short cuts of shrinking are what is to be compared
+    before = piza.search.predictor.cut
+    piza.search.predictor.cut = _whole_cut  # the short cuts of shrinking are what is to be compared
     try:
         result = model.locate(picture, sentence, greedy=True)
     finally:
-        piza.search.cut = before
+        piza.search.predictor.cut = before
     return {
         "sentence": sentence,
         "windows": [step.window_xyxy for step in result.path],

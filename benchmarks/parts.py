@@ -48,12 +48,12 @@ class Parts:
 
 def watch_piza(parts: Parts, model: Any) -> None:
     """The parts of piza's search: opening, cutting, text, picture, grounding and the rest."""
-    import piza.evaluation.evaluate
-    import piza.search
+    import piza.evaluation.run
+    import piza.search.predictor
 
-    for module in (piza.search, piza.evaluation.evaluate):
+    for module in (piza.search.predictor, piza.evaluation.run):
         parts.watch(module, "decode_picture", "decode")
-    parts.watch(piza.search, "cut", "resize")
+    parts.watch(piza.search.predictor, "cut", "resize")
     parts.watch(model, "encode_text", "text")
     for name in ("encode_pictures", "first_features"):
         parts.watch(model, name, "picture")

@@ -26,9 +26,9 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
     import torch
 
     import piza
-    from piza.evaluation import rivals
+    from piza.evaluation import baselines
     from piza.evaluation.tiles import tile_windows
-    from piza.picture import open_picture
+    from piza.image import open_picture
 
     loaded = piza.load(model)
     tile = loaded.config.later_pixels
@@ -48,8 +48,8 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
         open_picture(file)
         decode = 1000 * (time.perf_counter() - started)
         counts = {
-            "sliding": len(tile_windows(size, tile, rivals.SLIDING_OVERLAP)),
-            "tiles": len(tile_windows(size, tile, rivals.TILES_OVERLAP)),
+            "sliding": len(tile_windows(size, tile, baselines.SLIDING_OVERLAP)),
+            "tiles": len(tile_windows(size, tile, baselines.TILES_OVERLAP)),
         }
         return {
             "megapixels": size[0] * size[1] / 1e6,
@@ -60,8 +60,8 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
     street = open_picture(material.street(folder / "material", *SIZES[0])[0])
     part = np.ascontiguousarray(street[: 2 * tile, : TILES // 2 * tile])
     with torch.inference_mode():
-        rivals.tile_grid(loaded, part, ["the car"], tile, 0.0)
-        taken = [rivals.tile_grid(loaded, part, ["the car"], tile, 0.0)[0] for _ in range(RUNS)]
+        baselines.tile_grid(loaded, part, ["the car"], tile, 0.0)
+        taken = [baselines.tile_grid(loaded, part, ["the car"], tile, 0.0)[0] for _ in range(RUNS)]
     each = statistics.median(result.milliseconds / result.looks for result in taken)
     return lambda: [{**one(size), "tile": tile, "ms_of_a_tile": each} for size in SIZES]
 

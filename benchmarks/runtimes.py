@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 import piza
-from piza.path import frame_window, input_size
 from piza.runtimes import load_exported
-from piza.runtimes.exporting import export_model
+from piza.runtimes.export import export_model
+from piza.search.zoom_path import frame_window, input_size
 
 SENTENCE = "the round sign with a red border and the number 70"
 

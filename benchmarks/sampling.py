@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MultiScaleDeformableAttention
 
-from piza.model.deformable import FastSampling, use_fast_sampling, use_library_sampling
+from piza.model.accelerate.deformable import FastSampling, use_fast_sampling, use_library_sampling
 
 Shapes = list[tuple[int, int]]
 Sizes = tuple[int, Shapes, int | None, int, int, int]

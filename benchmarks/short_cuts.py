@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import piza
-import piza.search
-from piza import picture
+import piza.search.predictor
+from piza import image
 from piza.data.sorec import read_rows
-from piza.evaluation import evaluate as evaluation
+from piza.evaluation import run as evaluation
 
 LATER = (128, 160, 192, 256)
 GROWN = (1.0, 1.5, 2.0)
@@ -38,11 +38,11 @@ def way(name: str, model: Any) -> Iterator[None]:
     if name == "one step":
         patches = [patch.object(picture, "REDUCING_GAP", None)]
     elif name == "reduced decoding":
-        patches = [patch.object(piza.search, "cut", _reduced)]
+        patches = [patch.object(piza.search.predictor, "cut", _reduced)]
     elif kind == "later":
         model.config.later_pixels = int(number)
     elif kind == "grown at most":
-        patches = [patch.object(piza.search, "input_size", _grown(float(number)))]
+        patches = [patch.object(piza.search.predictor, "input_size", _grown(float(number)))]
     elif name != "as it is":
         raise SystemExit(f"there is no way {name!r}; see --help")
     for one in patches:
@@ -57,15 +57,15 @@ def way(name: str, model: Any) -> Iterator[None]:
 
 def _reduced(given: Any, window: NDArray, size: tuple[int, int]) -> NDArray:
     height, width = given.shape[:2]
-    if not isinstance(given, picture.Decoded) or tuple(window) != (0, 0, width, height):
-        return picture.cut(given, window, size)
+    if not isinstance(given, image.Decoded) or tuple(window) != (0, 0, width, height):
+        return image.cut(given, window, size)
     with Image.open(given.image.filename) as opened:
         opened.draft("RGB", (2 * size[0], 2 * size[1]))
-        return np.array(opened.resize(size, Image.Resampling.BILINEAR, reducing_gap=picture.REDUCING_GAP))
+        return np.array(opened.resize(size, Image.Resampling.BILINEAR, reducing_gap=image.REDUCING_GAP))
 
 
 def _grown(most: float) -> Any:
-    inner = piza.search.input_size
+    inner = piza.search.predictor.input_size
 
     def size(window: NDArray, first: bool, first_pixels: int, later_pixels: int) -> tuple[int, int]:
         own = math.sqrt((window[2] - window[0]) * (window[3] - window[1]))

@@ -17,11 +17,11 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
     import torch
 
     import piza
-    from piza.data.pool import scene_frames
+    from piza.data.frames import scene_frames
     from piza.data.windows import ground_look, window_around
-    from piza.model.deformable import use_fast_sampling, use_library_sampling
-    from piza.path import frame_window
-    from piza.training.looks import batch_loss, collate, thaw_batch_norm
+    from piza.model.accelerate.deformable import use_fast_sampling, use_library_sampling
+    from piza.search.zoom_path import frame_window
+    from piza.training.batches import batch_loss, collate, thaw_batch_norm
 
     torch.manual_seed(0)
     loaded = piza.load(model).train()

@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from piza.best_first import Found, Hypothesis, SearchConfig, Seen, best_first
 from piza.boxes import iou_xyxy
 from piza.data import scenes
-from piza.draw import save_picture, surroundings_xyxy
-from piza.marks import (
+from piza.image import Picture, cut
+from piza.result import Step
+from piza.search.best_first import Found, Hypothesis, SearchConfig, Seen, best_first
+from piza.search.zoom_path import PathConfig, frame_window, input_size, next_window, plan_windows
+from piza.visualize.draw import save_picture, surroundings_xyxy
+from piza.visualize.primitives import (
     BOX_COLOR,
     INK,
     LIGHT_HALO,
@@ -28,9 +31,6 @@ from piza.marks import (
     plate,
     to_panel,
 )
-from piza.path import PathConfig, frame_window, input_size, next_window, plan_windows
-from piza.picture import Picture, cut
-from piza.result import Step
 
 FIRST, LATER = 576, 224  # `first_pixels` and `later_pixels` of the embedded model
 PATH = PathConfig(answers="thing")

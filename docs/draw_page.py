@@ -15,9 +15,9 @@ from typing import Any
 from PIL import Image
 
 import piza
-from piza import serve
 from piza.errors import InputError
 from piza.files import atomic_write
+from piza.server import app as serve
 
 EXAMPLE = 1  # of the drawn streets, from 0
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

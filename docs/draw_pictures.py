@@ -13,10 +13,10 @@ import numpy as np
 from piza.boxes import xyxy_to_xywh
 from piza.data import scenes
 from piza.data.sorec import Row, read_rows
-from piza.draw import save_picture
-from piza.path import PathConfig, frame_window, input_size, plan_windows, square_window
-from piza.picture import Picture, open_picture
+from piza.image import Picture, open_picture
 from piza.result import Result, Step
+from piza.search.zoom_path import PathConfig, frame_window, input_size, plan_windows, square_window
+from piza.visualize.draw import save_picture
 
 SEED, SIZE = 3, (2048, 1152)
 SCORES = np.array([0.9, 0.2, 0.1])

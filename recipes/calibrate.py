@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 
 import piza
-from piza.best_first import Evidence, Found
 from piza.boxes import iou_xyxy
 from piza.data.sorec import Row, read_rows
 from piza.evaluation.calibration import (
@@ -28,6 +27,7 @@ from piza.evaluation.calibration import (
 )
 from piza.files import atomic_write
 from piza.model.piza import Piza
+from piza.search.best_first import Evidence, Found
 
 
 def report(model: Piza, name: str, evidence: Evidence, data: list[tuple], budget: int) -> dict[str, float]:

@@ -17,9 +17,9 @@ from pathlib import Path
 import piza
 from piza.data.sorec import read_rows
 from piza.errors import InputError
-from piza.evaluation.evaluate import evaluate
+from piza.evaluation.run import evaluate
 from piza.runtimes import RUNTIMES, load_exported
-from piza.runtimes.exporting import check_folder, export_model
+from piza.runtimes.export import check_folder, export_model
 
 
 def main() -> int:

@@ -16,10 +16,10 @@ import torch
 import piza
 from piza.data import scenes
 from piza.data.scenes.write import pick_rows
+from piza.image import cut
 from piza.model.grounder import Grounding
 from piza.model.piza import Piza
-from piza.path import frame_window, input_size
-from piza.picture import cut
+from piza.search.zoom_path import frame_window, input_size
 
 SIZE = (2048, 1152)
 HERE, BESIDE, NOWHERE = 40.0, 110.0, 60.0  # distances of centers, in frame pixels

@@ -16,11 +16,11 @@ from first_look import answer
 import piza
 from piza.data import scenes
 from piza.data.scenes.meaning import Facts
-from piza.data.scenes.roles import ROLES, roles
+from piza.data.scenes.relevance import ROLES, roles
 from piza.data.scenes.write import pick_rows
-from piza.path import frame_window, input_size
-from piza.picture import cut
-from piza.training.roles import ON, overlaps
+from piza.image import cut
+from piza.search.zoom_path import frame_window, input_size
+from piza.training.relevance import ON, overlaps
 
 SIZE = (2048, 1152)
 

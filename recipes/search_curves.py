@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 import piza
-from piza.best_first import SearchConfig
 from piza.boxes import iou_xyxy
 from piza.data.sorec import read_rows
 from piza.evaluation.calibration import recorders
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.files import atomic_write
+from piza.search.best_first import SearchConfig
 
 
 def searches(own: SearchConfig) -> Iterator[tuple[str, float, SearchConfig]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from piza.evaluation.anatomy import anatomy
+from piza.evaluation.error_analysis import anatomy
 from piza.evaluation.intervals import Interval, difference_intervals, intervals
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.evaluation.outcome import Outcome

@@ -27,12 +27,12 @@ from torch.nn import functional
 from train_mini import HALF_SEED, SCENE_SIZE, Scenes, SignPhotos
 from transformers import AutoModelForZeroShotObjectDetection
 
-from piza.data.pool import Frame, scene_frames, write_pool
+from piza.data.frames import Frame, scene_frames, write_pool
 from piza.data.windows import part_of
-from piza.model.deformable import use_fast_sampling
+from piza.model.accelerate.deformable import use_fast_sampling
 from piza.model.piza import Piza, load_folder, load_weights, save_folder
-from piza.training.loop import LoopConfig, train
-from piza.training.reading import Reading, Readings, listing_loss, reading_of
+from piza.training.listing import Reading, Readings, listing_loss, reading_of
+from piza.training.trainer import LoopConfig, train
 
 # Input sizes, width x height: of frames, or of parts of them in these shapes; and how often each is drawn.
 SIZES = {(768, 448): 0.75, (672, 512): 0.15, (576, 576): 0.1}

@@ -34,21 +34,21 @@ from transformers import (
     RTDetrResNetConfig,
 )
 
-from piza.data.histories import HistorySample, draw_history
-from piza.data.pool import Frame, Pool, photo_frames, scene_frames, write_pool
-from piza.data.signs import crop_frame, cutouts, kinds_of_names, paste
+from piza.data.frames import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.sorec import read_rows
 from piza.data.windows import Look, first_look, ground_look, later_look, part_of, window_around
 from piza.files import atomic_write
 from piza.methods import METHODS, train_only
-from piza.model.deformable import use_fast_sampling
+from piza.model.accelerate.deformable import use_fast_sampling
 from piza.model.piza import Piza, PizaConfig, load_weights, save_folder
 from piza.model.text import CLS, DOT, SEP
-from piza.path import PathConfig
-from piza.training.looks import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
-from piza.training.loop import LoopConfig, train
-from piza.training.progress import train_progress
-from piza.training.roles import RoleHead
+from piza.search.zoom_path import PathConfig
+from piza.training.batches import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
+from piza.training.box_history import train_progress
+from piza.training.box_sequences import HistorySample, draw_history
+from piza.training.from_scratch.sign_photos import crop_frame, cutouts, kinds_of_names, paste
+from piza.training.relevance import RoleHead
+from piza.training.trainer import LoopConfig, train
 
 SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
 # Input sizes, width x height.

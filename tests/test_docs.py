@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from piza.cli import _parser
+from piza.cli.main import _parser
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

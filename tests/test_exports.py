@@ -4,7 +4,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.test_draw import made_up
+from tests.visualize.test_draw import made_up
 
 from piza.errors import InputError
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from piza.errors import InputError, reason
 
 if TYPE_CHECKING:
-    from piza.grounders import locate_with
+    from piza.grounders.base import locate_with
+    from piza.image import PictureSource
     from piza.model.piza import Piza
-    from piza.picture import PictureSource
     from piza.result import Result, Step
 
 __version__ = "0.1.0"
@@ -23,7 +23,7 @@ _models: "dict[tuple[str, str], Piza]" = {}
 
 def load(name: str = "mini", device: str = "cpu") -> "Piza":
     """Load a model: "mini" (embedded in the package), a folder written by `piza.model.piza.save_folder`
-    (a whole model) or by `piza.model.adapter_file.save_adapter` (an adapter; its base is loaded too), or a name on the
+    (a whole model) or by `piza.model.adapter_io.save_adapter` (an adapter; its base is loaded too), or a name on the
     model hub.
 
     `device` is "cpu", "cuda" or "cuda:1". Raises InputError when there is no such model or device, or when the files
@@ -33,7 +33,7 @@ def load(name: str = "mini", device: str = "cpu") -> "Piza":
 
     folder = find_model(name)
     _check_device(device)
-    from piza.model.fast import use_fast_forward
+    from piza.model.accelerate.facade import use_fast_forward
     from piza.model.piza import load_folder
 
     model = load_folder(folder, device=device)
@@ -76,7 +76,7 @@ def __getattr__(name: str) -> Any:
 
         return Piza
     if name == "locate_with":
-        from piza.grounders import locate_with
+        from piza.grounders.base import locate_with
 
         return locate_with
     raise AttributeError(f"module 'piza' has no attribute {name!r}")

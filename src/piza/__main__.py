@@ -1,6 +1,6 @@
 import sys
 
-from piza.cli import main
+from piza.cli.main import main
 
 if __name__ == "__main__":  # worker processes import this file again
     sys.exit(main())

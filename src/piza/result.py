@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.errors import InputError
-from piza.picture import Decoded, Picture
+from piza.image import Decoded, Picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,7 +59,7 @@ class Result:
     frame_size: (width, height) of the frame in pixels.
     stopped: why the path ended: "stop" (the model said so), "max_steps", "no_shrink" (no closer window to look at) or
         "budget" (no look was left to follow it to its end) or "nothing" (no look saw anything); "tiles" where there was
-        no search (`piza.evaluation.rivals`).
+        no search (`piza.evaluation.baselines`).
     milliseconds: time this sentence took, without loading the model.
     picture: the frame, uint8 (height, width, 3) RGB, kept for drawing.
     looks: how many looks the search took; more than the path has where it followed other windows first.
@@ -105,7 +105,7 @@ class Result:
 
         width: of the drawing in pixels, at most; text and lines grow with it. Raises InputError outside of 300 to 12,000.
         """
-        from piza.draw import draw_result
+        from piza.visualize.draw import draw_result
 
         return draw_result(self, width)
 
@@ -114,7 +114,7 @@ class Result:
 
         Raises InputError for a suffix that is none of these or a place that cannot be written.
         """
-        from piza.draw import save_picture
+        from piza.visualize.draw import save_picture
 
         save_picture(self.draw(), path)
 
@@ -124,7 +124,7 @@ class Result:
         width: in pixels; it becomes less where the file would be larger. Raises InputError for another suffix, a width
         outside of 160 to 1,920, or a place that cannot be written.
         """
-        from piza.animate import save_animation
+        from piza.visualize.animate import save_animation
 
         save_animation(self, path, width)
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from tests.conftest import SHARED
 
-from piza import cli
+from piza.cli import main as cli
 from piza.data.check import check
-from piza.picture import open_picture, picture_size
+from piza.image import open_picture, picture_size
 
 GOOD = {"image": "1.png", "bbox": [10, 20, 30, 40], "ref": "The red car.", "id": 1}
 

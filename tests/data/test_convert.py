@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.conftest import SHARED
 
-from piza import cli, cli_data
+from piza.cli import data as cli_data
+from piza.cli import main as cli
 from piza.data.convert import NAMES, convert
 from piza.data.formats import read_coco, read_odvg, read_refcoco
 from piza.data.parquet import read_hf

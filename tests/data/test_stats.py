@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tests.conftest import SHARED
 
-from piza import cli
+from piza.cli import main as cli
 
 ROWS = [
     {"image": "1.png", "bbox": [0, 0, 10, 20], "ref": "The red car.", "id": 1},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from piza import cli
+from piza.cli import main as cli
 from piza.data.view import sample
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> &amp; \u202e"

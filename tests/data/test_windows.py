@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from piza.data.pool import Frame
+from piza.data.frames import Frame
 from piza.data.windows import (
     COMPARING,
     compares,
@@ -14,7 +14,7 @@ from piza.data.windows import (
     relight,
     window_around,
 )
-from piza.path import PathConfig, plan_windows, side
+from piza.search.zoom_path import PathConfig, plan_windows, side
 
 SIZE = (1600, 900)
 

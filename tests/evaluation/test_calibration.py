@@ -5,7 +5,6 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from piza.best_first import Evidence, SearchConfig
 from piza.data.sorec import read_rows
 from piza.evaluation.calibration import (
     Choice,
@@ -16,6 +15,7 @@ from piza.evaluation.calibration import (
     recorders,
     surprise,
 )
+from piza.search.best_first import Evidence, SearchConfig
 
 
 def drawn_choices(evidence, count, seed=0):

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from piza import cli
 from piza.boxes import iou_xyxy
+from piza.cli import main as cli
 from piza.data.sorec import Row
 from piza.errors import InputError
-from piza.evaluation import overview
 from piza.evaluation.metrics import calibration_error, reliability
 from piza.evaluation.outcome import Outcome, predictions_file
-from piza.evaluation.overview import common_rows, read_runs, report_page, write_report
+from piza.evaluation.report import overview
+from piza.evaluation.report.overview import common_rows, read_runs, report_page, write_report
 
 FRAME = (0.0, 0.0, 200.0, 120.0)
 TARGET, THING = (40.0, 40.0, 50.0, 50.0), (120.0, 40.0, 130.0, 50.0)

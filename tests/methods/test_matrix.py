@@ -11,9 +11,9 @@ from torch import Tensor
 import piza
 from piza.errors import InputError
 from piza.methods import METHODS, train_only
-from piza.model.adapter_file import save_adapter
-from piza.model.deformable import use_library_sampling
-from piza.model.fast import use_fast_forward
+from piza.model.accelerate.deformable import use_library_sampling
+from piza.model.accelerate.facade import use_fast_forward
+from piza.model.adapter_io import save_adapter
 from piza.model.piza import Piza, PizaConfig, load_folder, merge_method, save_folder
 
 ROWS = {  # small numbers, all else as it comes

@@ -21,8 +21,8 @@ from piza.errors import InputError
 from piza.methods import METHODS, adapter_state, load_adapter_state, train_only
 from piza.methods.adapter_plus import AdaptedNorm, AdapterPlus, AdapterPlusConfig
 from piza.methods.full import FullConfig
-from piza.model.progress import BoxHistoryEncoder
-from piza.model.zoom import ZoomEmbedding
+from piza.model.box_history import BoxHistoryEncoder
+from piza.model.zoom_embedding import ZoomEmbedding
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 DIM = 32

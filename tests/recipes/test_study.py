@@ -198,7 +198,7 @@ def test_what_was_evaluated_is_not_evaluated_again(work):
 
 
 def test_commands_can_be_given(work):
-    from piza.cli import _parser
+    from piza.cli.main import _parser
 
     for task in study.tasks_of(work, work / "base", {"scenes": 40}, 8, 8):
         python, module, *rest = study.command(task, work)

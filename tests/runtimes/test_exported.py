@@ -14,15 +14,16 @@ from PIL import Image
 from tests.conftest import tiny_detector
 
 import piza
-from piza import cli
 from piza.boxes import xyxy_to_xywh
+from piza.cli import main as cli
 from piza.errors import InputError
 from piza.model.piza import Piza, PizaConfig, save_folder
-from piza.runtimes import exporting, load_exported
+from piza.runtimes import export as exporting
+from piza.runtimes import load_exported
+from piza.runtimes.export import PROBES, export_model
 from piza.runtimes.exported import block_masks
-from piza.runtimes.exporting import PROBES, export_model
-from piza.runtimes.integers import to_int8
-from piza.search import locate
+from piza.runtimes.int8 import to_int8
+from piza.search.predictor import locate
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -213,7 +214,7 @@ def test_torch_is_not_imported(folder, tmp_path):
         "--runtime",
     ]
     code = (
-        "import sys; from piza.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from piza.cli.main import main; code = main(sys.argv[1:]); "
         "print([m for m in ('torch', 'transformers') if m in sys.modules], file=sys.stderr); sys.exit(code)"
     )
     ran = subprocess.run(

@@ -18,7 +18,8 @@ import piza
 from piza.errors import InputError
 from piza.methods import METHODS
 from piza.model.piza import Piza, save_folder
-from piza.training import loop, run
+from piza.training import run
+from piza.training import trainer as loop
 from piza.training.run import train_model
 from piza.training.settings import TrainConfig
 

@@ -9,8 +9,8 @@ from PIL import Image
 from piza.boxes import iou_xyxy
 from piza.data.sorec import read_rows
 from piza.errors import InputError
-from piza.path import PathConfig, plan_windows
-from piza.training.reading import Readings
+from piza.search.zoom_path import PathConfig, plan_windows
+from piza.training.listing import Readings
 from piza.training.samples import SampleConfig, Samples, rows_by_picture
 
 CONFIG = SampleConfig(path=PathConfig(), first_pixels=128, later_pixels=96, batch=4, looks=4, sentences=3)

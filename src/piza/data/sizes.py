@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from piza.data.sorec import find_picture
 from piza.errors import InputError
-from piza.picture import picture_size
+from piza.image import picture_size
 
 Sizes: TypeAlias = dict[str, tuple[int, int]]
 """Name of a picture -> (width, height) in pixels, as a reader sees it: turned upright."""

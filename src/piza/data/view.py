@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from piza.data.sorec import Row, find_picture
-from piza.draw import draw_box, surroundings_xyxy
 from piza.files import atomic_write, check_writable
-from piza.picture import Picture, open_picture
+from piza.image import Picture, open_picture
+from piza.visualize.draw import draw_box, surroundings_xyxy
 
 FRAME_PANEL = (1120, 840)
 CLOSE_PANEL = (480, 480)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import clip_xyxy
-from piza.data.pool import Frame
-from piza.path import PathConfig, frame_window, jitter_window, plan_windows, side, square_window
-from piza.picture import cut
+from piza.data.frames import Frame
+from piza.image import cut
+from piza.search.zoom_path import PathConfig, frame_window, jitter_window, plan_windows, side, square_window
 
 
 @dataclass

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from piza.best_first import Evidence, Found, Hypothesis, SearchConfig, Seen, best_first
 from piza.boxes import iou_xyxy
 from piza.data.sorec import Row, find_picture
 from piza.evaluation.metrics import (
     auroc as auroc,
 )  # told from scores alone; offered here beside what makes the scores
 from piza.evaluation.metrics import calibration_error as calibration_error
+from piza.image import cut, open_picture
 from piza.model.piza import Piza
-from piza.path import first_windows, input_size
-from piza.picture import cut, open_picture
-from piza.search import Looks
+from piza.search.best_first import Evidence, Found, Hypothesis, SearchConfig, Seen, best_first
+from piza.search.predictor import Looks
+from piza.search.zoom_path import first_windows, input_size
 
 
 @dataclass

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SwinBackbone
 
-from piza.model.progress import BoxHistoryEncoder
-from piza.model.zoom import ZoomEmbedding
+from piza.model.box_history import BoxHistoryEncoder
+from piza.model.zoom_embedding import ZoomEmbedding
 
 
 class ZoomContext:

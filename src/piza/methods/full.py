@@ -12,7 +12,7 @@ from torch import nn
 from piza.methods import adapter_plus
 from piza.methods.adapter_plus import AdapterPlus, AdapterPlusConfig
 from piza.methods.context import ZoomContext, idle_modules
-from piza.model.zoom import ZoomEmbedding
+from piza.model.zoom_embedding import ZoomEmbedding
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from piza.model.decode import decode, tokens_of_groups
+from piza.model.decoder import decode, tokens_of_groups
 from piza.model.relations import Relations
 
 BEHIND = 100.0  # more than any difference of scores, and no more: ties would be broken by rounding

@@ -1,7 +1,7 @@
 """The whole: a grounder, its adapters, the zoom embedding and the box-history encoder, and how they are saved.
 
 A model folder holds `piza.json` (PizaConfig), `config.json` (the grounder's, as transformers writes it),
-`model.safetensors` (all weights) and the tokenizer's files. Adapter folders are in adapter_file.py.
+`model.safetensors` (all weights) and the tokenizer's files. Adapter folders are in adapter_io.py.
 """
 
 import json
@@ -16,19 +16,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from piza.best_first import Evidence, SearchConfig
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.methods import METHODS
-from piza.model import adapter_file, grounder
-from piza.model.finder import Finder, Found
+from piza.model import adapter_io
+from piza.model import grounder
+from piza.model.box_history import BoxHistoryEncoder
 from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
-from piza.model.progress import BoxHistoryEncoder
-from piza.model.reader import Reader, log_odds
+from piza.model.matcher import Reader, log_odds
+from piza.model.proposals import Finder, Found
 from piza.model.relations import Relations
 from piza.model.text import Prompter
-from piza.model.zoom import ZoomEmbedding
-from piza.path import PathConfig
+from piza.model.zoom_embedding import ZoomEmbedding
+from piza.search.best_first import Evidence, SearchConfig
+from piza.search.zoom_path import PathConfig
 
 
 @dataclass
@@ -73,7 +74,7 @@ PLAIN = PizaConfig(
 
 class Piza(nn.Module):
     """A grounder that zooms. `piza.load` and `load_folder` read one; around a detector without adapters it puts fresh
-    ones, which leave the answers nearly unchanged. `piza.search` searches with it."""
+    ones, which leave the answers nearly unchanged. `piza.search.predictor` searches with it."""
 
     def __init__(self, detector: Any, tokenizer: Any, config: PizaConfig):
         super().__init__()
@@ -161,8 +162,8 @@ class Piza(nn.Module):
         return Grounding(log_odds(answers)[None, ..., None], boxes[None], nothing, nothing)
 
     def locate(self, image, expression: str | list[str], **options):
-        """Finds what a sentence describes: see `piza.search.locate`, of which this is the short form."""
-        from piza.search import locate
+        """Finds what a sentence describes: see `piza.search.predictor.locate`, of which this is the short form."""
+        from piza.search.predictor import locate
 
         return locate(self, image, expression, **options)
 
@@ -197,8 +198,8 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTokenizer
 
     folder = Path(folder)
-    if adapter_file.is_adapter(folder):
-        return adapter_file.load_adapter(folder, device)
+    if adapter_io.is_adapter(folder):
+        return adapter_io.load_adapter(folder, device)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} is no model: it lacks {' and '.join(missing)}.")

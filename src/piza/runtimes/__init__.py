@@ -3,7 +3,7 @@
 exporting.py  a model's four graphs to ONNX (needs torch)
 integers.py   their weights as whole numbers of eight bits
 engines.py    the two engines that run them
-exported.py   the model around them, for `piza.search`
+exported.py   the model around them, for `piza.search.predictor`
 """
 
 from piza.runtimes.engines import RUNTIMES

@@ -1,4 +1,4 @@
-"""An exported model: what `piza.search` asks of a model, answered by graphs. No torch is imported.
+"""An exported model: what `piza.search.predictor` asks of a model, answered by graphs. No torch is imported.
 
 An export is a folder with `piza.json` as in every model folder, `export.json`, `tokenizer.json` and these graphs:
 
@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piza.best_first import Evidence, SearchConfig
 from piza.errors import InputError, reason
 from piza.model.text import Prompter
-from piza.path import PathConfig
 from piza.runtimes.engines import RUNTIMES, Graph, load_graph
+from piza.search.best_first import Evidence, SearchConfig
+from piza.search.zoom_path import PathConfig
 
 NOTE = "export.json"
 GRAPHS = ("text", "picture", "ground", "history")
@@ -68,7 +68,7 @@ class Listed:
 
 
 class History:
-    """The box-history encoder: see `piza.model.progress.BoxHistoryEncoder.read`, which it equals."""
+    """The box-history encoder: see `piza.model.box_history.BoxHistoryEncoder.read`, which it equals."""
 
     def __init__(self, graph: Graph):
         self._graph = graph
@@ -158,8 +158,8 @@ class Exported:
         return Answer(logits[None], boxes[None])
 
     def locate(self, image: Any, expression: Any, **options: Any) -> Any:
-        """Finds what a sentence describes: see `piza.search.locate`, of which this is the short form."""
-        from piza.search import locate
+        """Finds what a sentence describes: see `piza.search.predictor.locate`, of which this is the short form."""
+        from piza.search.predictor import locate
 
         return locate(self, image, expression, **options)  # type: ignore[arg-type]
 

@@ -23,15 +23,15 @@ from piza.errors import InputError, reason
 from piza.methods import train_only
 from piza.model.grounder import Grounding
 from piza.model.piza import Piza
+from piza.training.listing import Readings, listing_loss
 from piza.training.log import Log, plot_log
-from piza.training.loop import LoopConfig, join_processes, peek, train
-from piza.training.loss import Targets, look_loss
-from piza.training.reading import Readings, listing_loss
+from piza.training.losses import Targets, look_loss
 from piza.training.samples import Part, SampleConfig, Samples, rows_by_picture
 from piza.training.settings import FOLDER, TrainConfig, check_config, check_folder, digest, write_note
 from piza.training.start import check_sentences, prepare, read_history, train_history, write_result
-from piza.training.tokens import by_sentence
+from piza.training.token_scores import by_sentence
 from piza.training.trackers import start_tracker
+from piza.training.trainer import LoopConfig, join_processes, peek, train
 
 HISTORY = "history.safetensors"
 
@@ -257,7 +257,7 @@ def averaged(model: Piza, average: dict[str, Tensor]) -> Iterator[None]:
 
 
 def evaluate_on(model: Piza, rows: list[Row], config: TrainConfig) -> dict[str, float]:
-    from piza.evaluation.evaluate import evaluate
+    from piza.evaluation.run import evaluate
 
     images = config.validate_images or config.images
     found = evaluate(model, rows, images, limit=config.validate_limit, on_missing=config.missing)

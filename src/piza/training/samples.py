@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from piza.boxes import clip_xyxy
-from piza.data.pool import Frame
+from piza.data.frames import Frame
 from piza.data.sizes import OnMissing, Sizes, read_sizes
 from piza.data.sorec import Row, find_picture
 from piza.data.windows import Look, first_look, later_look
 from piza.errors import InputError
-from piza.path import PathConfig, frame_window, input_size
-from piza.picture import open_picture
-from piza.training.looks import LookBatch, collate
-from piza.training.loop import Parts
-from piza.training.reading import Reading, Readings, reading_of
+from piza.image import open_picture
+from piza.search.zoom_path import PathConfig, frame_window, input_size
+from piza.training.batches import LookBatch, collate
+from piza.training.listing import Reading, Readings, reading_of
+from piza.training.trainer import Parts
 
 Said = tuple[str, np.ndarray, int]  # sentence, box xyxy in pixels of the picture, number of the thing
 TRIES = 50  # to draw a window of which something can be said, or a picture that can be opened
@@ -107,7 +107,7 @@ def rows_by_picture(rows: Sequence[Row], images_dir: str | Path, missing: OnMiss
 
 
 class Samples:
-    """`samples(step, process)` makes the windows of a step, as `piza.training.loop.train` asks for them.
+    """`samples(step, process)` makes the windows of a step, as `piza.training.trainer.train` asks for them.
 
     Raises InputError for a picture that turns out to be damaged; with `missing="skip"` another one is taken, and
     `replaced` counts how often that happened, in all processes that read.

@@ -12,16 +12,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import piza
-from piza.best_first import SearchConfig
-from piza.data.histories import HistorySample, draw_history
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.hub import find_model
 from piza.methods import METHODS
-from piza.model import adapter_file
+from piza.model import adapter_io
 from piza.model.piza import Piza, merge_method, save_folder
-from piza.path import PathConfig
-from piza.training.progress import train_progress
+from piza.search.best_first import SearchConfig
+from piza.search.zoom_path import PathConfig
+from piza.training.box_history import train_progress
+from piza.training.box_sequences import HistorySample, draw_history
 from piza.training.samples import Rows
 from piza.training.settings import TrainConfig
 
@@ -108,8 +108,8 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
 
 def _name(config: TrainConfig, place: Path) -> str:
     """How an adapter should name its base: a folder by the way to it from the adapter, so that both can be moved."""
-    if adapter_file.is_adapter(place):  # trained on: the base is that adapter's
-        name = str(json.loads((place / adapter_file.NOTE).read_text())["base"])
+    if adapter_io.is_adapter(place):  # trained on: the base is that adapter's
+        name = str(json.loads((place / adapter_io.NOTE).read_text())["base"])
         place = place / name if (place / name).is_dir() else Path(name)
         if not place.is_dir():
             return name
@@ -159,4 +159,4 @@ def write_result(model: Piza, base: Base, config: TrainConfig) -> None:
     if config.merge or base.name is None:
         save_folder(model, config.out)
     else:
-        adapter_file.save_adapter(model, config.out, base.name)
+        adapter_io.save_adapter(model, config.out, base.name)

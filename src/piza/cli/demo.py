@@ -1,0 +1,96 @@
+"""What `make demo` shows: tiny things found by sentences in large pictures, with the embedded model.
+
+python -m piza.cli.demo --out demo
+
+The pictures are street scenes drawn on the spot; their seeds and sentences were fixed before any model saw them, and
+no scene of these seeds is in the training data. What the model gets wrong is shown like the rest.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from piza.cli.main import describe, guard
+from piza.errors import InputError
+
+if TYPE_CHECKING:
+    from piza.data.scenes import Expression
+
+SCENES = ((71_500_001, (2048, 1152)), (71_500_002, (2560, 1440)), (71_500_003, (2560, 1920)))
+"""Seed and (width, height) of each picture."""
+
+SENTENCES = 3
+RIGHT = 0.5
+"""A box is right if its IoU with the true box is at least this."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demonstration; returns the exit code, as `piza.cli.main.main` does."""
+    return guard(lambda: _run(_parse(arguments)))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m piza.cli.demo", description="Find tiny things in drawn streets."
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", default="demo", help="where pictures and drawings go (default: demo)"
+    )
+    parser.add_argument("--model", metavar="NAME", default="mini", help="mini, a model folder or a hub name")
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace) -> None:
+    import piza
+    from piza.boxes import iou_xyxy
+
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"cannot write to {options.out!r}: it is a file, a folder is wanted")
+    out.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    model = piza.load(options.model)
+    print(f"model {options.model}, loaded in {time.perf_counter() - begin:.1f} s\n")
+
+    right, times = 0, []
+    for number, (seed, size) in enumerate(SCENES, start=1):
+        photo = out / f"street-{number}.jpg"
+        rows = draw_scene(seed, size, photo)
+        print(f"{photo}, {size[0]} x {size[1]} pixels")
+        for place, (row, result) in enumerate(
+            zip(rows, model.locate(photo, [row.ref for row in rows]), strict=True), start=1
+        ):
+            drawing = photo.with_name(f"{photo.stem}-search-{place}.png")
+            result.save_drawing(drawing)
+            iou = float(iou_xyxy(result.box_xyxy, row.box_xyxy))
+            right += iou >= RIGHT
+            times.append(result.milliseconds)
+            print(describe(result))
+            print(f"  truth  {'right' if iou >= RIGHT else 'WRONG'}, IoU {iou:.2f} with the true box")
+            print(f"  drawn  {drawing}\n")
+    print(
+        f"{right} of {len(times)} right (IoU of at least {RIGHT} with the true box), "
+        f"{sum(times) / len(times):.0f} ms a sentence; the drawings are in {out}"
+    )
+
+
+def draw_scene(seed: int, size_wh: tuple[int, int], path: Path) -> "list[Expression]":
+    """Draw the street of a seed to a JPEG file; the sentences to ask, chosen without any model."""
+    import numpy as np
+    from PIL import Image
+
+    from piza.data.scenes import render
+    from piza.data.scenes.write import pick_rows
+    from piza.files import atomic_write
+
+    scene = render(seed, size_wh)
+    with atomic_write(path) as temporary:
+        Image.fromarray(scene.image).save(temporary, quality=93)
+    return pick_rows(scene.rows, SENTENCES, np.random.default_rng(seed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Rivals: other ways to find a small thing with the same grounder, to compare a search with.
+
+All answer with `piza.result.Result`; `looks` counts every tile looked at. The one look at the whole frame is
+`piza.search.predictor.locate(whole_frame=True)`.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from piza.boxes import clip_xyxy, cxcywh_to_xyxy, xyxy_to_cxcywh
+from piza.errors import InputError
+from piza.evaluation.tiles import Seen, best_merged, best_single, ends_at_inner_border, tile_windows
+from piza.image import Picture, PictureSource, cut, open_picture
+from piza.model.grounder import Grounding, PictureFeatures
+from piza.model.piza import Piza
+from piza.model.proposals import Found
+from piza.result import Result, Step
+from piza.search.predictor import locate
+from piza.search.zoom_path import PathConfig, frame_window, input_size, plan_windows, side
+
+SLIDING_OVERLAP = 0.5
+TILES_OVERLAP = 0.2  # SAHI's
+KEPT = 10  # boxes kept of each tile
+PIXELS_AT_ONCE = 16 * 224 * 224  # of the model's input, in one batch of tiles
+SURE = 30.0  # a logit whose sigmoid is 1 in float32
+
+
+def sliding_window(
+    model: Piza,
+    image: PictureSource,
+    expressions: Sequence[str],
+    tile: int | None = None,
+    overlap: float = SLIDING_OVERLAP,
+) -> list[Result]:
+    """A window slides over the frame by (1 - overlap) of its side; the best single box of all looks is the answer.
+
+    tile: side of the window in frame pixels; None takes the model's `later_pixels`, so that a pixel of the frame is a
+    pixel of the input. A box that ends at an inner border of its window counts half, because it may be a part of a thing
+    (`tiles.best_single`); with the default overlap, every thing up to half a window is whole in some window.
+
+    Raises InputError as `tiles.tile_windows` and `piza.search.predictor.locate` do.
+    """
+    return _over_tiles(model, image, expressions, tile, overlap, best_single)
+
+
+def tile_grid(
+    model: Piza,
+    image: PictureSource,
+    expressions: Sequence[str],
+    tile: int | None = None,
+    overlap: float = TILES_OVERLAP,
+) -> list[Result]:
+    """A grid of slightly overlapping tiles; their boxes are merged, and the best of all is the answer.
+
+    tile: as in `sliding_window`. If the best box ends at an inner border of its tile, it is united with what other tiles
+    saw of the same thing (`tiles.best_merged`). Raises InputError as `sliding_window` does.
+    """
+    return _over_tiles(model, image, expressions, tile, overlap, best_merged)
+
+
+def oracle_first_window(
+    model: Piza,
+    image: PictureSource,
+    expressions: Sequence[str],
+    targets: Sequence[Sequence[float]],
+    greedy: bool = False,
+) -> list[Result]:
+    """An upper bound, not a method: the first look is told the window that `path.plan_windows` plans for the true target
+    (or the target, where looks answer with things), with certainty, and the search goes on as usual.
+
+    targets: one xyxy box a sentence, in frame pixels. The look at the frame is taken, then overruled, so looks and
+    milliseconds are those of a search whose first look is never wrong.
+    """
+    picture = open_picture(image)
+    frame_size = (picture.shape[1], picture.shape[0])
+    shared: list[PictureFeatures | Found] = []
+    results = []
+    for sentence, target in zip(expressions, targets, strict=True):
+        inside = clip_xyxy(target, frame_window(frame_size))
+        things = model.config.path.answers == "thing"
+        answer = inside if things else plan_windows(inside, frame_size, model.config.path)[1]
+        told = cast(Piza, _Told(model, answer / np.tile(frame_size, 2), shared))
+        results.append(cast(Result, locate(told, picture, sentence, greedy=greedy)))
+    return results
+
+
+def last_progress(window: NDArray, frame_size: tuple[int, int], config: PathConfig) -> float:
+    """The progress of a last look at a window of this size, as it is taught: n / (n + 1) after n looks.
+
+    A zooming model answers with the next window until it is told that the look is the last one; told this, it answers
+    with the thing itself. Models that do not zoom do not hear it.
+    """
+    ratio = max(side(frame_window(frame_size)) / side(window), 1.0)
+    jumps = max(1, math.ceil(math.log(ratio) / math.log(config.most_zoom)))
+    return jumps / (jumps + 1)
+
+
+@torch.inference_mode()
+def _over_tiles(
+    model: Piza,
+    image: PictureSource,
+    expressions: Sequence[str],
+    tile: int | None,
+    overlap: float,
+    choose: Callable[[Seen, NDArray], tuple[NDArray, int]],
+) -> list[Result]:
+    """Tiles are encoded once, in batches, and every sentence is asked of each batch."""
+    if isinstance(expressions, str):
+        raise InputError("a list of sentences is wanted, got one sentence")
+    if not expressions:
+        return []
+    started = time.perf_counter()
+    picture = open_picture(image)
+    frame_size = (picture.shape[1], picture.shape[0])
+    windows = tile_windows(frame_size, model.config.later_pixels if tile is None else tile, overlap)
+    size = input_size(windows[0], False, model.config.first_pixels, model.config.later_pixels)
+    progress = last_progress(windows[0], frame_size, model.config.path)
+    texts = [model.encode_text([[sentence]]) for sentence in expressions]
+    at_once = max(1, PIXELS_AT_ONCE // (size[0] * size[1]))
+    looks: list[list[tuple[NDArray, NDArray]]] = [[] for _ in expressions]
+    own = np.zeros(len(expressions))  # seconds of grounding, which sentences do not share
+    for start in range(0, len(windows), at_once):
+        batch = windows[start : start + at_once]
+        features = model.encode_pictures([cut(picture, window, size) for window in batch])
+        asked = torch.full((len(batch),), progress, device=model.device)
+        same = [0] * len(batch)
+        for number, (text, pooling) in enumerate(texts):
+            begin = time.perf_counter()
+            looks[number] += _best_of_each(model.ground(text[same], pooling[same], features, asked), batch)
+            own[number] += time.perf_counter() - begin
+    shared = (time.perf_counter() - started - own.sum()) / len(expressions)
+
+    results = []
+    for sentence, seen_in, seconds in zip(expressions, looks, own, strict=True):
+        begin = time.perf_counter()
+        seen = Seen(
+            boxes=np.concatenate([boxes for boxes, _ in seen_in]),
+            scores=np.concatenate([scores for _, scores in seen_in]),
+            tile=np.repeat(np.arange(len(windows)), [len(boxes) for boxes, _ in seen_in]),
+            cut=np.concatenate(
+                [ends_at_inner_border(boxes, w, frame_size) for (boxes, _), w in zip(seen_in, windows)]
+            ),
+        )
+        box, best = choose(seen, windows)
+        index = int(seen.tile[best])
+        x0, y0, x1, y1 = (float(v) for v in windows[index])
+        results.append(
+            Result(
+                expression=sentence,
+                box_xyxy=tuple(float(v) for v in box),
+                score=float(seen.scores[best]),
+                path=[Step((x0, y0, x1, y1), size, progress, 1.0, *seen_in[index])],
+                frame_size=frame_size,
+                stopped="tiles",
+                milliseconds=1000 * (shared + seconds + time.perf_counter() - begin),
+                picture=picture,
+                looks=len(windows),
+            )
+        )
+    return results
+
+
+def _best_of_each(grounding: Grounding, windows: NDArray) -> list[tuple[NDArray, NDArray]]:
+    """For each window of a batch (n, 4): its `KEPT` best boxes, xyxy in frame pixels, best first, and their scores."""
+    scores = grounding.logits[-1].max(-1)[0].sigmoid()
+    scores, order = scores.topk(min(KEPT, scores.shape[1]), dim=1)
+    boxes = torch.gather(grounding.boxes[-1], 1, order[..., None].expand(-1, -1, 4))
+    relative = cxcywh_to_xyxy(boxes.cpu().double().numpy())
+    return [
+        (clip_xyxy(np.tile(w[:2], 2) + box * np.tile(w[2:] - w[:2], 2), w), score)
+        for w, box, score in zip(windows, relative, scores.cpu().numpy(), strict=True)
+    ]
+
+
+class _Told:
+    """A model whose first look answers with a given box (xyxy, normalized to the frame); all else is the model's own.
+    `shared` keeps what a first look shows for the next sentence."""
+
+    def __init__(self, model: Piza, box: NDArray, shared: list[PictureFeatures | Found]):
+        self._model, self._shared = model, shared
+        self._box: NDArray | None = box
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def first_features(self, pictures: Sequence[Picture]) -> PictureFeatures | Found:
+        if not self._shared:
+            self._shared.append(self._model.first_features(pictures))
+        return self._shared[0]
+
+    def read(self, *look: Any) -> Grounding:
+        return self._told(self._model.read(*look))
+
+    def ground(self, *look: Any) -> Grounding:
+        return self._told(self._model.ground(*look))
+
+    def _told(self, answer: Grounding) -> Grounding:
+        if self._box is None:
+            return answer
+        box = torch.as_tensor(xyxy_to_cxcywh(self._box)).to(answer.boxes)
+        self._box = None
+        logits = torch.full_like(answer.logits, -SURE)
+        logits[:, :, 0] = SURE
+        return replace(answer, logits=logits, boxes=box.expand_as(answer.boxes).clone())

@@ -1,0 +1,356 @@
+"""The search with any grounder: anything that answers a picture and a sentence with boxes and scores, without training.
+
+A grounder that was not taught to zoom says neither how far along the search is nor when to stop, so both follow from
+sizes: a box is looked at closer in a window of `context` times its side, and where that window would be no smaller than
+the present one, the box is the answer. As such a grounder may see nothing at all in a large frame, the quarters of a
+window are hypotheses too, with a small prior: a tree of windows with a way back, as in ZoomEye (arXiv 2411.16044).
+"""
+
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.boxes import area_xyxy, clip_xyxy, iou_xyxy
+from piza.errors import InputError, reason
+from piza.grounders.transformers import transformers_grounder
+from piza.grounders.vlm import chat_grounder
+from piza.image import Picture, PictureSource, cut, open_picture
+from piza.result import Result, Step, check_min_score
+from piza.search.best_first import SAME_WINDOW, SHRINK, Evidence, Hypothesis, SearchConfig, Seen, best_first
+from piza.search.zoom_path import frame_window, side, square_window
+
+Grounder: TypeAlias = Callable[[NDArray[np.uint8], str], tuple[NDArray, NDArray]]
+"""(picture of a window, uint8 RGB (h, w, 3); sentence) -> boxes (n, 4) xyxy in pixels of that picture, and scores (n,)
+in [0, 1]; in any order, n may be 0."""
+
+KEPT = 40  # boxes of one look that are hypotheses, the best ones
+CANDIDATES = 10  # and of these, kept for drawings
+OUTSIDE = 0.05  # a box may leave the picture by this share of the picture's sides; what is outside is cut off
+KEY = "PIZA_API_KEY"
+
+
+@dataclass(frozen=True)
+class LastLook(Evidence):
+    """A path is worth its last look's log-odds alone; `first`, `later` and `bias` are not used.
+
+    From close by an untrained grounder sees best, and the prior of a quarter says nothing more once it was looked at.
+    """
+
+    def of(self, odds: Sequence[float]) -> float:
+        return odds[-1]
+
+
+@dataclass(frozen=True)
+class ZoomPolicy:
+    """Where to look next after a box, and how large a picture the grounder is given. None of it is trained or tuned."""
+
+    context: float = (
+        8.0  # side of the window after a box over the side of the box (as `PathConfig.last_zoom`)
+    )
+    least_side: float = 64.0  # no such window is smaller, in frame pixels
+    quarters: bool = True  # whether the quarters of a window are looked at, too
+    overlap: float = 0.2  # of two neighboring quarters, as a share of their side
+    least_quarter: float = 256.0  # no quarter is smaller (square root of its area, in frame pixels)
+    prior: float = 0.1  # score of a quarter that was not looked at yet
+    most_pixels: int = 1024 * 1024  # a window is given to the grounder with at most this area
+    least_pixels: int = 448 * 448  # and a small one is enlarged to this
+
+
+SEARCH = SearchConfig(budget=12, enough=0.6, branch=KEPT + 4, max_steps=5, evidence=LastLook())
+"""The search of an untrained grounder: more looks than a trained one needs, and every box of a look may be followed."""
+
+
+def locate_with(
+    grounder: Grounder,
+    image: PictureSource,
+    expression: str,
+    config: SearchConfig = SEARCH,
+    zoom: ZoomPolicy = ZoomPolicy(),
+    min_score: float | None = None,
+) -> Result:
+    """Finds the one thing a sentence describes with any grounder.
+
+    Args:
+        grounder: see `Grounder`. It is called at most `config.budget` times, one window after the other.
+        image: a path, a PIL picture, or an array (height, width, 3) of uint8 RGB.
+        config: the search; its `enough` is compared with the probability below.
+        min_score: a result with a lower score has `found` False, and its box is only the best guess; 0 to 1.
+
+    Returns:
+        A Result with its box xyxy in frame pixels. `score` is the answer's share among all hypotheses and "none of them",
+        each weighted by the odds of its last look: the grounder's own score where there is no other hypothesis, and no
+        better calibrated than that. `looks` counts the calls of the grounder. Steps hold 0 for progress and stop, which
+        nobody told.
+        If no look saw a box, the answer is the frame with score 0, stopped by "nothing".
+
+    Raises:
+        InputError: for a picture that cannot be read, an empty sentence, settings out of range, or a grounder that
+            answers with something else than boxes and scores. What the grounder raises itself comes through.
+    """
+    if not isinstance(expression, str) or not expression.strip():
+        raise InputError(f"a sentence that says what to find is wanted, got {expression!r:.60}")
+    _check_settings(config, zoom)
+    check_min_score(min_score)
+    started = time.perf_counter()
+    looks = AnyLooks(grounder, open_picture(image), expression, config, zoom)
+    found = best_first(looks.frame_size, looks.look, looks.at_end, looks.window_of, config)
+    answer, rejected = found.answer, found.rejected
+    # A quarter is no answer. And when the looks are used up, a box of the last ones may be worth more than any answer.
+    boxes = [path for path in found.open if not looks.is_quarter(path.boxes[-1])]
+    best = max(boxes, key=lambda path: path.evidence, default=None)
+    if answer.steps and looks.is_quarter(answer.boxes[-1]):
+        frame = frame_window(looks.frame_size)
+        answer = best or Hypothesis([frame], frame, looks.steps[:1], stopped="nothing")
+    elif best and len(found.looked) >= config.budget and config.branch > 1:
+        if answer.stopped == "nothing" or best.evidence > answer.evidence:
+            rejected = [answer, *rejected] if answer.stopped != "nothing" else rejected
+            answer = best
+    answer.stopped = answer.stopped or "budget"
+    on_path = {step.window_xyxy for step in answer.steps}
+    return Result(
+        expression=expression,
+        box_xyxy=_floats(answer.boxes[-1]),
+        score=answer.probability,
+        path=answer.steps,
+        frame_size=looks.frame_size,
+        stopped=answer.stopped,
+        milliseconds=(time.perf_counter() - started) * 1000,
+        picture=looks.picture,
+        looks=len(looks.steps),
+        rejected=[(_floats(other.boxes[-1]), other.probability) for other in rejected],
+        detours=[step.window_xyxy for step in looks.steps if step.window_xyxy not in on_path],
+        found=min_score is None or answer.probability >= min_score,
+    )
+
+
+@dataclass
+class AnyLooks:
+    """All that `best_first` asks about one sentence and one picture. steps: the calls of the grounder so far, in order."""
+
+    grounder: Grounder
+    picture: Picture
+    expression: str
+    config: SearchConfig
+    zoom: ZoomPolicy
+    steps: list[Step] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.frame_size = (self.picture.shape[1], self.picture.shape[0])
+        self._quarters: set[tuple[float, ...]] = set()
+
+    def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
+        return [self._one(path) for path in paths]
+
+    def _one(self, path: Hypothesis) -> Seen:
+        window = path.window
+        size = picture_size_of(window, self.zoom)
+        if self._was_looked_at(window):  # two boxes led here; what was seen is a hypothesis already
+            nothing = np.zeros((0, 4))
+            return Seen(Step(_floats(window), size, 0.0, 0.0, nothing, nothing[:, 0]), nothing, nothing[:, 0])
+        answer = self.grounder(cut(self.picture, window, size), self.expression)
+        boxes, scores = checked(answer, size)
+        boxes = boxes * np.tile((window[2:] - window[:2]) / size, 2) + np.tile(window[:2], 2)
+        boxes = clip_xyxy(boxes, window)
+        best = np.argsort(-scores, kind="stable")[:KEPT]
+        boxes, scores = boxes[best], scores[best]
+        step = Step(_floats(window), size, 0.0, 0.0, boxes[:CANDIDATES], scores[:CANDIDATES])
+        self.steps.append(step)
+        here = {_floats(window), *(before.window_xyxy for before in path.steps)}
+        elsewhere = [other.window_xyxy for other in self.steps if other.window_xyxy not in here]
+        new = np.array([not self._leads_back(box, window, elsewhere) for box in boxes], dtype=bool)
+        boxes, scores = boxes[new], scores[new]
+        if self.zoom.quarters and len(path.steps) + 1 < self.config.max_steps:
+            quarters = quarters_of(window, self.zoom)
+            self._quarters.update(_floats(quarter) for quarter in quarters)
+            boxes = np.concatenate([boxes, quarters])
+            scores = np.concatenate([scores, np.full(len(quarters), self.zoom.prior)])
+        order = np.argsort(-scores, kind="stable")
+        return Seen(step, boxes[order], scores[order])
+
+    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
+        return [False] * len(boxes)  # no model says stop: paths end where there is no closer window
+
+    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
+        if self.is_quarter(box):
+            return np.asarray(box, dtype=np.float64)
+        center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        longest = float(max(box[2] - box[0], box[3] - box[1]))  # so that a long thin thing is in it, too
+        length = max(self.zoom.context * side(box), 1.25 * longest, self.zoom.least_side)
+        return square_window(center, length, self.frame_size)
+
+    def is_quarter(self, box: NDArray) -> bool:
+        """Whether a hypothesis' box was not seen, but is a quarter of a window."""
+        return _floats(box) in self._quarters
+
+    def _was_looked_at(self, window: NDArray) -> bool:
+        return any(step.window_xyxy == _floats(window) for step in self.steps)
+
+    def _leads_back(self, box: NDArray, window: NDArray, elsewhere: Sequence[Sequence[float]]) -> bool:
+        """Whether a box in a window asks for a closer look that was taken already, coming from elsewhere."""
+        inner = self.window_of(box, window)
+        if side(inner) > SHRINK * side(window):
+            return False
+        return any(iou_xyxy(inner, other) >= SAME_WINDOW for other in elsewhere)
+
+
+def quarters_of(window: NDArray, zoom: ZoomPolicy) -> NDArray:
+    """The 2 x 2 parts of a window, (4, 4) xyxy in frame pixels, or (0, 4) where they would be below `least_quarter`.
+
+    Two neighbors overlap by `overlap` of their side s, so that 2 s - overlap s is the window's side.
+    """
+    size = (window[2:] - window[:2]) / (2 - zoom.overlap)
+    if math.sqrt(size[0] * size[1]) < zoom.least_quarter:
+        return np.zeros((0, 4))
+    left_top, right_bottom = window[:2], window[2:] - size
+    corners = [[x, y] for y in (left_top[1], right_bottom[1]) for x in (left_top[0], right_bottom[0])]
+    return np.array([[x, y, x + size[0], y + size[1]] for x, y in corners]).clip(
+        np.tile(window[:2], 2), np.tile(window[2:], 2)
+    )
+
+
+def picture_size_of(window: NDArray, zoom: ZoomPolicy) -> tuple[int, int]:
+    """(width, height) of the picture of a window that a grounder is given: its own pixels, unless they are more than
+    `most_pixels` or fewer than `least_pixels`."""
+    width, height = float(window[2] - window[0]), float(window[3] - window[1])
+    area = width * height
+    scale = math.sqrt(min(max(area, zoom.least_pixels), zoom.most_pixels) / area)
+    return max(1, math.floor(width * scale + 1e-6)), max(1, math.floor(height * scale + 1e-6))
+
+
+def checked(answer: Any, size_wh: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """What a grounder answered about a picture of (width, height) pixels -> boxes (n, 4), xyxy in pixels of that picture
+    and inside it, each with an area, and scores (n,).
+
+    What is slightly outside is cut off, and boxes without an area are left out. Raises InputError for anything else than
+    `Grounder` says.
+    """
+    wanted = "a grounder must answer with boxes (n, 4) and scores (n,)"
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        raise InputError(f"{wanted}, got {_kind(answer)}")
+    try:
+        boxes, scores = (np.asarray(part, dtype=np.float64) for part in answer)
+    except Exception as error:  # ragged lists, words, tensors on a card: each complains in its own way
+        raise InputError(f"{wanted}, got something that is no array of numbers: {reason(error)}") from None
+    if boxes.size == 0 and scores.size == 0:
+        return np.zeros((0, 4)), np.zeros(0)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+        raise InputError(f"{wanted}, got shapes {boxes.shape} and {scores.shape}")
+    width, height = size_wh
+    frame = np.array([0.0, 0.0, width, height])
+    of = f"xyxy in pixels of the {width} x {height} picture it was given"
+    if not np.isfinite(boxes).all():
+        raise InputError(
+            f"a grounder must answer with finite boxes, {of}, got {_first(boxes, ~np.isfinite(boxes))}"
+        )
+    if not ((scores >= 0) & (scores <= 1)).all():
+        odd = scores[~((scores >= 0) & (scores <= 1))][0]
+        raise InputError(f"a grounder must answer with scores from 0 to 1, got {odd:.4g}")
+    inverted = boxes[:, 2:] < boxes[:, :2]
+    if inverted.any():
+        raise InputError(
+            f"a grounder must answer with boxes (left, top, right, bottom), {of}, got {_first(boxes, inverted)}"
+        )
+    outside = np.abs(boxes - clip_xyxy(boxes, frame)) > OUTSIDE * np.tile([width, height], 2)
+    if outside.any():
+        raise InputError(
+            f"a grounder must answer with boxes inside the picture, {of}, got {_first(boxes, outside)}"
+        )
+    boxes = clip_xyxy(boxes, frame)
+    real = area_xyxy(boxes) > 0
+    boxes, scores = boxes[real], scores[real]
+    if len(boxes) and boxes.max() <= 1 < min(size_wh):
+        raise InputError(f"a grounder must answer with boxes {of}, got boxes between 0 and 1 only")
+    return boxes, scores
+
+
+@dataclass(frozen=True)
+class GrounderSearch:
+    """A grounder with the manners of a model: `locate` as `piza.Piza` has it, by `locate_with`."""
+
+    grounder: Grounder
+    config: SearchConfig = SEARCH
+    zoom: ZoomPolicy = ZoomPolicy()
+
+    def locate(
+        self,
+        image: PictureSource,
+        expression: str | Sequence[str],
+        max_steps: int | None = None,
+        whole_frame: bool = False,
+        greedy: bool = False,
+        min_score: float | None = None,
+    ) -> Result | list[Result]:
+        """Finds what each sentence describes; the arguments, results and errors are those of `piza.search.predictor.locate`.
+
+        `greedy` follows the best box only, and a quarter only where no box scored more than its prior.
+        """
+        most = 1 if whole_frame else (self.config.max_steps if max_steps is None else max_steps)
+        config = replace(self.config, max_steps=most)
+        if whole_frame or greedy:
+            config = replace(config, budget=most, branch=1 if greedy else config.branch)
+        picture = open_picture(image)
+        if isinstance(expression, str):
+            return locate_with(self.grounder, picture, expression, config, self.zoom, min_score)
+        return [
+            locate_with(self.grounder, picture, sentence, config, self.zoom, min_score)
+            for sentence in expression
+        ]
+
+
+def load_grounder(name: str, device: str = "cpu") -> GrounderSearch:
+    """A grounder by one line of text, as the command line takes it.
+
+    name: a folder or a hub name for `transformers_grounder`; or chat:MODEL@URL for `chat_grounder`, or
+    chat-thousandths:MODEL@URL for a model that counts in thousandths of the picture; the key, if one is needed, is taken
+    from the environment variable PIZA_API_KEY. Raises InputError as these two do.
+    """
+    if name.startswith(("chat:", "chat-")):
+        match = re.fullmatch(r"chat(-thousandths)?:(.+)@(https?://.+)", name)
+        if not match:
+            raise InputError(  # without quoting it: a URL may hold a password
+                "the grounder cannot be understood: chat:MODEL@URL is wanted, with a URL such as http://localhost:8000/v1"
+            )
+        unit = "thousandths" if match[1] else "pixels"
+        return GrounderSearch(chat_grounder(match[3], match[2], os.environ.get(KEY) or None, unit))
+    return GrounderSearch(transformers_grounder(name, device))
+
+
+def _check_settings(config: SearchConfig, zoom: ZoomPolicy) -> None:
+    for name, value in (
+        ("budget", config.budget),
+        ("max_steps", config.max_steps),
+        ("branch", config.branch),
+    ):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, but {value} was given.")
+    for name in ("context", "least_side", "least_quarter", "least_pixels"):
+        if not getattr(zoom, name) > 0:
+            raise InputError(f"{name} must be above 0, but {getattr(zoom, name)} was given.")
+    if not 0 <= zoom.overlap < 0.9:
+        raise InputError(f"overlap must be at least 0 and below 0.9, but {zoom.overlap} was given.")
+    if not 0 <= zoom.prior <= 1:
+        raise InputError(f"prior must be from 0 to 1, but {zoom.prior} was given.")
+    if zoom.most_pixels < zoom.least_pixels:
+        raise InputError(
+            f"most_pixels must be at least least_pixels, {zoom.least_pixels}, but {zoom.most_pixels} was given."
+        )
+
+
+def _floats(box: NDArray) -> tuple[float, float, float, float]:
+    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
+
+
+def _first(boxes: NDArray, wrong: NDArray) -> str:
+    """The first box with something wrong, to quote."""
+    return "(" + ", ".join(f"{v:.5g}" for v in boxes[wrong.any(axis=1)][0]) + ")"
+
+
+def _kind(answer: Any) -> str:
+    return f"{len(answer)} parts" if isinstance(answer, (tuple, list)) else f"a {type(answer).__name__}"

@@ -1,0 +1,162 @@
+"""Reading a sentence against the things of a picture.
+
+"The second red car from the left" is decided among things, and most of that is language. Where a detector looks with the
+sentence in mind, every sentence costs a look; here the things are found once, whatever is asked (finder.py), and a sentence
+is read against the list of them: a small transformer whose tokens are things, which read the words and compare themselves
+with each other. A picture then serves all its sentences, in training too, where language is what takes most examples.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from piza.model.proposals import Found
+from piza.model.relations import FREQUENCIES, HIDDEN, Compare, pair_features
+
+ACROSS = 96.0  # the unit of distances between things: so many of them are the width of the picture
+WAVES = (1.0, 2.0, 4.0, 8.0)
+ROLES = 3  # of a thing to a sentence, told in training: piza.data.scenes.relevance
+
+
+class Attention(nn.Module):
+    """Scaled dot products with several heads; a bias is added to the logits."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query, self.out, self.key, self.value = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, own: Tensor, others: Tensor, bias: Tensor) -> Tensor:
+        """own (n, k, width), others (n, m, width), bias broadcast to (n, heads, k, m) -> (n, k, width)."""
+        query, key, value = (
+            values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for values in (self.query(own), self.key(others), self.value(others))
+        )
+        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return self.out(found.transpose(1, 2).flatten(2))
+
+
+def _thinking(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+
+class WordLayer(nn.Module):
+    """Words read each other."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.before = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.attention = Attention(width, heads)
+        self.more = _thinking(width)
+
+    def forward(self, words: Tensor, unread: Tensor) -> Tensor:
+        """words (n, tokens, width), unread (n, 1, 1, tokens) added to the logits of attention."""
+        normed = self.before[0](words)
+        words = words + self.attention(normed, normed, unread)
+        return words + self.more(self.before[1](words))
+
+
+class ThingLayer(nn.Module):
+    """Things read the words, then each other."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.before = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.read = Attention(width, heads)
+        self.meet = Attention(width, heads)
+        self.bias = nn.Linear(HIDDEN, heads)
+        self.compare = Compare(width, questions=4, inner=12)
+        self.more = _thinking(width)
+
+    def forward(self, things: Tensor, words: Tensor, unread: Tensor, pairs: Tensor) -> Tensor:
+        """things (pictures, sentences, k, width); words (pictures * sentences, tokens, width) with `unread` as in WordLayer;
+        pairs (pictures, k, k, HIDDEN)."""
+        sentences = things.shape[1]
+        things = things + self.read(self.before[0](things).flatten(0, 1), words, unread).view_as(things)
+        normed = self.before[1](things)
+        bias = self.bias(pairs).permute(0, 3, 1, 2)[:, None].expand(-1, sentences, -1, -1, -1).flatten(0, 1)
+        met = self.meet(normed.flatten(0, 1), normed.flatten(0, 1), bias).view_as(things)
+        things = things + met + self.compare(normed, normed, pairs)
+        return things + self.more(self.before[2](things))
+
+
+class Reader(nn.Module):
+    """`seen` is the width of what is known of a thing, as `Found.seen` has it."""
+
+    def __init__(
+        self,
+        vocabulary: int,
+        seen: int,
+        width: int = 96,
+        heads: int = 4,
+        text_layers: int = 2,
+        layers: int = 4,
+        longest: int = 256,
+    ):
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+        self.places = nn.Embedding(longest, width)
+        nn.init.normal_(self.words.weight, std=0.3)
+        nn.init.normal_(self.places.weight, std=0.3)
+        self.text = nn.ModuleList(WordLayer(width, heads) for _ in range(text_layers))
+        self.seen = nn.Linear(seen, width)
+        self.box = nn.Linear(4 * (1 + 2 * len(WAVES)), width)
+        self.pair = nn.Linear(6 * (1 + 2 * len(FREQUENCIES)), HIDDEN)
+        self.things = nn.ModuleList(ThingLayer(width, heads) for _ in range(layers))
+        self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.answer = nn.ModuleList(nn.Linear(width, 1) for _ in range(layers))
+        self.roles = nn.ModuleList(nn.Linear(width, ROLES) for _ in range(layers))
+
+    def forward(self, ids: Tensor, mask: Tensor, found: Found) -> tuple[Tensor, Tensor]:
+        """`read` of the things that a `Finder` found."""
+        aspect = found.size[1] / found.size[0]
+        return self.read(ids, mask, found.seen, found.boxes[-1].detach(), aspect)
+
+    def read(
+        self, ids: Tensor, mask: Tensor, seen: Tensor, boxes: Tensor, aspect: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """How much each thing is what each sentence means, and its roles.
+
+        Args:
+            ids, mask: (pictures, sentences, tokens); True where a token is real.
+            seen: (pictures, k, width) what is known of each thing.
+            boxes: (pictures, k, 4) cxcywh, normalized to the picture.
+            aspect: height over width of the pictures.
+
+        Returns:
+            Logits (layers, pictures, sentences, k), where 0 stands for none of the things, and logits
+            (layers, pictures, sentences, k, ROLES). The last layer answers.
+        """
+        sentences = ids.shape[1]
+        ids, mask = ids.flatten(0, 1), mask.flatten(0, 1)
+        unread = (~mask).to(seen.dtype)[:, None, None] * -1e4
+        words = self.words(ids) + self.places.weight[: ids.shape[1]]
+        for layer in self.text:
+            words = layer(words, unread)
+        sides = torch.stack([torch.as_tensor(side, device=boxes.device) for side in (aspect, 1.0)])
+        pairs = functional.relu(self.pair(pair_features(boxes, ACROSS * sides)))
+        things = self.seen(seen) + self.box(box_features(boxes))
+        things = things[:, None].expand(-1, sentences, -1, -1)
+        answers, roles = [], []
+        for number, layer in enumerate(self.things):
+            things = layer(things, words, unread, pairs)
+            state = self.norm[number](things)
+            answers.append(self.answer[number](state)[..., 0])
+            roles.append(self.roles[number](state))
+        return torch.stack(answers), torch.stack(roles)
+
+
+def log_odds(answers: Tensor) -> Tensor:
+    """Logits (..., k) of each thing, 0 standing for none of them -> log-odds (..., k) of each against all else."""
+    probability = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1).softmax(-1)
+    places = torch.arange(probability.shape[-1], device=answers.device)
+    others = (places[:, None] != places[:-1]).to(answers.dtype)
+    # A sum of the others, as 1 less something near 1 would be mostly rounding.
+    return probability[..., :-1].clamp(min=1e-12).log() - (probability @ others).clamp(min=1e-12).log()
+
+
+def box_features(boxes: Tensor) -> Tensor:
+    """(..., 4) cxcywh, normalized -> (..., 36): places, logarithms of sizes, and sinusoids of these."""
+    plain = torch.cat([boxes[..., :2] * 2 - 1, (boxes[..., 2:].clamp(min=1e-4) * 100).log() / 2], -1)
+    waves = [wave(plain * f) for f in WAVES for wave in (torch.sin, torch.cos)]
+    return torch.cat([plain, *waves], -1)

@@ -1,0 +1,159 @@
+"""Finding the things of a picture, whatever will be asked about them.
+
+A cell of the pyramid that looks like the center of a thing becomes a query, which reads the pyramid around its box a few
+times, as a decoder's query does, but with no words: what comes out is a box, a state and how the thing looks (a car, red,
+from behind) for each thing. `reader.py` reads sentences against these.
+"""
+
+import copy
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from piza.model.grounder import local_peaks, pyramid
+from piza.model.sparse_deformable_attention import read, readable
+
+# Taken from the score of a cell beside a better one, which mostly is of the same thing; signs on one pole lie a cell apart.
+BESIDE = 1.0
+
+
+@dataclass
+class Found:
+    """The things of a batch of pictures of one size. Boxes are cxcywh, normalized to the picture.
+
+    cell_logits: (batch, cells) how much each cell looks like the center of a thing. cells: (batch, k) the chosen ones, best first.
+    boxes: (layers + 1, batch, k, 4), the last are the answer. states: (batch, k, width). looks: (batch, k, words) logits of what
+    may be said of a thing's looks. size: width and height of the picture in pixels. shapes: (height, width) of each level in cells.
+    """
+
+    cell_logits: Tensor
+    cells: Tensor
+    boxes: Tensor
+    states: Tensor
+    looks: Tensor
+    size: tuple[int, int]
+    shapes: list[tuple[int, int]]
+
+    @property
+    def seen(self) -> Tensor:
+        """(batch, k, width + words + 1) all that is known of each thing but where it is."""
+        score = self.cell_logits.gather(1, self.cells).sigmoid()
+        return torch.cat([self.states, self.looks.sigmoid(), score[..., None]], -1)
+
+
+class Gaze(nn.Module):
+    """One layer: the queries read the pyramid around their boxes, and move these."""
+
+    def __init__(self, config: Any, library: Any, points: int):
+        super().__init__()
+        width, heads = config.d_model, config.decoder_attention_heads
+        self.before = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.attention = library.MMGroundingDinoMultiscaleDeformableAttention(config, heads, points)
+        self.more = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.box = nn.Linear(width, 4)
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Each head looks into a direction of its own at first, its points ever farther (Zhu et al. 2021)."""
+        attention = self.attention
+        angles = torch.arange(attention.n_heads) * (2 * math.pi / attention.n_heads)
+        way = torch.stack([angles.cos(), angles.sin()], -1)
+        way = way / way.abs().max(-1, keepdim=True)[0]
+        far = torch.arange(1, attention.n_points + 1)[:, None]
+        bias = way[:, None, None] * far
+        attention.sampling_offsets.bias.copy_(bias.expand(-1, attention.n_levels, -1, -1).reshape(-1))
+        for zero in (
+            attention.sampling_offsets.weight,
+            attention.attention_weights.weight,
+            attention.attention_weights.bias,
+            self.box.weight,
+            self.box.bias,
+        ):
+            nn.init.zeros_(zero)
+        for module in (attention.value_proj, attention.output_proj):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        states: Tensor,
+        boxes: Tensor,
+        cells: Tensor,
+        shapes: list[tuple[int, int]],
+        sizes: Tensor,
+        starts: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """states (batch, k, width), boxes (batch, k, 4), cells from `readable`; shapes of the levels, the same as a tensor,
+        and where each level starts. Returns new states and boxes."""
+        places = boxes[:, :, None].expand(-1, -1, len(shapes), -1)
+        states = states + read(self.attention, self.before[0](states), cells, places, shapes, sizes, starts)
+        states = states + self.more(self.before[1](states))
+        return states, (torch.special.logit(boxes, eps=1e-5) + self.box(states)).sigmoid()
+
+
+class Finder(nn.Module):
+    def __init__(self, detector: Any, looks: int, count: int = 64, layers: int = 3, points: int = 4):
+        super().__init__()
+        model, config = detector.model, detector.config
+        library = sys.modules[type(model).__module__]
+        self.count, self.width = count, config.d_model
+        # Its own, as the grounder's must go on to suit looks with a sentence in mind.
+        self.backbone = copy.deepcopy(model.backbone.conv_encoder)
+        self.project = copy.deepcopy(model.input_proj_vision)
+        width = config.d_model
+        self.norm, self.thing = nn.LayerNorm(width), nn.Linear(width, 1)
+        nn.init.constant_(self.thing.bias, -4.0)  # few cells are the center of a thing
+        self.level = nn.Embedding(config.num_feature_levels, width)
+        self.start = nn.Linear(width, width)
+        self.gazes = nn.ModuleList(Gaze(config, library, points) for _ in range(layers))
+        self.last = nn.LayerNorm(width)
+        self.looks = nn.Linear(width, looks)
+        nn.init.constant_(self.looks.bias, -3.0)
+
+    def forward(self, pixels: Tensor, also: Callable[[list[tuple[int, int]]], Tensor] | None = None) -> Found:
+        """pixels (batch, 3, height, width), normalized; also(shapes of the levels), (batch, cells), is added to the scores by
+        which cells are chosen."""
+        batch, _, height, width = pixels.shape
+        stages = self.backbone(pixels, pixels.new_ones((batch, height, width), dtype=torch.long))
+        levels = pyramid([stage for stage, _ in stages], self.project)
+        shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
+        features = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
+        normed = self.norm(features)
+        logits = self.thing(normed)[..., 0]
+        scores = logits.detach() if also is None else logits.detach() + also(shapes).to(logits)
+        scores = torch.where(local_peaks(scores, shapes) < scores, scores - BESIDE, scores)
+        chosen = torch.topk(scores, min(self.count, scores.shape[1]), dim=1)[
+            1
+        ]  # a small picture may have fewer
+        anchors, number = anchors_of(shapes, features)
+        state = self.start(normed.gather(1, chosen[..., None].expand(-1, -1, features.shape[-1])))
+        state = state + self.level(number[chosen])
+        boxes = [anchors[chosen]]
+        cells = readable(features, torch.ones_like(features[..., 0], dtype=torch.bool))
+        sizes = torch.as_tensor(shapes, dtype=torch.long, device=features.device)
+        starts = torch.cat((sizes.new_zeros((1,)), sizes.prod(1).cumsum(0)[:-1]))
+        for gaze in self.gazes:
+            state, box = gaze(state, boxes[-1].detach(), cells, shapes, sizes, starts)
+            boxes.append(box)
+        state = self.last(state)
+        return Found(logits, chosen, torch.stack(boxes), state, self.looks(state), (width, height), shapes)
+
+
+def anchors_of(shapes: list[tuple[int, int]], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes (cells, 4) of three cells' size around each cell's center, and the level (cells,) of each."""
+    anchors, numbers = [], []
+    for number, (height, width) in enumerate(shapes):
+        y, x = torch.meshgrid(
+            torch.arange(height, device=like.device), torch.arange(width, device=like.device), indexing="ij"
+        )
+        center = torch.stack([(x + 0.5) / width, (y + 0.5) / height], -1).flatten(0, 1).to(like.dtype)
+        size = 3 / torch.stack([torch.ones_like(center[:, 0]) * side for side in (width, height)], -1)
+        anchors.append(torch.cat([center, size], -1))
+        numbers.append(torch.full_like(x.flatten(), number))
+    return torch.cat(anchors), torch.cat(numbers)

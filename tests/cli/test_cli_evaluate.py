@@ -1,0 +1,168 @@
+"""`piza evaluate` as a user types it, with a model that finds red things."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.evaluation.fake_model import Seer
+
+import piza
+from piza.cli import main as cli
+from piza.evaluation.error_analysis import anatomy
+from piza.evaluation.outcome import read_predictions
+from piza.result import Result, Step
+
+
+class Zoomer(Seer):
+    """Always looks at the upper left, and answers there."""
+
+    def locate(self, image, expression, *, whole_frame=False, greedy=False):
+        windows = [(0.0, 0.0, 200.0, 120.0), (0.0, 0.0, 60.0, 60.0)]
+        box = (5.0, 5.0, 25.0, 25.0)
+        steps = [
+            Step(w, (64, 64), 0.0, 0.5, np.array([box if i else windows[1]]), np.array([0.7]))
+            for i, w in enumerate(windows)
+        ]
+        return [Result(s, box, 0.7, steps, (200, 120), "stop", 1.0, image) for s in expression]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    rows = []
+    for number in range(6):
+        name = f"{number}.png"
+        box = (150, 80, 170, 100) if number % 2 else (5, 5, 25, 25)
+        picture = np.zeros((120, 200, 3), dtype=np.uint8)
+        picture[box[1] : box[3], box[0] : box[2], 0] = 255
+        Image.fromarray(picture).save(tmp_path / name)
+        rows += [{"image": name, "bbox": [*box[:2], 20, 20], "ref": "the <red> thing", "id": len(rows)}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(piza, "load", lambda name, device: Zoomer())
+    return tmp_path
+
+
+EVALUATE = ["evaluate", "rows.json", "--images", "."]
+
+
+@pytest.fixture
+def absent(place):
+    rows = [{"image": f"{number}.png", "ref": "the <green> thing"} for number in range(6)]
+    (place / "absent.json").write_text(json.dumps(rows))
+    return ["--absent", "absent.json"]
+
+
+def test_what_is_not_there(place, absent, capsys):
+    assert cli.main(EVALUATE) == 0
+    usual = capsys.readouterr().out.splitlines()
+    assert cli.main([*EVALUATE, *absent, "--predictions", "p.jsonl", "--report", "report"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "time" not in line][: len(usual) - 1] == [
+        line for line in usual if "time" not in line
+    ]
+    told = lines[len(usual) :]
+    assert told[1] == "not there   6 sentences, against 6 whose target is there, 3 answered right"
+    assert told[2] == "AUROC       0.500"  # this model is as sure of everything
+    assert told[4].split() == ["0.05", "100.0", "%", "0.0", "%", "25.0", "%"]
+    assert told[-1].split() == ["0.90", "0.0", "%", "100.0", "%", "-"]
+    assert [outcome.row.expression for outcome in read_predictions("p.jsonl")] == ["the <red> thing"] * 6
+    page = (place / "report" / "index.html").read_text()
+    assert "What is not there" in page and "6 sentences that are true of nothing" in page
+    assert "<green>" not in page
+
+
+def test_what_is_not_there_as_json(place, absent, capsys):
+    assert cli.main([*EVALUATE, *absent, "--json", "--anatomy", "--limit", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    told = found["not_there"]
+    assert (found["rows"], told["there"], told["right"], told["absent"], told["auroc"]) == (2, 2, 1, 2, 0.5)
+    first, last = told["thresholds"][0], told["thresholds"][-1]
+    assert first == {"threshold": 0.05, "kept": 100, "refused": 0, "precision": 25}
+    assert last == {"threshold": 0.9, "kept": 0, "refused": 100, "precision": None}
+    assert "anatomy" in found
+    assert cli.main([*EVALUATE, "--json"]) == 0
+    assert "not_there" not in json.loads(capsys.readouterr().out)
+
+
+def test_numbers_with_intervals(place, capsys):
+    assert cli.main(EVALUATE) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["rows        6", "Acc50       50.0 %  (16.7 to 83.3)"]
+    assert lines[-1] == "intervals   95 %, 2000 resamplings of the 6 pictures"
+    assert cli.main([*EVALUATE, "--limit", "4"]) == 0
+    assert "intervals   none" in capsys.readouterr().out
+    assert cli.main([*EVALUATE, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (
+        found["pictures"] == 6
+        and found["intervals"]["acc50"] == pytest.approx([100 / 6, 500 / 6])
+        and "anatomy" not in found
+    )
+
+
+@pytest.mark.parametrize("rival", ["tiles", "sliding"])
+def test_rivals(place, rival, capsys):
+    arguments = [*EVALUATE, "--rival", rival, "--tile", "60", "--overlap", "0.5", "--json"]
+    assert cli.main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["acc50"] == 100 and found["mean_steps"] == 6 * 3
+    assert cli.main([*EVALUATE, "--rival", rival]) == 0
+
+
+def test_the_oracle(place, capsys, monkeypatch, tiny_piza):
+    monkeypatch.setattr(piza, "load", lambda name, device: tiny_piza)
+    rows = json.loads((place / "rows.json").read_text())
+    (place / "rows.json").write_text(json.dumps([{**row, "ref": "the red car"} for row in rows]))
+    assert cli.main([*EVALUATE, "--rival", "oracle", "--greedy", "--predictions", "p.jsonl"]) == 0
+    assert "rows        6" in capsys.readouterr().out
+    assert anatomy(read_predictions("p.jsonl")).classes["first_window"] == 0
+
+
+def test_anatomy_table_json_file_and_page(place, capsys):
+    files = ["--predictions", "p.jsonl", "--anatomy-page", "misses.html"]
+    assert cli.main([*EVALUATE, "--anatomy", *files]) == 0
+    out, err = capsys.readouterr()
+    assert "misses      3 of 6 rows" in out and "the first window lost the target" in out
+    assert err == "piza: drew misses.html\n"
+    page = (place / "misses.html").read_text()
+    assert "the &lt;red&gt; thing" in page and page.count("<article>") == 3
+    assert cli.main([*EVALUATE, "--anatomy", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["anatomy"]
+    assert found == anatomy(read_predictions("p.jsonl")).to_dict()
+    assert found["classes"]["first_window"] == 3 and found["by_size"][0]["rows"] == 6
+
+
+BAD = {
+    "unknown rival": ["--rival", "luck"],
+    "tile of nothing": ["--rival", "tiles", "--tile", "0"],
+    "tile in words": ["--rival", "tiles", "--tile", "small"],
+    "overlap of all": ["--rival", "tiles", "--overlap", "1"],
+    "overlap below 0": ["--rival", "tiles", "--overlap=-0.5"],
+    "overlap that is no number": ["--rival", "tiles", "--overlap", "nan"],
+    "overlap in words": ["--rival", "tiles", "--overlap", "half"],
+    "tile without a rival": ["--tile", "64"],
+    "overlap of the oracle": ["--rival", "oracle", "--overlap", "0.5"],
+    "two methods": ["--rival", "tiles", "--whole-frame"],
+    "greedy tiles": ["--rival", "sliding", "--greedy"],
+    "page into no folder": ["--anatomy-page", "gone/page.html"],
+    "page onto a folder": ["--anatomy-page", "."],
+    "too many tiles": ["--rival", "tiles", "--tile", "1"],
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_options_are_one_sentence(place, case, capsys):
+    before = sorted(place.iterdir())
+    assert cli.main([*EVALUATE, *BAD[case]]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("piza: ") and err.endswith(".\n") and err.count("\n") == 1
+    assert sorted(place.iterdir()) == before
+
+
+def test_a_report_is_written_beside_the_numbers(place, capsys):
+    assert cli.main([*EVALUATE, "--report", "out"]) == 0
+    assert "Acc50       50.0 %" in capsys.readouterr().out
+    page = (place / "out" / "index.html").read_text()
+    assert "Evaluation: mini" in page and "&lt;red&gt;" in page and "<red>" not in page
+    assert cli.main([*EVALUATE, "--report", "rows.json"]) == 2

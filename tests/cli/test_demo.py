@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+import piza
+from piza.cli import demo
+from piza.image import open_picture
+from piza.result import Result, Step
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Two small pictures instead of three large ones."""
+    monkeypatch.setattr(demo, "SCENES", ((5, (960, 540)), (6, (960, 540))))
+
+
+def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, capsys):
+    truth = {}
+    draw = demo.draw_scene
+
+    def remember(seed, size, path):
+        rows = draw(seed, size, path)
+        truth.update({row.ref: row.box_xyxy for row in rows})
+        return rows
+
+    class HalfRight:
+        """Right about the first sentence of each picture only."""
+
+        def locate(self, image, expressions):
+            picture = open_picture(image)
+            frame = (0.0, 0.0, float(picture.shape[1]), float(picture.shape[0]))
+            answers = []
+            for i, sentence in enumerate(expressions):
+                box = truth[sentence] if i == 0 else (0.0, 0.0, 5.0, 5.0)
+                step = Step(frame, (64, 36), 0.0, 0.0, np.array([box]), np.array([0.5]))
+                answers.append(Result(sentence, box, 0.5, [step], (960, 540), "stop", 20.0, picture))
+            return answers
+
+    monkeypatch.setattr(demo, "draw_scene", remember)
+    monkeypatch.setattr(piza, "load", lambda name: HalfRight())
+    assert demo.main(["--out", str(tmp_path / "demo")]) == 0
+    out = capsys.readouterr().out
+    assert out.count("truth  right") == 2 and out.count("truth  WRONG") == len(truth) - 2 >= 2
+    assert f"2 of {len(truth)} right" in out and "20 ms a sentence" in out
+    for picture in (1, 2):
+        assert open_picture(tmp_path / "demo" / f"street-{picture}.jpg").shape == (540, 960, 3)
+        with Image.open(tmp_path / "demo" / f"street-{picture}-search-1.png") as drawing:
+            assert drawing.width > 960
+
+
+def test_the_questions_do_not_depend_on_the_run(small, tmp_path):
+    seed, size = demo.SCENES[0]
+    first, second = (demo.draw_scene(seed, size, tmp_path / f"{i}.jpg") for i in range(2))
+    assert [row.ref for row in first] == [row.ref for row in second]
+    assert (tmp_path / "0.jpg").read_bytes() == (tmp_path / "1.jpg").read_bytes()
+
+
+def test_wrong_input(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert demo.main(["--out", str(tmp_path / "file")]) == 2
+    assert "a folder is wanted" in capsys.readouterr().err

@@ -1,0 +1,130 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from piza.data.sorec import Row
+from piza.errors import InputError
+from piza.evaluation.run import evaluate, predictions_file
+from piza.result import Result, Step
+
+
+class Oracle:
+    """Answers "x1 y1 x2 y2" with that box, and remembers what it was asked."""
+
+    def __init__(self):
+        self.calls = []
+
+    def locate(self, image, expression, *, whole_frame=False, greedy=False):
+        assert len(image.shape) == 3
+        self.calls.append((list(expression), whole_frame))
+        size = (image.shape[1], image.shape[0])
+        steps = 1 if whole_frame else 3
+        answers = []
+        for sentence in expression:
+            if sentence == "unspeakable":
+                raise InputError("too long")
+            box = tuple(float(v) for v in sentence.split())
+            step = Step((0, 0, *size), (8, 8), 0.0, 0.0, np.array([box]), np.array([0.5]))
+            answers.append(
+                Result(sentence, box, 0.5, [step] * min(steps, 2), size, "stop", 1.0, image, steps)
+            )
+        return answers
+
+
+def row(image, answer, number=1):
+    return Row(image, (10.0, 10.0, 20.0, 20.0), answer, number)
+
+
+RIGHT, NEAR, WRONG = "10 10 20 20", "10 10 20 16.1", "30 30 40 40"  # IoU 1, 0.61, 0
+
+
+def test_numbers_and_order_of_outcomes(images):
+    rows = [row("a.png", RIGHT, 1), row("b.png", NEAR, 2), row("a.png", WRONG, 3), row("b.png", RIGHT, 4)]
+    oracle, seen, done = Oracle(), [], []
+    summary = evaluate(oracle, rows, images, write=seen.append, progress=lambda *p: done.append(p))
+    assert (summary.rows, summary.skipped) == (4, 0)
+    assert (summary.acc50, summary.acc75) == (75, 50)
+    assert summary.macc == pytest.approx((3 * 75 + 7 * 50) / 10)
+    assert summary.mean_steps == 3 and summary.mean_ms > 0
+    assert [o.row.id for o in summary.outcomes] == [1, 2, 3, 4]
+    assert [o.iou for o in summary.outcomes] == pytest.approx([1, 0.61, 0, 1])
+    assert oracle.calls == [([RIGHT, WRONG], False), ([NEAR, RIGHT], False)]  # one call a picture
+    assert done == [(2, 4), (4, 4)]
+    assert [(line["index"], line["id"], line["image"]) for line in seen] == [
+        (0, 1, "a.png"), (2, 3, "a.png"), (1, 2, "b.png"), (3, 4, "b.png"),
+    ]  # fmt: skip
+    assert seen[0]["steps"] == 3 and len(seen[0]["windows"]) == 2  # a look that led elsewhere counts
+    assert seen[0]["bbox"] == [10, 10, 10, 10] and seen[1]["box_xyxy"] == [30, 30, 40, 40]
+    assert list(summary.to_dict())[:6] == ["rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms"]
+    assert summary.to_dict()["pictures"] == 2 and summary.to_dict()["intervals"] is None
+    json.dumps(summary.to_dict())
+
+
+def test_intervals_are_of_the_pictures(images):
+    rows = []
+    for number in range(6):
+        Image.new("RGB", (64, 48)).save(images / f"{number}.png")
+        rows += [row(f"{number}.png", RIGHT if number % 2 else WRONG, index) for index in range(3)]
+    found = evaluate(Oracle(), rows, images).to_dict()
+    assert found["rows"] == 18 and found["pictures"] == 6
+    low, high = found["intervals"]["acc50"]
+    assert low <= 100 / 6 and high >= 500 / 6 and found["acc50"] == 50
+
+
+def test_limit_takes_the_first_rows_and_whole_frame_is_passed_on(images):
+    oracle = Oracle()
+    rows = [row("a.png", RIGHT), row("b.png", WRONG), row("a.png", WRONG)]
+    summary = evaluate(oracle, rows, images, whole_frame=True, limit=1)
+    assert (summary.rows, summary.acc50, summary.mean_steps) == (1, 100, 1)
+    assert oracle.calls == [([RIGHT], True)]
+
+
+def test_a_missing_picture_is_found_before_the_first_look(images):
+    oracle = Oracle()
+    with pytest.raises(InputError, match=r"c\.png"):
+        evaluate(oracle, [row("a.png", RIGHT), row("c.png", RIGHT)], images)
+    assert oracle.calls == []
+
+
+def test_missing_and_broken_pictures_can_be_skipped(images):
+    rows = [row("c.png", RIGHT), row("a.png", RIGHT), row("broken.png", RIGHT), row("broken.png", WRONG)]
+    summary = evaluate(Oracle(), rows, images, on_missing="skip")
+    assert (summary.rows, summary.skipped, summary.acc50) == (1, 3, 100)
+    with pytest.raises(InputError, match=r"broken\.png"):
+        evaluate(Oracle(), rows[1:], images)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "says"),
+    [
+        ([], {}, "no rows"),
+        ([row("c.png", RIGHT)], {"on_missing": "skip"}, "none of the 1 rows"),
+        ([row("a.png", RIGHT)], {"on_missing": "ignore"}, "on_missing"),
+        ([row("a.png", RIGHT)], {"limit": 0}, "at least 1"),
+        ([row("a.png", "unspeakable")], {}, r"a\.png.*too long"),
+    ],
+)
+def test_what_cannot_be_evaluated(images, rows, options, says):
+    with pytest.raises(InputError, match=says):
+        evaluate(Oracle(), rows, images, **options)
+
+
+def test_a_folder_of_pictures_that_is_not_there(images):
+    with pytest.raises(InputError, match="does not exist"):
+        evaluate(Oracle(), [row("a.png", RIGHT)], images / "nowhere", on_missing="skip")
+
+
+def test_predictions_appear_at_the_end_and_survive_an_interruption(tmp_path):
+    path, part = tmp_path / "p.jsonl", tmp_path / "p.jsonl.part"
+    with predictions_file(path) as write:
+        write({"index": 0})
+        assert json.loads(part.read_text()) == {"index": 0} and not path.exists()
+    assert json.loads(path.read_text()) == {"index": 0} and not part.exists()
+
+    with pytest.raises(KeyboardInterrupt), predictions_file(path) as write:
+        write({"index": 1})
+        raise KeyboardInterrupt
+    assert json.loads(part.read_text()) == {"index": 1}
+    assert json.loads(path.read_text()) == {"index": 0}

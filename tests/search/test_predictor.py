@@ -1,0 +1,215 @@
+"""The search ends, stays in the frame, and gives each sentence the same answer alone and among others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from piza.boxes import cxcywh_to_xyxy
+from piza.errors import InputError
+from piza.image import cut
+from piza.result import Result
+from piza.search.best_first import SearchConfig
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
+
+
+def spy(monkeypatch, model, name, what):
+    """A list that grows by `what` of every call of this method of the model."""
+    seen, inner = [], getattr(model, name)
+
+    def call(*given, **more):
+        seen.append(what(*given))
+        return inner(*given, **more)
+
+    monkeypatch.setattr(model, name, call)
+    return seen
+
+
+def inside(box, size):
+    return 0 <= box[0] <= box[2] <= size[0] and 0 <= box[1] <= box[3] <= size[1]
+
+
+@pytest.mark.parametrize("answers", ["window", "thing"])
+@pytest.mark.parametrize("size", [(500, 300), (300, 500), (40, 900), (64, 64), (3, 2), (1, 1)])
+def test_always_ends_inside_the_frame(tiny_piza, monkeypatch, size, answers):
+    monkeypatch.setattr(tiny_piza.config, "path", replace(tiny_piza.config.path, answers=answers))
+    picture = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    result = tiny_piza.locate(picture, "the red car")
+    assert isinstance(result, Result)
+    assert 1 <= len(result.path) <= tiny_piza.config.search.max_steps
+    assert inside(result.box_xyxy, size) and 0 <= result.score <= 1
+    assert result.stopped in ("stop", "max_steps", "no_shrink", "budget")
+    sides = [
+        (s.window_xyxy[2] - s.window_xyxy[0]) * (s.window_xyxy[3] - s.window_xyxy[1]) for s in result.path
+    ]
+    assert all(after < before for before, after in zip(sides, sides[1:], strict=False))
+    assert all(inside(step.window_xyxy, size) for step in result.path)
+    assert all((np.diff(step.candidate_scores) <= 0).all() for step in result.path)
+
+
+def test_several_sentences_equal_each_alone(tiny_piza):
+    sentences = ["the red car", "a blue sign left of the car", "the round sign"]
+    together = tiny_piza.locate(PICTURE, sentences)
+    assert [result.expression for result in together] == sentences
+    for sentence, result in zip(sentences, together, strict=True):
+        alone = tiny_piza.locate(PICTURE, sentence)
+        np.testing.assert_allclose(alone.box_xyxy, result.box_xyxy, atol=1e-2)
+        assert len(alone.path) == len(result.path)
+
+
+def test_looks_of_several_sentences_are_taken_together(tiny_piza, monkeypatch):
+    monkeypatch.setattr(tiny_piza.config, "search", SearchConfig(budget=4, max_steps=3))
+    sentences = [
+        f"the {word}" for word in ("red car", "blue sign left of a car", "number", "round sign", "left")
+    ]
+    alone = [tiny_piza.locate(PICTURE, sentence) for sentence in sentences]
+    batches = spy(monkeypatch, tiny_piza, "encode_pictures", len)
+    for most in (4, 2):
+        batches.clear()
+        monkeypatch.setattr("piza.search.predictor.WINDOWS_AT_ONCE", most)
+        together = tiny_piza.locate(PICTURE, sentences)
+        assert 1 < max(batches) <= most and batches[0] == 1  # the frame, once for all
+        assert sum(batches) - 1 == sum(result.looks - 1 for result in together)
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
+            np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)
+            assert one.score == pytest.approx(other.score, abs=1e-3) and one.stopped == other.stopped
+
+
+def test_things_are_listed_once_and_each_sentence_is_read_as_if_alone(tiny_listing_piza, monkeypatch):
+    sentences = ["the red car", "a blue sign left of a car", "the number", "a car", "the round sign"]
+    alone = [tiny_listing_piza.locate(PICTURE, sentence) for sentence in sentences]
+    listed = spy(monkeypatch, tiny_listing_piza, "first_features", len)
+    read = spy(monkeypatch, tiny_listing_piza, "read", lambda asked, found: len(asked))
+    monkeypatch.setattr("piza.search.predictor.READ_AT_ONCE", 2)
+    together = tiny_listing_piza.locate(PICTURE, sentences)
+    assert listed == [1] and read == [2, 2, 1]
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
+        np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+        assert one.looks > 1
+
+
+def test_one_look_at_the_whole_frame_answers_with_a_listed_thing(tiny_listing_piza):
+    result = tiny_listing_piza.locate(PICTURE, "the red car", whole_frame=True)
+    step = result.path[0]
+    with torch.no_grad():
+        found = tiny_listing_piza.first_features([cut(PICTURE, np.array(step.window_xyxy), step.input_size)])
+        best = int(tiny_listing_piza.read(["the red car"], found).logits[0, 0, :, 0].argmax())
+    height, width = PICTURE.shape[:2]
+    box = cxcywh_to_xyxy(found.boxes[-1, 0, best].double().numpy()) * [width, height, width, height]
+    np.testing.assert_allclose(result.box_xyxy, np.clip(box, 0, [width, height] * 2), atol=1e-2)
+
+
+def test_many_sentences_are_searched_in_groups(tiny_piza, monkeypatch):
+    asked = spy(monkeypatch, tiny_piza, "encode_text", len)
+    monkeypatch.setattr("piza.search.predictor.SENTENCES_AT_ONCE", 2)
+    sentences = ["the red car", "a blue sign left of the car", "the number", "a car", "the round sign"]
+    found = tiny_piza.locate(PICTURE, sentences)
+    assert asked == [2, 2, 1] and [result.expression for result in found] == sentences
+    assert len({result.milliseconds for result in found}) == 1
+
+
+def test_large_inputs_are_looked_at_one_by_one(tiny_piza, monkeypatch):
+    batches = spy(monkeypatch, tiny_piza, "encode_pictures", len)
+    monkeypatch.setattr("piza.search.predictor.PIXELS_AT_ONCE", 100)
+    tiny_piza.locate(PICTURE, ["the red car", "a blue sign", "the number"])
+    assert set(batches) == {1}
+
+
+def test_a_file_is_searched_as_its_pixels_are(tiny_piza, tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    from_file, from_array = (
+        tiny_piza.locate(tmp_path / "a.png", "the car"),
+        tiny_piza.locate(PICTURE, "the car"),
+    )
+    np.testing.assert_allclose(from_file.box_xyxy, from_array.box_xyxy, atol=1)
+    assert isinstance(from_file.picture, np.ndarray) and np.array_equal(from_file.picture, PICTURE)
+    assert from_file.picture is from_file.picture and "picture" not in repr(from_file)
+
+
+def test_step_limits(tiny_piza):
+    assert len(tiny_piza.locate(PICTURE, "the car", max_steps=1).path) == 1
+    whole = tiny_piza.locate(PICTURE, "the car", whole_frame=True)
+    assert [step.window_xyxy for step in whole.path] == [(0, 0, 500, 300)]
+    assert tiny_piza.locate(PICTURE, []) == []
+    with pytest.raises(InputError):
+        tiny_piza.locate(PICTURE, "the car", max_steps=0)
+
+
+def test_the_first_look_does_not_depend_on_the_limit(tiny_piza):
+    one = tiny_piza.locate(PICTURE, "the car", max_steps=1).path[0]
+    more = tiny_piza.locate(PICTURE, "the car", max_steps=4).path[0]
+    np.testing.assert_allclose(one.candidates_xyxy, more.candidates_xyxy)
+
+
+def test_stop_is_asked_before_the_look(tiny_piza, monkeypatch):
+    looks = []
+    encode = tiny_piza.encode_pictures
+    monkeypatch.setattr(tiny_piza, "encode_pictures", lambda pictures: looks.append(1) or encode(pictures))
+    monkeypatch.setattr(
+        tiny_piza.history,
+        "read",
+        lambda histories, step: (np.full(len(histories), 0.5), np.ones(len(histories))),
+    )
+    result = tiny_piza.locate(PICTURE, "the car")
+    assert result.stopped == "stop" and len(result.path) == len(looks) == 1
+
+
+@pytest.fixture
+def coming_back(tiny_piza, monkeypatch):
+    monkeypatch.setattr(tiny_piza.config, "search", SearchConfig(budget=7, max_steps=3))
+    return tiny_piza
+
+
+def test_the_budget_holds_and_no_window_is_seen_twice(coming_back, monkeypatch):
+    seen = []
+    encode = coming_back.encode_pictures
+    monkeypatch.setattr(
+        coming_back,
+        "encode_pictures",
+        lambda pictures: seen.append(pictures[0].tobytes()) or encode(pictures),
+    )
+    result = coming_back.locate(PICTURE, "the red car")
+    assert result.looks == len(seen) == len(set(seen)) <= 7
+    assert len(result.path) <= 3 and inside(result.box_xyxy, (500, 300))
+    assert all(result.score >= score for _, score in result.rejected)
+
+
+def test_greedy_is_one_path(coming_back):
+    result = coming_back.locate(PICTURE, "the red car", greedy=True)
+    assert result.looks == len(result.path) and result.rejected == []
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_a_search_may_begin_with_parts_of_the_frame(tiny_piza, monkeypatch, views):
+    monkeypatch.setattr(tiny_piza.config, "search", SearchConfig(budget=views + 2, max_steps=3, views=views))
+    together = tiny_piza.locate(PICTURE, ["the red car", "a blue sign"])
+    alone = tiny_piza.locate(PICTURE, "a blue sign")
+    assert views < alone.looks <= views + 2 and inside(alone.box_xyxy, (500, 300))
+    np.testing.assert_allclose(together[1].box_xyxy, alone.box_xyxy, atol=1e-2)
+    first = alone.path[0].window_xyxy
+    assert 0 < (first[2] - first[0]) * (first[3] - first[1]) < 500 * 300
+
+
+def test_an_answer_below_the_wanted_score_is_not_found(tiny_piza):
+    usual = tiny_piza.locate(PICTURE, "the red car")
+    assert usual.found and 0 < usual.score < 1
+    just, above = (
+        tiny_piza.locate(PICTURE, ["the red car"], min_score=least)[0]
+        for least in (usual.score, np.nextafter(usual.score, 1))
+    )
+    assert just.found and not above.found
+    assert above.box_xyxy == usual.box_xyxy and above.score == usual.score and above.looks == usual.looks
+    assert tiny_piza.locate(PICTURE, "the red car", min_score=0).found
+    assert not tiny_piza.locate(PICTURE, "the red car", min_score=1.0, greedy=True, whole_frame=True).found
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.5, float("nan")])
+def test_the_wanted_score_is_a_probability(tiny_piza, least):
+    with pytest.raises(InputError, match="min_score must be a probability"):
+        tiny_piza.locate(PICTURE, "the red car", min_score=least)
