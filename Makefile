@@ -63,7 +63,7 @@ study: OUT ?= runs/study
 study: BASE ?= $(OUT)/base
 study: $(VENV)/installed-dev
 	$(RUN) recipes/study.py --work "$(OUT)" --base "$(BASE)" --limit $${LIMIT:-1000} \
-		--rival-limit $${RIVAL_LIMIT:-300} --jobs $${JOBS:-2} --page docs/study.md
+		--baseline-limit $${RIVAL_LIMIT:-300} --jobs $${JOBS:-2} --page docs/study.md
 
 clean:
 	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

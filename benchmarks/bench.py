@@ -28,7 +28,7 @@ CASES = {
     "d": "full_size",
     "e": "training",
     "f": "cold_start",
-    "sizes": "picture_size",
+    "sizes": "image_size",
 }
 BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"
 
@@ -82,7 +82,7 @@ def page(found: dict[str, Any]) -> str:
     text = "\n".join(f"`make bench` on {where}: {'; '.join(when)}.  " for where, when in made.items())
     text += "\n\n" + markdown(rows)
     if "sizes" in found:
-        from picture_size import markdown as of_sizes
+        from image_size import markdown as of_sizes
 
         text += "\n" + of_sizes(found["sizes"]["rows"])
     return text

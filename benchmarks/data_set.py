@@ -5,7 +5,7 @@ from typing import Any
 
 import material
 import naive
-from parts import Parts, watch_piza
+from parts import MicroBatches, watch_piza
 from sides import measure
 from table import agreement, row
 
@@ -14,7 +14,7 @@ from piza.data.sorec import read_rows
 from piza.evaluation.metrics import accuracy
 
 
-def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     import piza
     from piza.evaluation.run import evaluate
 

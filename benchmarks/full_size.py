@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from count_parameters import full_size
 from full_size_exported import HEIGHT, SMALLER, WIDTH, WINDOWS
-from parts import Parts
+from parts import MicroBatches
 from sides import measure
 from table import agreement, row
 
@@ -23,7 +23,7 @@ INPUT = (1066, 800)
 IDS = torch.tensor([[101, *range(2000, 2024), 1012, 102]])  # 24 words, as the sentences of SOREC have
 
 
-def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     """Sides: "naive", "piza", "smaller" (later looks are)."""
     file, _ = material.street(folder / "material", WIDTH, HEIGHT)
     detector = random_weights()
@@ -47,7 +47,7 @@ def _pixels(cut: Any) -> torch.Tensor:
     return ((torch.from_numpy(np.array(cut)).float() - mean) / std).permute(2, 0, 1)[None]
 
 
-def _naive(detector: Any, file: Path, parts: Parts) -> Any:
+def _naive(detector: Any, file: Path, parts: MicroBatches) -> Any:
     import naive
 
     class Holder:
@@ -70,41 +70,39 @@ def _naive(detector: Any, file: Path, parts: Parts) -> Any:
     return run
 
 
-def _piza(detector: Any, file: Path, parts: Parts, smaller: bool) -> Any:
+def _piza(detector: Any, file: Path, parts: MicroBatches, smaller: bool) -> Any:
     from piza import image
     from piza.model import grounder
     from piza.model.accelerate.facade import use_fast_forward
 
     use_fast_forward(detector)  # as piza.load does
     for module, name, part in (
-        (picture, "open_picture", "decode"),
-        (picture, "cut", "resize"),
+        (image, "open_image", "decode"),
+        (image, "cut", "resize"),
         (grounder, "encode_text", "text"),
-        (grounder, "encode_picture", "picture"),
+        (grounder, "encode_image", "picture"),
         (grounder, "ground", "ground"),
     ):
         parts.watch(module, name, part)
 
     def run() -> Any:
-        frame = image.open_picture(file)
+        frame = image.open_image(file)
         text = grounder.encode_text(detector, IDS, torch.ones_like(IDS))
         found: Any = None
         for number, window in enumerate(WINDOWS):
             pixels = _pixels(image.cut(frame, window, SMALLER if smaller and number else INPUT))
-            found = grounder.ground(
-                detector, text, grounder.encode_picture(detector, pixels), answer_only=True
-            )
+            found = grounder.ground(detector, text, grounder.encode_image(detector, pixels), answer_only=True)
         return found.boxes[-1, 0].tolist()
 
     return run
 
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
-    found = measure("full_size", ["naive", "piza", "smaller"], folder, model, 1, together=False)
+    found = measure("full_size", ["naive", "piza", "smaller"], folder, model, 1, windows_per_batch=False)
     with TemporaryDirectory(dir=folder) as room:  # it takes 700 MB
         exported.export(model, Path(room) / "model")
         sides = [f"{engine} {room}/model" for engine in exported.ENGINES]
-        engines = measure("full_size_exported", sides, folder, model, 1, together=False)
+        engines = measure("full_size_exported", sides, folder, model, 1, windows_per_batch=False)
     scale = np.tile(WINDOWS[-1][2:] - WINDOWS[-1][:2], 2)
     boxes = [np.array(found[side].answer) * scale for side in ("piza", "naive")]
     same = agreement(_matched(*boxes), boxes[1])

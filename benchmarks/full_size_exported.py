@@ -12,7 +12,7 @@ from typing import Any
 
 import material
 import numpy as np
-from parts import Parts
+from parts import MicroBatches
 
 INPUT, SMALLER = (1088, 800), (512, 384)  # the sides of what piza shows a model are multiples of 32
 WIDTH, HEIGHT = 2560, 1920
@@ -24,7 +24,7 @@ SENTENCE = "the red car " * 8  # 24 words, as the sentences of SOREC have
 ENGINES = ("onnx", "openvino")
 
 
-def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     """Sides: an engine and the folder of the export, "onnx FOLDER"; later looks are smaller."""
     from piza import image as picture
     from piza.runtimes import load_exported
@@ -32,17 +32,17 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
     engine, _, export = side.partition(" ")
     file, _ = material.street(folder / "material", WIDTH, HEIGHT)
     loaded = load_exported(export, engine)
-    parts.watch(picture, "open_picture", "decode")
+    parts.watch(picture, "open_image", "decode")
     parts.watch(picture, "cut", "resize")
-    for name, part in (("encode_text", "text"), ("encode_pictures", "picture"), ("ground", "ground")):
+    for name, part in (("encode_text", "text"), ("encode_images", "picture"), ("ground", "ground")):
         parts.watch(loaded, name, part)
 
     def run() -> Any:
-        frame = picture.open_picture(file)
+        frame = picture.open_image(file)
         text, words = loaded.encode_text([[SENTENCE]])
         found: Any = None
         for number, window in enumerate(WINDOWS):
-            seen = loaded.encode_pictures([picture.cut(frame, window, SMALLER if number else INPUT)])
+            seen = loaded.encode_images([picture.cut(frame, window, SMALLER if number else INPUT)])
             found = loaded.ground(text, words, seen, [0.0])
         return found.boxes[0, 0].tolist()
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import material
 from one_sentence import compare, prepared
-from parts import Parts
+from parts import MicroBatches
 
 SIZE = (2560, 1920)
 
 
-def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     file, sentences = material.street(folder / "material", *SIZE)
     return prepared(side, file, sentences, folder / "plan-many.json", folder / "material", model, parts)
 

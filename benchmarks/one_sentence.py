@@ -6,7 +6,7 @@ from typing import Any
 import material
 import naive
 import torch
-from parts import Parts, watch_piza
+from parts import MicroBatches, watch_piza
 from sides import measure
 from table import agreement, row
 
@@ -14,7 +14,7 @@ SIZES = ((2560, 1920), (4000, 3000))
 SENTENCE = 0
 
 
-def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     """Sides: "plan WxH", "naive WxH", "piza WxH" (greedy, the looks of the plan), "onnx WxH" (the same, exported), "own WxH"
     (the model's own search)."""
     way, _, size = side.partition(" ")
@@ -25,7 +25,7 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
 
 
 def prepared(
-    way: str, file: Path, sentences: list[str], plan: Path, folder: Path, model: str, parts: Parts
+    way: str, file: Path, sentences: list[str], plan: Path, folder: Path, model: str, parts: MicroBatches
 ) -> Any:
     """One run of a side: boxes of all sentences about one picture. `folder` is where an export is kept."""
     import piza

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 
-class Parts:
+class MicroBatches:
     """Seconds by part. A watched function that calls another one is charged for the rest only; what runs in a thread
     beside the main one is a part of its own."""
 
@@ -46,22 +46,22 @@ class Parts:
         return {**found, "other": 1000 * whole - known}
 
 
-def watch_piza(parts: Parts, model: Any) -> None:
+def watch_piza(parts: MicroBatches, model: Any) -> None:
     """The parts of piza's search: opening, cutting, text, picture, grounding and the rest."""
     import piza.evaluation.run
     import piza.search.predictor
 
     for module in (piza.search.predictor, piza.evaluation.run):
-        parts.watch(module, "decode_picture", "decode")
+        parts.watch(module, "decode_image", "decode")
     parts.watch(piza.search.predictor, "cut", "resize")
     parts.watch(model, "encode_text", "text")
-    for name in ("encode_pictures", "first_features"):
+    for name in ("encode_images", "first_features"):
         parts.watch(model, name, "picture")
     for name in ("ground", "read"):
         parts.watch(model, name, "ground")
 
 
-def watch_library(parts: Parts, model: Any) -> None:
+def watch_library(parts: MicroBatches, model: Any) -> None:
     """The parts of the library's forward: its grounding is what is left of it."""
     parts.watch(model.detector.model.text_backbone, "forward", "text")
     parts.watch(model.detector.model.backbone, "forward", "picture")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import material
-from parts import Parts
+from parts import MicroBatches
 from sides import measure
 
 SIZES = ((1155, 866), (1633, 1225), (2582, 1936), (4000, 3000), (5774, 4330), (8165, 6124))
@@ -21,14 +21,14 @@ TILES = 8  # in the batch whose look is timed
 RUNS = 3
 
 
-def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     import numpy as np
     import torch
 
     import piza
     from piza.evaluation import baselines
     from piza.evaluation.tiles import tile_windows
-    from piza.image import open_picture
+    from piza.image import open_image
 
     loaded = piza.load(model)
     tile = loaded.config.later_pixels
@@ -45,7 +45,7 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
             times.append(statistics.median(of_sentence))
             looks.append(found.looks)
         started = time.perf_counter()
-        open_picture(file)
+        open_image(file)
         decode = 1000 * (time.perf_counter() - started)
         counts = {
             "sliding": len(tile_windows(size, tile, baselines.SLIDING_OVERLAP)),
@@ -57,7 +57,7 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
             "ms": {"zooming": float(np.mean(times)), **{k: decode + n * each for k, n in counts.items()}},
         }
 
-    street = open_picture(material.street(folder / "material", *SIZES[0])[0])
+    street = open_image(material.street(folder / "material", *SIZES[0])[0])
     part = np.ascontiguousarray(street[: 2 * tile, : TILES // 2 * tile])
     with torch.inference_mode():
         baselines.tile_grid(loaded, part, ["the car"], tile, 0.0)
@@ -67,7 +67,7 @@ def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
 
 
 def run(folder: Path, model: str, runs: int) -> list[dict[str, Any]]:
-    found = measure("picture_size", ["all"], folder, model, 1, warm=0)["all"].answer
+    found = measure("image_size", ["all"], folder, model, 1, warm=0)["all"].answer
     plot(found, folder / "sizes.png")
     return found
 

@@ -27,11 +27,11 @@ SENTENCE = "the round sign with a red border and the number 70"
 
 def look(model: Any, window: np.ndarray, first: bool) -> dict[str, float]:
     """CPU milliseconds of the parts of one look; where the first one lists things, to read is its grounding."""
-    lists = first and model.config.listed
+    lists = first and model.config.num_proposals
     times = [time.process_time()]
     text, pooling = model.encode_text([[SENTENCE]])
     times.append(time.process_time())
-    features = (model.first_features if lists else model.encode_pictures)([window])
+    features = (model.first_features if lists else model.encode_images)([window])
     times.append(time.process_time())
     if lists:
         model.read([SENTENCE], features)

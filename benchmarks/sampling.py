@@ -178,7 +178,7 @@ def whole_look(runs: int) -> None:
 
     def look() -> None:
         text = grounder.encode_text(detector, ids, torch.ones_like(ids))
-        grounder.ground(detector, text, grounder.encode_picture(detector, pixels))
+        grounder.ground(detector, text, grounder.encode_image(detector, pixels))
 
     def library() -> None:
         use_library_sampling(detector)

@@ -36,7 +36,7 @@ def way(name: str, model: Any) -> Iterator[None]:
     before = model.config.later_pixels
     patches = []
     if name == "one step":
-        patches = [patch.object(picture, "REDUCING_GAP", None)]
+        patches = [patch.object(image, "REDUCING_GAP", None)]
     elif name == "reduced decoding":
         patches = [patch.object(piza.search.predictor, "cut", _reduced)]
     elif kind == "later":
@@ -57,7 +57,7 @@ def way(name: str, model: Any) -> Iterator[None]:
 
 def _reduced(given: Any, window: NDArray, size: tuple[int, int]) -> NDArray:
     height, width = given.shape[:2]
-    if not isinstance(given, image.Decoded) or tuple(window) != (0, 0, width, height):
+    if not isinstance(given, image.DecodedImage) or tuple(window) != (0, 0, width, height):
         return image.cut(given, window, size)
     with Image.open(given.image.filename) as opened:
         opened.draft("RGB", (2 * size[0], 2 * size[1]))

@@ -34,7 +34,13 @@ class Side:
 
 
 def measure(
-    case: str, names: list[str], folder: Path, model: str, runs: int, together: bool = True, warm: int = 1
+    case: str,
+    names: list[str],
+    folder: Path,
+    model: str,
+    runs: int,
+    windows_per_batch: bool = True,
+    warm: int = 1,
 ) -> dict[str, Side]:
     """Runs every side `runs` times and takes medians.
 
@@ -42,7 +48,7 @@ def measure(
     to be loaded twice. warm: runs before the first that counts.
     """
     found: dict[str, Side] = {}
-    for group in [names] if together else [[name] for name in names]:
+    for group in [names] if windows_per_batch else [[name] for name in names]:
         processes = {name: _Process(case, name, folder, model) for name in group}
         replies: dict[str, list[dict[str, Any]]] = {name: [] for name in group}
         try:
@@ -111,11 +117,11 @@ def peak_mb() -> float:
 
 
 def _serve(case: str, side: str, folder: str, model: str) -> None:
-    from parts import Parts
+    from parts import MicroBatches
 
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no reply
-    parts = Parts()
+    parts = MicroBatches()
     run = importlib.import_module(case).prepare(side, Path(folder), model, parts)
     for line in sys.stdin:
         if line.strip() == "end":

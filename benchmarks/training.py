@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from parts import Parts
+from parts import MicroBatches
 from sides import measure
 from table import row
 
@@ -12,7 +12,7 @@ FIRST, LATER = (672, 384), (224, 224)
 FIRST_BATCH, LATER_BATCH = 2, 8
 
 
-def prepare(side: str, folder: Path, model: str, parts: Parts) -> Any:
+def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     import numpy as np
     import torch
 

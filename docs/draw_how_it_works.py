@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 
 from piza.boxes import iou_xyxy
 from piza.data import scenes
-from piza.image import Picture, cut
+from piza.image import ImageArray, cut
 from piza.result import Step
-from piza.search.best_first import Found, Hypothesis, SearchConfig, Seen, best_first
+from piza.search.best_first import Hypothesis, Observation, SearchConfig, SearchOutcome, best_first
 from piza.search.zoom_path import PathConfig, frame_window, input_size, next_window, plan_windows
 from piza.visualize.draw import save_picture, surroundings_xyxy
 from piza.visualize.primitives import (
@@ -34,7 +34,7 @@ from piza.visualize.primitives import (
 
 FIRST, LATER = 576, 224  # `first_pixels` and `later_pixels` of the embedded model
 PATH = PathConfig(answers="thing")
-SEARCH = SearchConfig(budget=5, enough=0.8)
+SEARCH = SearchConfig(budget=5, accept_threshold=0.8)
 
 SEEN_SCENE, SEEN_SIZE, SEEN_KIND = 7, (2048, 1152), "number 30 inside"
 SEARCH_SCENE, SENTENCE = 4, "The triangular warning sign with a snowflake."
@@ -114,7 +114,7 @@ def coming_back(folder: Path) -> None:
     save_picture(page(panels, bars, SENTENCE), folder / "how_it_comes_back.jpg")
 
 
-def searched(boxes: dict[str, NDArray], size: tuple[int, int], config: SearchConfig) -> Found:
+def searched(boxes: dict[str, NDArray], size: tuple[int, int], config: SearchConfig) -> SearchOutcome:
     """The package's own search, with looks that say what `TOLD` holds."""
     taken: list[NDArray] = []
 
@@ -126,7 +126,7 @@ def searched(boxes: dict[str, NDArray], size: tuple[int, int], config: SearchCon
             seen, scores = np.array([boxes[name] for name in told]), np.array(list(told.values()))
             pixels = input_size(path.window, len(taken) == 1, FIRST, LATER)
             step = Step(tuple(path.window.tolist()), pixels, 0.0, 0.0, seen, scores)
-            found.append(Seen(step, seen, scores))
+            found.append(Observation(step, seen, scores))
         return found
 
     def at_end(path: Hypothesis, seen: NDArray) -> list[bool]:
@@ -143,7 +143,7 @@ def named(window: NDArray, boxes: dict[str, NDArray], size: tuple[int, int]) -> 
     return max(around, key=lambda name: float(iou_xyxy(window, around[name])))
 
 
-def shares(found: Found, boxes: dict[str, NDArray]) -> dict[str, float]:
+def shares(found: SearchOutcome, boxes: dict[str, NDArray]) -> dict[str, float]:
     """How probable each thing is, and that it is none of them."""
     total = dict.fromkeys(boxes, 0.0)
     for path in [found.answer, *found.rejected, *found.open]:
@@ -151,7 +151,7 @@ def shares(found: Found, boxes: dict[str, NDArray]) -> dict[str, float]:
     return {**total, "none": 1 - sum(total.values())}
 
 
-def shown(picture: Picture, window: NDArray, size: tuple[int, int]) -> Image.Image:
+def shown(picture: ImageArray, window: NDArray, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(cut(picture, window, size))
 
 

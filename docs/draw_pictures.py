@@ -13,7 +13,7 @@ import numpy as np
 from piza.boxes import xyxy_to_xywh
 from piza.data import scenes
 from piza.data.sorec import Row, read_rows
-from piza.image import Picture, open_picture
+from piza.image import ImageArray, open_image
 from piza.result import Result, Step
 from piza.search.zoom_path import PathConfig, frame_window, input_size, plan_windows, square_window
 from piza.visualize.draw import save_picture
@@ -22,7 +22,7 @@ SEED, SIZE = 3, (2048, 1152)
 SCORES = np.array([0.9, 0.2, 0.1])
 
 
-def planned(picture: Picture, row: Row, config: PathConfig, **further) -> Result:
+def planned(picture: ImageArray, row: Row, config: PathConfig, **further) -> Result:
     """A search that goes straight to the target of a row."""
     size = (picture.shape[1], picture.shape[0])
     windows = plan_windows(np.array(row.box_xyxy), size, config)
@@ -45,16 +45,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         scenes.write(Path(place), 1, SEED, size=SIZE)
         rows = read_rows(Path(place) / "rows.json")
-        picture = open_picture(Path(place) / "images" / rows[0].image)
+        picture = open_image(Path(place) / "images" / rows[0].image)
     # The smallest thing that can still be recognized.
     row = min(rows, key=lambda row: abs(float(xyxy_to_xywh(row.box_xyxy)[2:].max()) - 32))
     others = [other for other in rows if other.box_xyxy != row.box_xyxy]
     aside = others[0].box_xyxy
     center = ((aside[0] + aside[2]) / 2, (aside[1] + aside[3]) / 2)
     detour = tuple(square_window(center, 256, SIZE).tolist())
-    two = planned(picture, row, PathConfig(most_zoom=32), looks=3, detours=[detour], rejected=[(aside, 0.06)])
+    two = planned(picture, row, PathConfig(max_zoom=32), looks=3, detours=[detour], rejected=[(aside, 0.06)])
     save_picture(two.draw(1200), folder / "pictures_two.jpg")
-    four = planned(picture, row, PathConfig(most_zoom=1.9))
+    four = planned(picture, row, PathConfig(max_zoom=1.9))
     save_picture(four.draw(1200), folder / "pictures_four.jpg")
     assert len(two.path) < len(four.path) and frame_window(SIZE).tolist() == list(two.windows[0])
 

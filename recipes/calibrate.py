@@ -27,12 +27,12 @@ from piza.evaluation.calibration import (
 )
 from piza.files import atomic_write
 from piza.model.piza import Piza
-from piza.search.best_first import Evidence, Found
+from piza.search.best_first import Evidence, SearchOutcome
 
 
 def report(model: Piza, name: str, evidence: Evidence, data: list[tuple], budget: int) -> dict[str, float]:
     """data: recorders whose looks were taken already."""
-    config = replace(model.config.search, evidence=evidence, budget=budget, enough=1.0)
+    config = replace(model.config.search, evidence=evidence, budget=budget, accept_threshold=1.0)
     asked = [(recorder.search(config), recorder.row) for recorder in data]
     found = [(f, row) for f, row in asked if not math.isnan(row.box_xyxy[0])]
     right = [bool(iou_xyxy(f.answer.boxes[-1], row.box_xyxy) >= 0.5) for f, row in found]
@@ -79,7 +79,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     model = piza.load(str(args.folder))
-    wide = replace(model.config.search, budget=1 + args.windows, enough=1.0, branch=10, evidence=Evidence())
+    wide = replace(
+        model.config.search, budget=1 + args.windows, accept_threshold=1.0, top_k=10, evidence=Evidence()
+    )
     halves: tuple[list, list] = ([], [])
     for data, images in [(args.data, args.images), *args.more]:
         rows: list[Row] = read_rows(data)[: args.limit]
@@ -92,7 +94,7 @@ def main() -> None:
             if half == 0:  # the others are searched again, with evidence that may ask for other windows
                 recorder.forget_picture()
             halves[half].append(recorder)
-    found: list[list[Found]] = [[recorder.search(wide) for recorder in half] for half in halves]
+    found: list[list[SearchOutcome]] = [[recorder.search(wide) for recorder in half] for half in halves]
 
     def choices(*parts: int) -> list:
         chosen = []

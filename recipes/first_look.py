@@ -27,7 +27,7 @@ HERE, BESIDE, NOWHERE = 40.0, 110.0, 60.0  # distances of centers, in frame pixe
 
 def answer(model: Piza, features, sentence: str) -> Grounding:
     """What a first look answers; features as `model.first_features` gives them."""
-    if model.config.listed:
+    if model.config.num_proposals:
         return model.read([sentence], features)
     text, pooling = model.encode_text([[sentence]])
     return model.ground(text, pooling, features, torch.zeros(1))
@@ -43,13 +43,13 @@ def best_center(model: Piza, features, sentence: str) -> np.ndarray:
 def taken_for(center: np.ndarray, objects: list, target: int) -> str:
     """What the thing at a center is to the target."""
     boxes = np.array([o.box_xyxy for o in objects])
-    apart = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - center).max(1)
-    nearest = objects[int(apart.argmin())]
-    if apart[target] < HERE:
+    per_sentence_queries = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - center).max(1)
+    nearest = objects[int(per_sentence_queries.argmin())]
+    if per_sentence_queries[target] < HERE:
         return "right"
-    if apart[target] < BESIDE:
+    if per_sentence_queries[target] < BESIDE:
         return "beside it"
-    if apart.min() > NOWHERE:
+    if per_sentence_queries.min() > NOWHERE:
         return "nothing"
     category = "same" if nearest.category == objects[target].category else "other"
     color = "same" if nearest.color == objects[target].color else "other"

@@ -106,7 +106,7 @@ train() {
     $PIZA train "$OUT/train.json" --images "$OUT" --base "$BASE" --out "$out" --seed "$seed" \
         --method "$method" ${plain[@]+"${plain[@]}"} "${options[@]}" \
         --steps "$STEPS" --lr "$lr" --backbone-lr 1 --schedule cosine --clip 2 --batch 8 --sentences 8 --light \
-        --smallest 0.8 --workers 1 --device "${DEVICE:-cpu}"
+        --min-scale 0.8 --workers 1 --device "${DEVICE:-cpu}"
     touch "$out/training/done"
 }
 

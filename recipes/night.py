@@ -2,7 +2,7 @@
 
     python recipes/night.py OUT
     piza train OUT/train/rows.json --images OUT/train/images --base mini --method full --out OUT/model \
-        --steps 200 --batch 8 --sentences 20 --smallest 1 --schedule cosine --workers 1
+        --steps 200 --batch 8 --sentences 20 --min-scale 1 --schedule cosine --workers 1
     piza evaluate OUT/val/rows.json --images OUT/val/images --model OUT/model
 
 Synthetic streets, 80 to train on (640 rows) and 30 to evaluate on (240 rows), dark, blue and noisy.

@@ -16,7 +16,7 @@ from first_look import answer
 import piza
 from piza.data import scenes
 from piza.data.scenes.meaning import Facts
-from piza.data.scenes.relevance import ROLES, roles
+from piza.data.scenes.relevance import RELEVANCE, relevance
 from piza.data.scenes.write import pick_rows
 from piza.image import cut
 from piza.search.zoom_path import frame_window, input_size
@@ -37,7 +37,7 @@ def main() -> None:
     model = piza.load(str(args.folder))
     frame = frame_window(SIZE)
     size = input_size(frame, True, model.config.first_pixels, model.config.later_pixels)
-    there, met = np.zeros(len(ROLES)), np.zeros(len(ROLES))
+    there, met = np.zeros(len(RELEVANCE)), np.zeros(len(RELEVANCE))
     queries = on = 0
     for number in range(args.count):
         seed = args.seed * 1_000_003 + number
@@ -46,17 +46,19 @@ def main() -> None:
         rows = pick_rows(scenes.expressions(scene.objects, SIZE, rng, 4), 8, rng)
         facts = Facts(scene.objects, SIZE)
         box = facts.box / np.tile(SIZE, 2)
-        things = torch.from_numpy(np.hstack([(box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]])).float()
+        objects = torch.from_numpy(
+            np.hstack([(box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]])
+        ).float()
         features = model.first_features([cut(scene.image, frame, size)])
         for row in rows:
-            overlap = overlaps(answer(model, features, row.ref).boxes[-1, 0], things)
+            overlap = overlaps(answer(model, features, row.ref).boxes[-1, 0], objects)
             seen = (overlap >= ON).any(0).numpy()
-            weighed = roles(row, facts) == 1
+            weighed = relevance(row, facts) == 1
             there += weighed.sum(0)
             met += (weighed & seen[:, None]).sum(0)
             queries += len(overlap)
             on += int((overlap >= ON).any(1).sum())
-    for name, share, count in zip(ROLES, 100 * met / there, there, strict=True):
+    for name, share, count in zip(RELEVANCE, 100 * met / there, there, strict=True):
         print(f"{name}: {share:.1f} % of {count:.0f} have a query")
     print(f"queries: {100 * on / queries:.1f} % lie on a thing")
 

@@ -25,12 +25,16 @@ from piza.search.best_first import SearchConfig
 
 def searches(own: SearchConfig) -> Iterator[tuple[str, float, SearchConfig]]:
     """(family, knob, settings)."""
-    yield "greedy", 0, replace(own, branch=1, budget=own.max_steps)
+    yield "greedy", 0, replace(own, top_k=1, budget=own.max_steps)
     for k in range(1, 7):
-        yield "beam", k, replace(own, branch=10, budget=1 + k, enough=1.0)
+        yield "beam", k, replace(own, top_k=10, budget=1 + k, accept_threshold=1.0)
     for budget in (3, 4, 5, 7):
-        for enough in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
-            yield f"best-first, {budget} looks", enough, replace(own, branch=10, budget=budget, enough=enough)
+        for accept_threshold in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+            yield (
+                f"best-first, {budget} looks",
+                accept_threshold,
+                replace(own, top_k=10, budget=budget, accept_threshold=accept_threshold),
+            )
 
 
 def main() -> None:

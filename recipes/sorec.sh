@@ -29,7 +29,7 @@ row() {
     [[ $form == plain ]] && plain=(--plain) || searches=(default greedy)
     mkdir -p "$OUT"
     $PIZA train "$SOREC/$split.json" --images "$PHOTOS" --base "$BASE" --out "$out" \
-        --method "$method" ${plain[@]+"${plain[@]}"} --batch "$BATCH" --at-once "$AT_ONCE" --precision "$PRECISION" \
+        --method "$method" ${plain[@]+"${plain[@]}"} --batch "$BATCH" --micro-batch "$AT_ONCE" --precision "$PRECISION" \
         --first-pixels 923 --later-pixels 800 --missing error
     for rows in val testA testB; do
         for search in "${searches[@]}"; do

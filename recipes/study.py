@@ -47,8 +47,8 @@ from piza.methods import METHODS as CODE
 from piza.model.piza import read_config
 
 NAME = re.compile(rf"({'|'.join(METHODS)})-(plain|piza)-(\d+)")
-RIVALS = ("tiles", "sliding")
-ASIDE = (*RIVALS, "oracle", "quarter")  # asked of one model only
+BASELINES = ("tiles", "sliding")
+ASIDE = (*BASELINES, "oracle", "quarter")  # asked of one model only
 # Seconds a row on one core, on scenes; on photos of signs, which are smaller, tiles take half.
 PACE = {
     "frame": 0.05,
@@ -76,7 +76,7 @@ class Task:
 
     @property
     def seconds(self) -> float:
-        share = 0.5 if self.part == "signs" and self.row.search in RIVALS else 1.0
+        share = 0.5 if self.part == "signs" and self.row.search in BASELINES else 1.0
         return START + share * PACE[self.row.search] * self.limit
 
     @property
@@ -94,7 +94,7 @@ def checkpoints(work: Path) -> dict[tuple[str, str, int], Path]:
     return found
 
 
-def tasks_of(work: Path, base: Path, rows: dict[str, int], limit: int, rival_limit: int) -> list[Task]:
+def tasks_of(work: Path, base: Path, rows: dict[str, int], limit: int, baseline_limit: int) -> list[Task]:
     """All evaluations of what is trained; rows: how many there are in each set. Rivals are asked of the first seed only."""
     found = checkpoints(work)
     first = min(
@@ -115,7 +115,7 @@ def tasks_of(work: Path, base: Path, rows: dict[str, int], limit: int, rival_lim
             if row.search in ASIDE and row.method != "base" and seed != first:
                 continue
             for part, count in rows.items():
-                most = min(count, rival_limit if row.search in (*RIVALS, "quarter") else limit)
+                most = min(count, baseline_limit if row.search in (*BASELINES, "quarter") else limit)
                 file = work / "predictions" / folder.name / f"{part}-{row.search}.jsonl"
                 tasks.append(Task(folder, row, seed, part, most, file))
     return tasks
@@ -147,11 +147,11 @@ def command(task: Task, work: Path) -> list[str]:
     how = {
         "frame": ["--whole-frame"],
         "greedy": ["--greedy"],
-        "best": ["--budget", str(own.budget), "--enough", str(own.enough)],
-        "quarter": ["--budget", str(QUARTER[task.part]), "--enough", "0.95"],
-        "tiles": ["--rival", "tiles"],
-        "sliding": ["--rival", "sliding"],
-        "oracle": ["--rival", "oracle", "--greedy"],
+        "best": ["--budget", str(own.budget), "--accept-threshold", str(own.accept_threshold)],
+        "quarter": ["--budget", str(QUARTER[task.part]), "--accept-threshold", "0.95"],
+        "tiles": ["--baseline", "tiles"],
+        "sliding": ["--baseline", "sliding"],
+        "oracle": ["--baseline", "oracle", "--greedy"],
     }[task.row.search]
     rows = str(work / f"{task.part}.json")
     where = ["--images", str(work), "--model", str(task.folder), "--predictions", str(task.file)]
@@ -273,7 +273,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/study"))
     parser.add_argument("--base", type=Path, help="where all rows started (default: WORK/base)")
     parser.add_argument("--limit", type=int, default=1000, help="rows of each set (default: 1000)")
-    parser.add_argument("--rival-limit", type=int, default=300, help="the same for tiles (default: 300)")
+    parser.add_argument("--baseline-limit", type=int, default=300, help="the same for tiles (default: 300)")
     parser.add_argument("--fit-limit", type=int, default=160, help="rows to fit evidence on (default: 160)")
     parser.add_argument("--jobs", type=int, default=2, help="evaluations at a time (default: 2)")
     parser.add_argument(
@@ -294,7 +294,7 @@ def main() -> int:
 
 def study(args: argparse.Namespace) -> int:
     work = args.work
-    for name in ("limit", "rival_limit", "fit_limit", "jobs"):
+    for name in ("limit", "baseline_limit", "fit_limit", "jobs"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(args, name)}; at least 1 is wanted")
     if not work.is_dir():
@@ -305,7 +305,7 @@ def study(args: argparse.Namespace) -> int:
     rows = {part: len(read_rows(file)) for part, file in files.items() if file.is_file()}
     if not rows:
         raise InputError(f"there are no held-out rows in {str(work)!r}; recipes/mini_rows.sh writes them")
-    tasks = tasks_of(work, args.base or work / "base", rows, args.limit, args.rival_limit)
+    tasks = tasks_of(work, args.base or work / "base", rows, args.limit, args.baseline_limit)
     wanted = [
         task
         for task in tasks

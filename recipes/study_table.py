@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from piza.evaluation.error_analysis import anatomy
+from piza.evaluation.error_analysis import error_analysis
 from piza.evaluation.intervals import Interval, difference_intervals, intervals
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.evaluation.outcome import Outcome
@@ -212,20 +212,22 @@ def _points(some: Difference | None) -> str:
 
 def against_tiles(found: Found) -> str:
     """The search and its rivals on the rows both were asked."""
-    heads = ["set", "search", "rival", "rows"]
-    heads += ["mAcc, search", "mAcc, rival", "difference", "looks, search", "rival"]
-    rivals = [*BASE[1:], *(Row("adapter_plus", "piza", s) for s in ("tiles", "sliding"))]
-    pairs = [("best", rival) for rival in rivals]
-    pairs += [("quarter", rival) for rival in rivals if rival.search == "tiles"]
+    heads = ["set", "search", "baseline", "rows"]
+    heads += ["mAcc, search", "mAcc, rival", "difference", "looks, search", "baseline"]
+    baselines = [*BASE[1:], *(Row("adapter_plus", "piza", s) for s in ("tiles", "sliding"))]
+    pairs = [("best", baseline) for baseline in baselines]
+    pairs += [("quarter", baseline) for baseline in baselines if baseline.search == "tiles"]
     body = []
     for part in SETS:
-        for search, rival in pairs:
+        for search, baseline in pairs:
             ours = found.get((Row("adapter_plus", "piza", search), part), {})
-            theirs = found.get((rival, part), {})
-            if rival.method == "base":  # it has no seeds: every seed of ours meets the same answers
+            theirs = found.get((baseline, part), {})
+            if baseline.method == "base":  # it has no seeds: every seed of ours meets the same answers
                 theirs = {seed: outcomes for seed in ours for outcomes in theirs.values()}
             some = difference(ours, theirs)
-            name = f"{SEARCHES[rival.search]}, {'base' if rival.method == 'base' else 'the same weights'}"
+            name = (
+                f"{SEARCHES[baseline.search]}, {'base' if baseline.method == 'base' else 'the same weights'}"
+            )
             if some is None:
                 body.append([part, SEARCHES[search], name, MISSING, *[""] * 5])
             else:
@@ -261,7 +263,7 @@ def by_size(found: Found) -> str:
             seeds = found.get((Row("adapter_plus", *way), part), {})
             answers = [outcome for outcomes in seeds.values() for outcome in outcomes]
             bins.append(
-                {some.label: (some.macc, some.rows // len(seeds)) for some in anatomy(answers).by_size}
+                {some.label: (some.macc, some.rows // len(seeds)) for some in error_analysis(answers).by_size}
             )
         labels = list(dict.fromkeys(label for some in bins for label in some))
         for label in labels:

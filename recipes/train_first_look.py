@@ -31,14 +31,14 @@ from piza.data.frames import Frame, scene_frames, write_pool
 from piza.data.windows import part_of
 from piza.model.accelerate.deformable import use_fast_sampling
 from piza.model.piza import Piza, load_folder, load_weights, save_folder
-from piza.training.listing import Reading, Readings, listing_loss, reading_of
+from piza.training.listing import ListedFrame, ListedFrames, listed_frame, listing_loss
 from piza.training.trainer import LoopConfig, train
 
 # Input sizes, width x height: of frames, or of parts of them in these shapes; and how often each is drawn.
 SIZES = {(768, 448): 0.75, (672, 512): 0.15, (576, 576): 0.1}
-THINGS = 64  # listed of a picture
+NUM_PROPOSALS = 64  # listed of a picture
 SEEN_OFTEN = 20  # a word for looks is one that this many things have
-PARTS = ("finder.", "reader.")
+PARTS = ("proposals.", "matcher.")
 WORDS = Path(__file__).with_name("first_look_words.json")
 
 
@@ -54,7 +54,7 @@ def write_looks(work: Path) -> None:
     they stay as they are where a model is trained on."""
     met: Counter[str] = Counter()
     for frame in Scenes(*scene_pools(work)).frames():
-        for looks in frame.looks:
+        for looks in frame.attributes:
             met.update(looks)
     words = [word for word, count in met.most_common() if count >= SEEN_OFTEN]
     WORDS.write_text(json.dumps(words, indent=0) + "\n")
@@ -68,22 +68,22 @@ def scene_pools(work: Path) -> list[Path]:
 
 
 @dataclass
-class Told:
-    """What the reader is told of some pictures, and what it should answer; in the shapes of `Reader.read`.
+class KnownObjectsBatch:
+    """What the reader is told of some pictures, and what it should answer; in the shapes of `ExpressionMatcher.read`.
 
     target: (pictures, sentences) the thing that is meant, -100 where there is no sentence. roles: (pictures, sentences, k, 3).
     """
 
     ids: Tensor
     mask: Tensor
-    seen: Tensor
+    features: Tensor
     boxes: Tensor
     aspect: float
     target: Tensor
-    roles: Tensor
+    relevance: Tensor
 
 
-class ToldThings:
+class KnownObjects:
     """Scenes as lists of things, of which a finder might have seen a little less and something else, and a few of which are
     none."""
 
@@ -91,12 +91,12 @@ class ToldThings:
         self.scenes = Scenes(*scene_pools(work))
         self.seed, self.prompter, self.words, self.states = seed, prompter, words, states
 
-    def __call__(self, step: int, process: int) -> Told:
+    def __call__(self, step: int, process: int) -> KnownObjectsBatch:
         rng = np.random.default_rng([self.seed, step, process])
         frames: list[Frame] = []
         while len(frames) < 3:
             frame = self.scenes.draw(rng)
-            frames += [frame] if len(frame.things) <= THINGS else []
+            frames += [frame] if len(frame.objects) <= NUM_PROPOSALS else []
         asked = [rng.permutation(len(frame.rows))[:24] for frame in frames]
         longest = max(map(len, asked))
         prompts = [
@@ -106,52 +106,56 @@ class ToldThings:
         ]
         ids, mask, _ = self.prompter(prompts)
         target = torch.full((len(frames), longest), -100)
-        roles = torch.full((len(frames), longest, THINGS, 3), 0.5)
-        told = [self.things(frame, rng) for frame in frames]
+        relevance = torch.full((len(frames), longest, NUM_PROPOSALS, 3), 0.5)
+        told = [self.objects(frame, rng) for frame in frames]
         for row, (frame, rows) in enumerate(zip(frames, asked, strict=True)):
             target[row, : len(rows)] = torch.tensor([frame.rows[k][2] for k in rows])
-            known = torch.tensor(np.array([frame.roles[k] for k in rows]))
-            roles[row, : len(rows)] = 0
-            roles[row, : len(rows), : known.shape[1]] = known.float()
+            known = torch.tensor(np.array([frame.relevance[k] for k in rows]))
+            relevance[row, : len(rows)] = 0
+            relevance[row, : len(rows), : known.shape[1]] = known.float()
         seen, boxes = (torch.from_numpy(np.stack(values)) for values in zip(*told, strict=True))
         ids, mask = (tensor.view(len(frames), longest, -1) for tensor in (ids, mask.bool()))
-        return Told(ids, mask, seen, boxes, frames[0].size[1] / frames[0].size[0], target, roles)
+        return KnownObjectsBatch(
+            ids, mask, seen, boxes, frames[0].size[1] / frames[0].size[0], target, relevance
+        )
 
-    def things(self, frame: Frame, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-        """(THINGS, width) what is known of things, as `Found.seen` has it but for the states, and (THINGS, 4) boxes."""
-        real, noise = len(frame.things), rng.uniform()
-        looks = np.zeros((THINGS, len(self.words)), np.float32)
-        for number, shown in enumerate(frame.looks):
+    def objects(self, frame: Frame, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+        """(THINGS, width) what is known of things, as `Proposals.features` has it but for the states, and (THINGS, 4) boxes."""
+        real, noise = len(frame.objects), rng.uniform()
+        looks = np.zeros((NUM_PROPOSALS, len(self.words)), np.float32)
+        for number, shown in enumerate(frame.attributes):
             looks[number, [self.words[word] for word in shown if word in self.words]] = 1
-        boxes = np.empty((THINGS, 4))
-        things = frame.things / np.tile(frame.size, 2)
-        boxes[:real] = np.hstack([(things[:, :2] + things[:, 2:]) / 2, things[:, 2:] - things[:, :2]])
-        for number in range(real, THINGS):  # half seen twice, half nothing at all
+        boxes = np.empty((NUM_PROPOSALS, 4))
+        objects = frame.objects / np.tile(frame.size, 2)
+        boxes[:real] = np.hstack([(objects[:, :2] + objects[:, 2:]) / 2, objects[:, 2:] - objects[:, :2]])
+        for number in range(real, NUM_PROPOSALS):  # half seen twice, half nothing at all
             like = int(rng.integers(real))
             looks[number] = looks[like] * (rng.random(looks.shape[1]) < 0.5)
             boxes[number] = boxes[like] + 0.02 * np.array([rng.normal(), rng.normal(), 0, 0])
             if rng.random() < 0.5:
                 boxes[number] = *rng.random(2), 0.02, 0.03
-        looks *= 1 - 0.5 * noise * rng.random((THINGS, 1)) * rng.random(looks.shape)
+        looks *= 1 - 0.5 * noise * rng.random((NUM_PROPOSALS, 1)) * rng.random(looks.shape)
         for _ in range(4):
-            looks[np.arange(THINGS), rng.integers(looks.shape[1], size=THINGS)] += (
-                0.4 * noise * rng.random(THINGS)
+            looks[np.arange(NUM_PROPOSALS), rng.integers(looks.shape[1], size=NUM_PROPOSALS)] += (
+                0.4 * noise * rng.random(NUM_PROPOSALS)
             )
-        boxes[:, :2] += 0.1 * noise * rng.normal(size=(THINGS, 2)) * boxes[:, 2:]
-        boxes[:, 2:] *= np.exp(0.1 * noise * rng.normal(size=(THINGS, 2)))
-        score = 0.3 * rng.random(THINGS)
+        boxes[:, :2] += 0.1 * noise * rng.normal(size=(NUM_PROPOSALS, 2)) * boxes[:, 2:]
+        boxes[:, 2:] *= np.exp(0.1 * noise * rng.normal(size=(NUM_PROPOSALS, 2)))
+        score = 0.3 * rng.random(NUM_PROPOSALS)
         score[:real] = 1 - 0.6 * noise * rng.random(real)
-        seen = np.hstack([np.zeros((THINGS, self.states)), looks.clip(0, 1), score[:, None]])
+        seen = np.hstack([np.zeros((NUM_PROPOSALS, self.states)), looks.clip(0, 1), score[:, None]])
         return seen.astype(np.float32), boxes.astype(np.float32)
 
 
-def told_loss(model: Piza, told: Told) -> dict[str, Tensor]:
-    assert model.reader is not None
-    answers, roles = model.reader.read(told.ids, told.mask, told.seen, told.boxes, told.aspect)
+def known_objects_loss(model: Piza, told: KnownObjectsBatch) -> dict[str, Tensor]:
+    assert model.matcher is not None
+    answers, relevance = model.matcher.read(told.ids, told.mask, told.features, told.boxes, told.aspect)
     asked = told.target >= 0
     which = 2 * torch.stack([functional.cross_entropy(a[asked], told.target[asked]) for a in answers]).mean()
-    wrong = functional.binary_cross_entropy_with_logits(roles, told.roles.expand_as(roles), reduction="none")
-    yes, no = (wrong[:, told.roles == value].mean() for value in (1, 0))
+    wrong = functional.binary_cross_entropy_with_logits(
+        relevance, told.relevance.expand_as(relevance), reduction="none"
+    )
+    yes, no = (wrong[:, told.relevance == value].mean() for value in (1, 0))
     right = (answers[-1].argmax(-1) == told.target)[asked].float().mean()
     return {"loss": which + yes + no, "which": which, "role_yes": yes, "role_no": no, "right": right}
 
@@ -167,22 +171,22 @@ class FirstLooks:
         self.seed, self.words = seed, words
         self.pictures, self.sentences = pictures, sentences
 
-    def __call__(self, step: int, process: int) -> Readings:
+    def __call__(self, step: int, process: int) -> ListedFrames:
         rng = np.random.default_rng([self.seed, step, process])
         sizes = list(SIZES)
         chosen = np.random.default_rng([self.seed, step]).choice(len(sizes), p=list(SIZES.values()))
         size = sizes[int(chosen)]
-        readings: list[Reading] = []
-        while len(readings) < self.pictures:
+        frames_listed: list[ListedFrame] = []
+        while len(frames_listed) < self.pictures:
             frame = (self.signs if rng.random() < 0.25 else self.scenes).draw(rng)
             if size != sizes[0] or rng.random() < 0.3:
                 frame = part(frame, size, rng)
             if not frame.rows:
                 continue
-            reading = reading_of(frame, size, self.words, rng, self.sentences)
-            if len(reading.things):
-                readings.append(reading)
-        return Readings(readings, [bool(rng.random() < 0.5) for _ in readings])
+            reading = listed_frame(frame, size, self.words, rng, self.sentences)
+            if len(reading.objects):
+                frames_listed.append(reading)
+        return ListedFrames(frames_listed, [bool(rng.random() < 0.5) for _ in frames_listed])
 
 
 def part(frame: Frame, size: tuple[int, int], rng: np.random.Generator) -> Frame:
@@ -194,7 +198,7 @@ def part(frame: Frame, size: tuple[int, int], rng: np.random.Generator) -> Frame
     return part_of(frame, (x, y, x + w, y + h))
 
 
-def find_loss(model: Piza, batch: Readings) -> dict[str, Tensor]:
+def proposal_loss(model: Piza, batch: ListedFrames) -> dict[str, Tensor]:
     return listing_loss(model, batch, read=False)
 
 
@@ -206,12 +210,14 @@ def begun(folder: Path, words: int) -> Piza:
     old = load_folder(folder)
     torch.manual_seed(0)
     detector = AutoModelForZeroShotObjectDetection.from_config(old.detector.config)
-    model = Piza(detector, old.tokenizer, replace(old.config, listed=THINGS, looks=words))
+    model = Piza(
+        detector, old.tokenizer, replace(old.config, num_proposals=NUM_PROPOSALS, num_attributes=words)
+    )
     fresh = {k: v for k, v in model.state_dict().items() if k.startswith(PARTS)}
     load_weights(model, {**fresh, **load_file(folder / "model.safetensors")}, str(folder))
-    if not old.config.listed:
-        model.finder.backbone.load_state_dict(model.detector.model.backbone.conv_encoder.state_dict())
-        model.finder.project.load_state_dict(model.detector.model.input_proj_vision.state_dict())
+    if not old.config.num_proposals:
+        model.proposals.backbone.load_state_dict(model.detector.model.backbone.conv_encoder.state_dict())
+        model.proposals.project.load_state_dict(model.detector.model.input_proj_vision.state_dict())
     return model
 
 
@@ -226,12 +232,16 @@ def run_stage(args: argparse.Namespace, model: Piza, words: dict[str, int]) -> N
     use_fast_sampling(model)
     given = (args.work, args.seed)
     if args.stage == "words":
-        told = ToldThings(*given, model.plain_prompter, words, model.finder.width)
-        trained, batches, loss = model.reader, told, told_loss
+        told = KnownObjects(*given, model.plain_prompter, words, model.proposals.width)
+        trained, batches, loss = model.matcher, told, known_objects_loss
     elif args.stage == "find":
-        trained, batches, loss = model.finder, FirstLooks(*given, words, pictures=3, sentences=2), find_loss
+        trained, batches, loss = (
+            model.proposals,
+            FirstLooks(*given, words, pictures=3, sentences=2),
+            proposal_loss,
+        )
     else:
-        both = torch.nn.ModuleList([model.finder, model.reader])
+        both = torch.nn.ModuleList([model.proposals, model.matcher])
         trained, batches, loss = both, FirstLooks(*given, words, pictures=2, sentences=20), listing_loss
         for stage in ("find", "words") if not args.go_on else ():
             model.load_state_dict(learned(args.work, stage), strict=False)

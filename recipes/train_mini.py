@@ -47,7 +47,7 @@ from piza.training.batches import LookBatch, batch_loss, collate, freeze_batch_n
 from piza.training.box_history import train_progress
 from piza.training.box_sequences import HistorySample, draw_history
 from piza.training.from_scratch.sign_photos import crop_frame, cutouts, kinds_of_names, paste
-from piza.training.relevance import RoleHead
+from piza.training.relevance import RelevanceHead
 from piza.training.trainer import LoopConfig, train
 
 SCENE_SIZE, TALL_SIZE, SIGN_SIZE = (2048, 1152), (2048, 1536), (1280, 736)
@@ -197,9 +197,9 @@ def base_config(first_pixels: int) -> PizaConfig:
         path=PATH,
         first_pixels=first_pixels,
         later_pixels=LATER[0],
-        peaks=True,
+        local_maxima=True,
         relations=True,
-        things=40,
+        object_queries=40,
     )
 
 
@@ -319,12 +319,12 @@ class GroundBatches:
                     else (1400.0 if large else least, 2048.0 if large else most)
                 )
                 window = window_around(box, frame.size, rng, low, high, size[0] / size[1])
-                smallest = (8.0 if close else 4.0) * (window[2] - window[0]) / size[0]
+                min_scale = (8.0 if close else 4.0) * (window[2] - window[0]) / size[0]
                 look = ground_look(
                     frame,
                     rng,
                     window,
-                    smallest,
+                    min_scale,
                     sentence_share=0.1 if close else 0.5,
                     absent_share=0.5 if close else 0.25,
                 )
@@ -415,7 +415,7 @@ def run_stage(
         model = begun(Path(start), method) if start else after_ground(work, method)
         batches = ZoomBatches(work, seed, settle=steps // 2, whole=stage == "whole")
         if method == "full":
-            model.roles = RoleHead(WIDTH, model.detector.config.decoder_layers)
+            model.relevance = RelevanceHead(WIDTH, model.detector.config.decoder_layers)
     use_fast_sampling(model.detector)
     names = METHODS[model.config.method].trained_names(model)
     parameters = train_only(model, names)
@@ -427,7 +427,7 @@ def run_stage(
 
 
 def loss_of(model: Piza, batch: LookBatch) -> dict[str, torch.Tensor]:
-    return batch_loss(model, batch, getattr(model, "roles", None))
+    return batch_loss(model, batch, getattr(model, "relevance", None))
 
 
 def train_history(work: Path, seed: int) -> None:

@@ -71,12 +71,14 @@ def tiny_piza(tiny_tokenizer):
 
 
 @pytest.fixture
-def tiny_things_piza(tiny_tokenizer):
+def tiny_object_queries_piza(tiny_tokenizer):
     """The same with relations, three of its queries being for things."""
     from piza.model.piza import Piza, PizaConfig
 
     options = {"bottleneck": 8, "embedding_dim": 32}
-    config = PizaConfig(method="full", method_options=options, peaks=True, relations=True, things=3)
+    config = PizaConfig(
+        method="full", method_options=options, local_maxima=True, relations=True, object_queries=3
+    )
     return Piza(tiny_detector(), tiny_tokenizer, config).eval()
 
 
@@ -89,10 +91,15 @@ def tiny_listing_piza(tiny_tokenizer):
 
     options = {"bottleneck": 8, "embedding_dim": 32}
     config = PizaConfig(
-        method="full", method_options=options, first_pixels=128, later_pixels=96, listed=9, looks=4
+        method="full",
+        method_options=options,
+        first_pixels=128,
+        later_pixels=96,
+        num_proposals=9,
+        num_attributes=4,
     )
     model = Piza(tiny_detector(), tiny_tokenizer, config)
     with torch.no_grad():
-        for parameter in (*model.finder.gazes.parameters(), *model.reader.parameters()):
+        for parameter in (*model.proposals.refinement.parameters(), *model.matcher.parameters()):
             parameter.add_(0.05 * torch.randn_like(parameter))
     return model.eval()

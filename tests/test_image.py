@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from piza.errors import InputError
-from piza.image import BACKGROUND, REDUCING_GAP, Decoded, cut, decode_picture, open_picture
+from piza.image import BACKGROUND, REDUCING_GAP, DecodedImage, cut, decode_image, open_image
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_path_pillow_and_array_give_the_same_pixels(tmp_path, colors):
     path = tmp_path / "a.png"
     Image.fromarray(colors).save(path)
     for source in (path, str(path), Image.open(path), colors):
-        opened = open_picture(source)
+        opened = open_image(source)
         assert opened.dtype == np.uint8 and opened.flags.c_contiguous
         assert np.array_equal(opened, colors)
 
@@ -53,15 +53,15 @@ def test_exif_orientation_is_respected(tmp_path, colors, orientation, suffix):
     with Image.open(path) as image:
         image.load()
         expected = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    assert np.array_equal(open_picture(path), expected)
-    assert open_picture(path).shape[:2] == ((24, 40) if orientation < 5 else (40, 24))
-    assert np.array_equal(open_picture(Image.open(path)), expected)
+    assert np.array_equal(open_image(path), expected)
+    assert open_image(path).shape[:2] == ((24, 40) if orientation < 5 else (40, 24))
+    assert np.array_equal(open_image(Image.open(path)), expected)
 
 
 def test_broken_exif_does_not_refuse_sound_pixels(tmp_path, colors):
     path = tmp_path / "a.jpg"
     Image.fromarray(colors).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\xff\x01\x02")
-    assert open_picture(path).shape == (24, 40, 3)
+    assert open_image(path).shape == (24, 40, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "YCbCr", "RGBA", "LA", "RGB"])
@@ -70,7 +70,7 @@ def test_every_mode_becomes_rgb(tmp_path, colors, mode):
     path = tmp_path / ("a.jpg" if mode in ("CMYK", "YCbCr") else "a.png")
     image.save(path, quality=95)
     for source in (path, image):
-        opened = open_picture(source)
+        opened = open_image(source)
         assert opened.shape == colors.shape and opened.dtype == np.uint8
         if mode in ("P", "CMYK", "YCbCr", "RGBA", "RGB"):
             assert np.abs(opened[6, 10].astype(int) - (255, 0, 0)).max() < 12
@@ -81,9 +81,9 @@ def test_16_bit_gray_is_scaled_not_clipped(tmp_path):
     levels = np.linspace(0, 65535, 40).astype(np.uint16)[None].repeat(8, axis=0)
     for suffix in ("png", "tif"):
         Image.fromarray(levels).save(tmp_path / f"a.{suffix}")
-        opened = open_picture(tmp_path / f"a.{suffix}")
+        opened = open_image(tmp_path / f"a.{suffix}")
         assert np.abs(opened[0, :, 0] - levels[0] / 257).max() <= 0.5
-    assert np.array_equal(open_picture(levels), opened)
+    assert np.array_equal(open_image(levels), opened)
 
 
 def test_transparent_pixels_are_laid_on_gray(tmp_path, colors):
@@ -94,16 +94,16 @@ def test_transparent_pixels_are_laid_on_gray(tmp_path, colors):
     Image.fromarray(rgba).save(tmp_path / "a.png")
     Image.fromarray(colors).quantize(4).save(tmp_path / "palette.png", transparency=0)
     for source in (tmp_path / "a.png", rgba):
-        opened = open_picture(source)
+        opened = open_image(source)
         assert (opened[:12] == BACKGROUND).all()
         assert np.abs(opened[20, 5] - (BACKGROUND * 0.8 + np.array([0, 0, 51]))).max() <= 1
         assert tuple(opened[20, 30]) == (255, 255, 0)
-    assert (open_picture(tmp_path / "palette.png") == BACKGROUND).all(axis=2).sum() == 240
+    assert (open_image(tmp_path / "palette.png") == BACKGROUND).all(axis=2).sum() == 240
 
 
 def test_the_smallest_picture(tmp_path):
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "a.png")
-    picture = open_picture(tmp_path / "a.png")
+    picture = open_image(tmp_path / "a.png")
     assert picture.tolist() == [[[1, 2, 3]]]
     assert (cut(picture, (0, 0, 1, 1), (8, 5)) == (1, 2, 3)).all()
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_sound_picture(tmp_path, content, says, recwarn):
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(InputError, match=says) as caught:
-        open_picture(path)
+        open_image(path)
     assert "a.png" in str(caught.value) and "\n" not in str(caught.value)
     assert not recwarn.list
 
@@ -134,7 +134,7 @@ def test_a_bomb_is_refused_from_its_header(tmp_path, monkeypatch):
     path.write_bytes(bomb_png(30_000, 30_000))
     begin = time.perf_counter()
     with pytest.raises(InputError, match="too large: 30000 x 30000"):
-        open_picture(path)
+        open_image(path)
     assert time.perf_counter() - begin < 0.5
 
 
@@ -147,7 +147,7 @@ def test_a_truncated_file(tmp_path, kind, keep):
     path = tmp_path / "half"
     path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * keep)])
     with pytest.raises(InputError, match="half"):
-        open_picture(path)
+        open_image(path)
 
 
 def test_a_path_that_leads_to_no_file(tmp_path):
@@ -161,7 +161,7 @@ def test_a_path_that_leads_to_no_file(tmp_path):
         ("x" * 5000, "cannot be read"),
     ]:
         with pytest.raises(InputError, match=says):
-            open_picture(path)
+            open_image(path)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_path_that_leads_to_no_file(tmp_path):
 )
 def test_what_is_no_picture_is_refused(array):
     with pytest.raises(InputError):
-        open_picture(array)
+        open_image(array)
 
 
 def test_random_bytes_never_raise_anything_else(tmp_path, recwarn):
@@ -198,7 +198,7 @@ def test_random_bytes_never_raise_anything_else(tmp_path, recwarn):
                 data[place] = rng.integers(256)
             path.write_bytes(data)
             try:
-                outcomes.add(open_picture(path).ndim)
+                outcomes.add(open_image(path).ndim)
             except InputError as error:
                 outcomes.add("refused")
                 assert "\n" not in str(error)
@@ -213,9 +213,9 @@ def test_what_is_only_decoded_is_the_same_picture(tmp_path, colors, mode, orient
     exif[0x0112] = orientation
     path = tmp_path / "a.jpg"
     Image.fromarray(colors).convert(mode).save(path, exif=exif, quality=95)
-    decoded, opened = decode_picture(path), open_picture(path)
-    assert isinstance(decoded, Decoded) == (mode == "RGB" and orientation == 1)
-    assert decoded.shape == opened.shape and np.array_equal(open_picture(decoded), opened)
+    decoded, opened = decode_image(path), open_image(path)
+    assert isinstance(decoded, DecodedImage) == (mode == "RGB" and orientation == 1)
+    assert decoded.shape == opened.shape and np.array_equal(open_image(decoded), opened)
     assert np.array_equal(np.asarray(decoded), opened)
     assert np.array_equal(cut(decoded, (1, 2, 21, 12), (20, 10)), cut(opened, (1, 2, 21, 12), (20, 10)))
 
@@ -223,10 +223,10 @@ def test_what_is_only_decoded_is_the_same_picture(tmp_path, colors, mode, orient
 def test_the_array_of_a_decoded_picture_is_made_once(tmp_path, colors):
     path = tmp_path / "a.png"
     Image.fromarray(colors).save(path)
-    decoded = decode_picture(path)
-    assert isinstance(decoded, Decoded) and decode_picture(decoded) is decoded
-    assert decoded.array() is decoded.array() is open_picture(decoded)
-    assert decode_picture(colors) is colors
+    decoded = decode_image(path)
+    assert isinstance(decoded, DecodedImage) and decode_image(decoded) is decoded
+    assert decoded.array() is decoded.array() is open_image(decoded)
+    assert decode_image(colors) is colors
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])
@@ -238,10 +238,10 @@ def test_a_damaged_file_is_refused_when_it_is_only_decoded(tmp_path, keep):
     path = tmp_path / "half.jpg"
     path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * keep)])
     with pytest.raises(InputError, match="half"):
-        decode_picture(path)
+        decode_image(path)
     (tmp_path / "bomb.png").write_bytes(bomb_png(30_000, 30_000))
     with pytest.raises(InputError, match="too large"):
-        decode_picture(tmp_path / "bomb.png")
+        decode_image(tmp_path / "bomb.png")
 
 
 # ---- cutting
@@ -268,7 +268,7 @@ def test_cutting_from_a_slice_equals_cutting_from_the_whole_frame(frame, window,
     # shrinks by much is shrunk in two steps, which noise shows most.
     much = 2 * REDUCING_GAP
     stepwise = (window[2] - window[0]) / out_w >= much or (window[3] - window[1]) / out_h >= much
-    for picture in (frame, Decoded(Image.fromarray(frame))):
+    for picture in (frame, DecodedImage(Image.fromarray(frame))):
         far = np.abs(cut(picture, window, (out_w, out_h)).astype(int) - np.array(whole))
         assert far.max() <= (40 if stepwise else 1)
 

@@ -11,7 +11,7 @@ from piza.errors import InputError, reason
 
 if TYPE_CHECKING:
     from piza.grounders.base import locate_with
-    from piza.image import PictureSource
+    from piza.image import ImageSource
     from piza.model.piza import Piza
     from piza.result import Result, Step
 
@@ -42,7 +42,7 @@ def load(name: str = "mini", device: str = "cpu") -> "Piza":
 
 
 def locate(
-    image: "PictureSource",
+    image: "ImageSource",
     expression: "str | list[str]",
     model: str = "mini",
     device: str = "cpu",

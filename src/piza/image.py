@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from piza.errors import InputError, reason
 
-Picture: TypeAlias = NDArray[np.uint8]
-PictureSource: TypeAlias = "str | Path | Image.Image | NDArray | Decoded"
+ImageArray: TypeAlias = NDArray[np.uint8]
+ImageSource: TypeAlias = "str | Path | Image.Image | NDArray | DecodedImage"
 
 MAX_PIXELS = 150_000_000
 """Larger pictures are refused before they are decoded: 150 megapixels are 450 MB of RGB."""
@@ -47,20 +47,20 @@ _UPRIGHT: dict[int, Callable[[NDArray], NDArray]] = {
 }
 
 
-class Decoded:
+class DecodedImage:
     """A file that Pillow has decoded, and that nobody has made an array of: that takes as long again, and looks at parts of
-    it (`cut`) do without. `open_picture` makes the array, once."""
+    it (`cut`) do without. `open_image` makes the array, once."""
 
     def __init__(self, image: Image.Image):
         self.image = image  # upright RGB, and nobody else's
-        self._array: Picture | None = None
+        self._array: ImageArray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(height, width, 3), as of the array."""
         return self.image.height, self.image.width, 3
 
-    def array(self) -> Picture:
+    def array(self) -> ImageArray:
         if self._array is None:
             self._array = np.array(self.image)
         return self._array
@@ -69,22 +69,22 @@ class Decoded:
         return np.array(self.array(), dtype=dtype, copy=copy)
 
 
-def decode_picture(image: PictureSource) -> Picture | Decoded:
-    """As `open_picture`, but a file of plain RGB is left as Pillow decoded it."""
-    if isinstance(image, Decoded):
+def decode_image(image: ImageSource) -> ImageArray | DecodedImage:
+    """As `open_image`, but a file of plain RGB is left as Pillow decoded it."""
+    if isinstance(image, DecodedImage):
         return image
     if not isinstance(image, (str, Path)):
-        return open_picture(image)
+        return open_image(image)
     with _open_file(image) as opened:
         if opened.mode != "RGB" or opened.has_transparency_data:
             return _from_pillow(opened, repr(str(image)))
         _decode(opened, repr(str(image)))
         if opened.mode != "RGB" or _orientation(opened) != 1:  # known for certain when it is decoded
             return _from_pillow(opened, repr(str(image)))
-        return Decoded(opened.copy() if opened.readonly else opened)
+        return DecodedImage(opened.copy() if opened.readonly else opened)
 
 
-def open_picture(image: PictureSource) -> Picture:
+def open_image(image: ImageSource) -> ImageArray:
     """Any picture a user may hand over -> uint8 array (height, width, 3), RGB, turned upright.
 
     Takes the path of a file (JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PPM, JPEG 2000; the first frame of an animation), a
@@ -97,7 +97,7 @@ def open_picture(image: PictureSource) -> Picture:
     """
     if isinstance(image, np.ndarray):
         return _from_array(image)
-    if isinstance(image, Decoded):
+    if isinstance(image, DecodedImage):
         return image.array()
     if isinstance(image, Image.Image):
         return _from_pillow(image, "the picture")
@@ -109,8 +109,8 @@ def open_picture(image: PictureSource) -> Picture:
         return _from_pillow(opened, repr(str(image)))
 
 
-def picture_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) of the picture `open_picture` would give, read from the head of the file; no pixel is decoded.
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) of the picture `open_image` would give, read from the head of the file; no pixel is decoded.
 
     Raises InputError for a file that is missing, is no picture, or is over `MAX_PIXELS`; damaged pixels are not seen.
     """
@@ -140,8 +140,8 @@ def _open_file(image: str | Path) -> Image.Image:
 
 
 def cut(
-    picture: Picture | Decoded, window_xyxy: Sequence[float] | NDArray, size_wh: tuple[int, int]
-) -> Picture:
+    picture: ImageArray | DecodedImage, window_xyxy: Sequence[float] | NDArray, size_wh: tuple[int, int]
+) -> ImageArray:
     """Cut a window out of a picture and resize it: uint8 (h, w, 3) with (w, h) = `size_wh`.
 
     `window_xyxy` is in pixels of the picture, need not be whole numbers, and must lie inside the picture (to
@@ -160,7 +160,7 @@ def cut(
     if out_w < 1 or out_h < 1:
         raise ValueError(f"a window cannot be cut to {out_w} x {out_h} pixels")
 
-    if isinstance(picture, Decoded):
+    if isinstance(picture, DecodedImage):
         box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
         return _shrunk(picture.image, (out_w, out_h), box)
 
@@ -179,7 +179,7 @@ def cut(
     return _shrunk(part, (out_w, out_h), box)
 
 
-def _shrunk(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Picture:
+def _shrunk(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> ImageArray:
     return np.array(image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP))
 
 
@@ -198,7 +198,7 @@ def _check_file(path: str | Path, name: str) -> None:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def _from_pillow(image: Image.Image, name: str) -> Picture:
+def _from_pillow(image: Image.Image, name: str) -> ImageArray:
     _decode(image, name)
     try:
         rgb = _rgb(image, name)
@@ -229,7 +229,7 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in _UPRIGHT else 1
 
 
-def _rgb(image: Image.Image, name: str) -> Picture:
+def _rgb(image: Image.Image, name: str) -> ImageArray:
     """Pixels of a loaded Pillow image of any mode, as uint8 (h, w, 3), as they are stored (not turned)."""
     if image.mode in _SIXTEEN_BIT_MODES:
         gray = np.asarray(image)
@@ -246,7 +246,7 @@ def _rgb(image: Image.Image, name: str) -> Picture:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _from_array(array: NDArray) -> Picture:
+def _from_array(array: NDArray) -> ImageArray:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise InputError(
             f"a picture array must have shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), got {array.shape}"
@@ -262,11 +262,11 @@ def _from_array(array: NDArray) -> Picture:
     return np.ascontiguousarray(pixels)
 
 
-def _scale_16_bit(values: NDArray) -> Picture:
+def _scale_16_bit(values: NDArray) -> ImageArray:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 -> 255, rounded
 
 
-def _gray_to_rgb(gray: NDArray) -> Picture:
+def _gray_to_rgb(gray: NDArray) -> ImageArray:
     return np.repeat(gray[:, :, None], 3, axis=2)
 
 

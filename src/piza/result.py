@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.errors import InputError
-from piza.image import Decoded, Picture
+from piza.image import DecodedImage, ImageArray
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,7 +76,7 @@ class Result:
     frame_size: tuple[int, int]
     stopped: str
     milliseconds: float
-    picture: Picture = field(repr=False)
+    picture: ImageArray = field(repr=False)
     looks: int = 0
     rejected: list[tuple[tuple[float, ...], float]] = field(default_factory=list)
     detours: list[tuple[float, float, float, float]] = field(default_factory=list)
@@ -195,9 +195,9 @@ class _Pixels:
         if result is None:  # asked of the class
             return self
         given = result.__dict__["picture"]
-        return given.array() if isinstance(given, Decoded) else given
+        return given.array() if isinstance(given, DecodedImage) else given
 
-    def __set__(self, result: Result, value: Picture | Decoded) -> None:
+    def __set__(self, result: Result, value: ImageArray | DecodedImage) -> None:
         result.__dict__["picture"] = value
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import piza
 from piza.cli import main as cli
-from piza.data.sorec import find_picture, read_rows
+from piza.data.sorec import find_image, read_rows
 from piza.grounders.base import GrounderSearch
 from piza.result import Result, Step
 from piza.search.best_first import SearchConfig
@@ -107,9 +107,9 @@ def test_a_grounder_is_searched_with_as_was_said(tmp_path, monkeypatch, capsys):
 
 
 def test_budget_and_enough_are_the_search_s(fake, photo):
-    assert cli.main(["locate", photo, "the red car", "--budget", "3", "--enough", "0.4"]) == 0
+    assert cli.main(["locate", photo, "the red car", "--budget", "3", "--accept-threshold", "0.4"]) == 0
     search = fake.config.search
-    assert (search.budget, search.enough) == (3, 0.4)
+    assert (search.budget, search.accept_threshold) == (3, 0.4)
 
 
 def test_nothing_matches(fake, photo, tmp_path, capsys):
@@ -233,7 +233,7 @@ def test_scenes_are_written_and_can_be_read(tmp_path, capsys):
     assert f"{len(rows)} rows" in capsys.readouterr().out
     assert len({row.image for row in rows}) == 2
     for row in rows:
-        with Image.open(find_picture(tmp_path / "out" / "images", row.image)) as picture:
+        with Image.open(find_image(tmp_path / "out" / "images", row.image)) as picture:
             assert picture.size == (960, 540)
             assert row.box_xyxy[2] <= 960 and row.box_xyxy[3] <= 540
 

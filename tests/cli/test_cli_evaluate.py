@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tests.evaluation.fake_model import Seer
+from tests.evaluation.fake_model import FakeModel
 
 import piza
 from piza.cli import main as cli
-from piza.evaluation.error_analysis import anatomy
+from piza.evaluation.error_analysis import error_analysis
 from piza.evaluation.outcome import read_predictions
 from piza.result import Result, Step
 
 
-class Zoomer(Seer):
+class Zoomer(FakeModel):
     """Always looks at the upper left, and answers there."""
 
     def locate(self, image, expression, *, whole_frame=False, greedy=False):
@@ -73,16 +73,16 @@ def test_what_is_not_there(place, absent, capsys):
 
 
 def test_what_is_not_there_as_json(place, absent, capsys):
-    assert cli.main([*EVALUATE, *absent, "--json", "--anatomy", "--limit", "2"]) == 0
+    assert cli.main([*EVALUATE, *absent, "--json", "--error-analysis", "--limit", "2"]) == 0
     found = json.loads(capsys.readouterr().out)
-    told = found["not_there"]
+    told = found["absent"]
     assert (found["rows"], told["there"], told["right"], told["absent"], told["auroc"]) == (2, 2, 1, 2, 0.5)
     first, last = told["thresholds"][0], told["thresholds"][-1]
     assert first == {"threshold": 0.05, "kept": 100, "refused": 0, "precision": 25}
     assert last == {"threshold": 0.9, "kept": 0, "refused": 100, "precision": None}
-    assert "anatomy" in found
+    assert "error_analysis" in found
     assert cli.main([*EVALUATE, "--json"]) == 0
-    assert "not_there" not in json.loads(capsys.readouterr().out)
+    assert "absent" not in json.loads(capsys.readouterr().out)
 
 
 def test_numbers_with_intervals(place, capsys):
@@ -97,57 +97,57 @@ def test_numbers_with_intervals(place, capsys):
     assert (
         found["pictures"] == 6
         and found["intervals"]["acc50"] == pytest.approx([100 / 6, 500 / 6])
-        and "anatomy" not in found
+        and "error_analysis" not in found
     )
 
 
-@pytest.mark.parametrize("rival", ["tiles", "sliding"])
-def test_rivals(place, rival, capsys):
-    arguments = [*EVALUATE, "--rival", rival, "--tile", "60", "--overlap", "0.5", "--json"]
+@pytest.mark.parametrize("baseline", ["tiles", "sliding"])
+def test_rivals(place, baseline, capsys):
+    arguments = [*EVALUATE, "--baseline", baseline, "--tile", "60", "--overlap", "0.5", "--json"]
     assert cli.main(arguments) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["acc50"] == 100 and found["mean_steps"] == 6 * 3
-    assert cli.main([*EVALUATE, "--rival", rival]) == 0
+    assert cli.main([*EVALUATE, "--baseline", baseline]) == 0
 
 
 def test_the_oracle(place, capsys, monkeypatch, tiny_piza):
     monkeypatch.setattr(piza, "load", lambda name, device: tiny_piza)
     rows = json.loads((place / "rows.json").read_text())
     (place / "rows.json").write_text(json.dumps([{**row, "ref": "the red car"} for row in rows]))
-    assert cli.main([*EVALUATE, "--rival", "oracle", "--greedy", "--predictions", "p.jsonl"]) == 0
+    assert cli.main([*EVALUATE, "--baseline", "oracle", "--greedy", "--predictions", "p.jsonl"]) == 0
     assert "rows        6" in capsys.readouterr().out
-    assert anatomy(read_predictions("p.jsonl")).classes["first_window"] == 0
+    assert error_analysis(read_predictions("p.jsonl")).classes["first_window"] == 0
 
 
 def test_anatomy_table_json_file_and_page(place, capsys):
     files = ["--predictions", "p.jsonl", "--anatomy-page", "misses.html"]
-    assert cli.main([*EVALUATE, "--anatomy", *files]) == 0
+    assert cli.main([*EVALUATE, "--error-analysis", *files]) == 0
     out, err = capsys.readouterr()
     assert "misses      3 of 6 rows" in out and "the first window lost the target" in out
     assert err == "piza: drew misses.html\n"
     page = (place / "misses.html").read_text()
     assert "the &lt;red&gt; thing" in page and page.count("<article>") == 3
-    assert cli.main([*EVALUATE, "--anatomy", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["anatomy"]
-    assert found == anatomy(read_predictions("p.jsonl")).to_dict()
+    assert cli.main([*EVALUATE, "--error-analysis", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["error_analysis"]
+    assert found == error_analysis(read_predictions("p.jsonl")).to_dict()
     assert found["classes"]["first_window"] == 3 and found["by_size"][0]["rows"] == 6
 
 
 BAD = {
-    "unknown rival": ["--rival", "luck"],
-    "tile of nothing": ["--rival", "tiles", "--tile", "0"],
-    "tile in words": ["--rival", "tiles", "--tile", "small"],
-    "overlap of all": ["--rival", "tiles", "--overlap", "1"],
-    "overlap below 0": ["--rival", "tiles", "--overlap=-0.5"],
-    "overlap that is no number": ["--rival", "tiles", "--overlap", "nan"],
-    "overlap in words": ["--rival", "tiles", "--overlap", "half"],
+    "unknown rival": ["--baseline", "luck"],
+    "tile of nothing": ["--baseline", "tiles", "--tile", "0"],
+    "tile in words": ["--baseline", "tiles", "--tile", "small"],
+    "overlap of all": ["--baseline", "tiles", "--overlap", "1"],
+    "overlap below 0": ["--baseline", "tiles", "--overlap=-0.5"],
+    "overlap that is no number": ["--baseline", "tiles", "--overlap", "nan"],
+    "overlap in words": ["--baseline", "tiles", "--overlap", "half"],
     "tile without a rival": ["--tile", "64"],
-    "overlap of the oracle": ["--rival", "oracle", "--overlap", "0.5"],
-    "two methods": ["--rival", "tiles", "--whole-frame"],
-    "greedy tiles": ["--rival", "sliding", "--greedy"],
+    "overlap of the oracle": ["--baseline", "oracle", "--overlap", "0.5"],
+    "two methods": ["--baseline", "tiles", "--whole-frame"],
+    "greedy tiles": ["--baseline", "sliding", "--greedy"],
     "page into no folder": ["--anatomy-page", "gone/page.html"],
     "page onto a folder": ["--anatomy-page", "."],
-    "too many tiles": ["--rival", "tiles", "--tile", "1"],
+    "too many tiles": ["--baseline", "tiles", "--tile", "1"],
 }
 
 

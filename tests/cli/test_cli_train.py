@@ -49,13 +49,13 @@ def asked(monkeypatch):
 
 
 def test_arguments_become_settings(place, asked, capsys):
-    more = "--method lora --plain --merge --option rank=8 --option alpha=4.5 --steps 3 --lr 1e-3 --at-once 2 --light"
+    more = "--method lora --plain --merge --option rank=8 --option alpha=4.5 --steps 3 --lr 1e-3 --micro-batch 2 --light"
     assert cli.main(command(place, "--out", "o", *more.split())) == 0
     config = asked[0]
     assert (config.method, config.plain, config.merge, config.options) == (
         "lora", True, True, {"rank": 8, "alpha": 4.5},
     )  # fmt: skip
-    assert (config.steps, config.lr, config.at_once, config.light, config.out) == (3, 1e-3, 2, True, "o")
+    assert (config.steps, config.lr, config.micro_batch, config.light, config.out) == (3, 1e-3, 2, True, "o")
     out, err = capsys.readouterr()
     assert out == "" and "wrote o" in err
 
@@ -84,7 +84,7 @@ def test_a_stopped_training_says_how_to_go_on(place, asked, capsys):
 def test_it_trains_and_evaluates(place, tmp_path, capsys):
     """From the command to a model that the other commands take; the plot is drawn, and each step is told."""
     out = tmp_path / "out"
-    more = "--steps 2 --batch 2 --looks 2 --first-pixels 128 --later-pixels 128 --smallest 1 --history-steps 3 --log-every 1 --device cpu"
+    more = "--steps 2 --batch 2 --crops-per-image 2 --first-pixels 128 --later-pixels 128 --min-scale 1 --history-steps 3 --log-every 1 --device cpu"
     assert cli.main(command(place, "--out", str(out), *more.split())) == 0
     printed, err = capsys.readouterr()
     assert printed == "" and "step 2 of 2, loss" in err and "adapter_plus, told the zoom" in err

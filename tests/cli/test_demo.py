@@ -4,7 +4,7 @@ from PIL import Image
 
 import piza
 from piza.cli import demo
-from piza.image import open_picture
+from piza.image import open_image
 from piza.result import Result, Step
 
 
@@ -27,7 +27,7 @@ def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, 
         """Right about the first sentence of each picture only."""
 
         def locate(self, image, expressions):
-            picture = open_picture(image)
+            picture = open_image(image)
             frame = (0.0, 0.0, float(picture.shape[1]), float(picture.shape[0]))
             answers = []
             for i, sentence in enumerate(expressions):
@@ -43,7 +43,7 @@ def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, 
     assert out.count("truth  right") == 2 and out.count("truth  WRONG") == len(truth) - 2 >= 2
     assert f"2 of {len(truth)} right" in out and "20 ms a sentence" in out
     for picture in (1, 2):
-        assert open_picture(tmp_path / "demo" / f"street-{picture}.jpg").shape == (540, 960, 3)
+        assert open_image(tmp_path / "demo" / f"street-{picture}.jpg").shape == (540, 960, 3)
         with Image.open(tmp_path / "demo" / f"street-{picture}-search-1.png") as drawing:
             assert drawing.width > 960
 

@@ -8,7 +8,7 @@ from tests.conftest import SHARED
 
 from piza.cli import main as cli
 from piza.data.check import check
-from piza.image import open_picture, picture_size
+from piza.image import image_size, open_image
 
 GOOD = {"image": "1.png", "bbox": [10, 20, 30, 40], "ref": "The red car.", "id": 1}
 
@@ -129,7 +129,7 @@ def test_the_size_is_that_of_the_upright_picture(tmp_path, orientation, suffix):
     exif[0x0112] = orientation
     path = tmp_path / f"turned.{suffix}"
     Image.new("RGB", (30, 20)).save(path, exif=exif)
-    assert picture_size(path) == open_picture(path).shape[1::-1]
+    assert image_size(path) == open_image(path).shape[1::-1]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_histories_follow_the_path_and_stop_at_its_end():
 
 def test_histories_of_things_stop_at_the_last_window_only():
     target, size = np.array([700.0, 400.0, 725.0, 420.0]), (2048, 1152)
-    config = PathConfig(answers="thing", most_zoom=4.0)
+    config = PathConfig(answers="thing", max_zoom=4.0)
     length = len(plan_windows(target, size, config))
     ended = set()
     for seed in range(100):
@@ -97,8 +97,8 @@ def test_what_things_look_like_and_mean_is_kept(tmp_path):
     (frame,) = scene_frames([7], (2048, 1152), shrink=4, workers=1, most=5)
     write_pool(tmp_path, 1, (512, 288), [frame])
     read = Pool(tmp_path)[0]
-    assert len(frame.rows) == 5 and read.looks == frame.looks
-    assert all(any(word.startswith("category=") for word in looks) for looks in read.looks)
-    np.testing.assert_allclose(read.things, frame.things, atol=0.01)
-    for written, again in zip(frame.roles, read.roles, strict=True):
-        assert (written == again).all() and len(again) == len(read.things)
+    assert len(frame.rows) == 5 and read.attributes == frame.attributes
+    assert all(any(word.startswith("category=") for word in looks) for looks in read.attributes)
+    np.testing.assert_allclose(read.objects, frame.objects, atol=0.01)
+    for written, again in zip(frame.relevance, read.relevance, strict=True):
+        assert (written == again).all() and len(again) == len(read.objects)

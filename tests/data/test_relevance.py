@@ -6,7 +6,7 @@ import pytest
 from piza.data import scenes
 from piza.data.scenes.meaning import Facts
 from piza.data.scenes.objects import Expression, SceneObject
-from piza.data.scenes.relevance import roles
+from piza.data.scenes.relevance import relevance
 
 SIZE = (1000, 600)
 CAR, RED, BUS = ("noun", "car"), ("color", "red", ""), (("noun", "bus"),)
@@ -30,7 +30,7 @@ def street():
 
 def said(street, index, *meaning):
     expression = Expression("", street[index].box_xyxy, index, "relation", True, True, meaning)
-    return roles(expression, Facts(street, SIZE)).T.tolist()
+    return relevance(expression, Facts(street, SIZE)).T.tolist()
 
 
 def test_a_relation_has_things_alike_and_anchors_among_their_like(street):
@@ -59,7 +59,7 @@ def test_every_sentence_of_a_scene_is_about_one_of_those_alike():
         scene = scenes.render(seed)
         facts = Facts(scene.objects, (2048, 1152))
         for expression in scene.rows:
-            found = roles(expression, facts)
+            found = relevance(expression, facts)
             assert found.shape == (facts.n, 3) and set(np.unique(found)) <= {0, 0.5, 1}
             assert found[expression.index, 0] == 1 and (found[:, 2] <= found[:, 1]).all()
             if expression.kind == "attribute" and not found[:, 1].any():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piza.data.sorec import find_picture, read_rows
+from piza.data.sorec import find_image, read_rows
 from piza.errors import InputError
 
 GOOD = {"image": "1.jpg", "bbox": [10, 20.5, 30, 40], "ref": "the red car", "id": 7}
@@ -122,7 +122,7 @@ def test_whatever_a_row_holds_it_is_read_or_refused(tmp_path_factory, rows):
 def test_find_picture(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "1.jpg").touch()
-    assert find_picture(tmp_path, "sub/1.jpg") == tmp_path / "sub" / "1.jpg"
+    assert find_image(tmp_path, "sub/1.jpg") == tmp_path / "sub" / "1.jpg"
     for folder, image, says in [
         (tmp_path, "2.jpg", "no picture '2.jpg' in the folder"),
         (tmp_path / "nowhere", "1.jpg", "does not exist"),
@@ -131,4 +131,4 @@ def test_find_picture(tmp_path):
         (tmp_path, "x" * 5000, "cannot be read"),
     ]:
         with pytest.raises(InputError, match=says):
-            find_picture(folder, image)
+            find_image(folder, image)

@@ -13,7 +13,7 @@ from piza.data.view import sample
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> &amp; \u202e"
 
 
-class Reader(HTMLParser):
+class ExpressionMatcher(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.attributes, self.text = [], [], []
@@ -60,7 +60,7 @@ def test_a_page(place, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("3 rows in ") and "left out 1 rows" in err
     text = (place / "page.html").read_text(encoding="utf-8")
-    page = Reader(text)
+    page = ExpressionMatcher(text)
     assert page.tags.count("article") == 3 and page.tags.count("img") == 6
     assert not {"script", "i", "b", "link", "iframe", "a"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on")]

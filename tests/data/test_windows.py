@@ -51,7 +51,7 @@ def looks_of(kind, frame, count=60):
         elif kind == "first thing":
             yield first_look(frame, rng, PathConfig(answers="thing"))
         elif kind == "later thing":
-            yield later_look(frame, rng, PathConfig(answers="thing", most_zoom=4.0))
+            yield later_look(frame, rng, PathConfig(answers="thing", max_zoom=4.0))
         else:
             yield later_look(frame, rng, PathConfig())
 
@@ -96,8 +96,8 @@ def test_first_looks_answer_with_the_next_window_and_whole_ones_with_the_thing(f
 def test_a_first_look_speaks_of_every_thing_before_it_repeats_one(frame):
     for wanted in (1, 8, 16, 40):
         look = first_look(frame, np.random.default_rng(wanted), PathConfig(), wanted=wanted)
-        things = [tuple(look.thing[look.block.index(i)]) for i in range(len(look.sentences))]
-        assert len(things) == wanted and len(set(things)) == min(wanted, 24)
+        objects = [tuple(look.thing[look.block.index(i)]) for i in range(len(look.sentences))]
+        assert len(objects) == wanted and len(set(objects)) == min(wanted, 24)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from piza.model.grounder import Grounding
 from piza.search.zoom_path import PathConfig
 
 
-class Seer:
+class FakeModel:
     """Answers every sentence with the extent of what is red in a window, and is as sure as `sure` says."""
 
     device = torch.device("cpu")
@@ -23,7 +23,7 @@ class Seer:
         self.texts += 1
         return torch.zeros(1, 4, 2), torch.ones(1, 4, 1)
 
-    def encode_pictures(self, pictures):
+    def encode_images(self, pictures):
         self.batches.append(len(pictures))
         return np.stack(list(pictures))
 

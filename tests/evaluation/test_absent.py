@@ -58,8 +58,8 @@ ABSENT = [
 def test_the_score_of_each_kind_is_compared(images):
     _, found = evaluate_both(Teller(), ROWS, ABSENT, images)
     assert (found.there, found.right, found.absent) == (3, 2, 4)
-    there, not_there = (0.9, 0.35, 0.6), (0.6, 0.2, 0.04, 0.35)
-    pairs = [(a > b) + 0.5 * (a == b) for a in there for b in not_there]
+    there, absent = (0.9, 0.35, 0.6), (0.6, 0.2, 0.04, 0.35)
+    pairs = [(a > b) + 0.5 * (a == b) for a in there for b in absent]
     assert found.auroc == pytest.approx(np.mean(pairs))
     table = {round(line.threshold, 2): line[1:] for line in found.table}
     assert (
@@ -89,9 +89,9 @@ def test_the_rows_are_evaluated_as_without(images):
 
 def test_a_picture_is_opened_once_for_all_its_sentences(images, monkeypatch):
     opened = []
-    decode_picture = evaluating.decode_picture
+    decode_image = evaluating.decode_image
     monkeypatch.setattr(
-        evaluating, "decode_picture", lambda path: opened.append(path.name) or decode_picture(path)
+        evaluating, "decode_image", lambda path: opened.append(path.name) or decode_image(path)
     )
     teller = Teller()
     evaluate_both(teller, ROWS, ABSENT, images)
@@ -129,14 +129,14 @@ def test_what_cannot_be_asked(images):
     with pytest.raises(InputError, match="sentences about nothing"):
         evaluate_both(Teller(), ROWS, [], images)
     with pytest.raises(InputError, match="oracle"):
-        evaluate_both(Teller(), ROWS, ABSENT, images, rival="oracle")
+        evaluate_both(Teller(), ROWS, ABSENT, images, baseline="oracle")
 
 
 def test_a_model_is_asked(images, tiny_piza):
     rows, absent = [row("a.png", "the red car")], [Absent("a.png", "a blue sign")]
     _, found = evaluate_both(tiny_piza, rows, absent, images)
     assert (found.there, found.absent) == (1, 1) and found.auroc in (0, 0.5, 1)
-    _, tiled = evaluate_both(tiny_piza, rows, absent, images, rival="tiles", tile=40)
+    _, tiled = evaluate_both(tiny_piza, rows, absent, images, baseline="tiles", tile=40)
     assert (tiled.there, tiled.absent) == (1, 1)
 
 

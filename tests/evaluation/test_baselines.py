@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.evaluation.fake_model import Seer
+from tests.evaluation.fake_model import FakeModel
 
 from piza.boxes import iou_xyxy
 from piza.data.sorec import Row
@@ -29,21 +29,21 @@ def street(*boxes, size=FRAME):
 
 @settings(max_examples=15)
 @given(st.integers(0, 476), st.integers(0, 276), st.sampled_from([sliding_window, tile_grid]))
-def test_a_thing_is_found_wherever_it_is(x, y, rival):
+def test_a_thing_is_found_wherever_it_is(x, y, baseline):
     """Also on the borders between tiles: their overlap of 32 pixels is larger than the thing."""
     box = (x, y, x + 24, y + 24)
-    (result,) = rival(Seer(), street(box), ["the red thing"], tile=64, overlap=0.5)
+    (result,) = baseline(FakeModel(), street(box), ["the red thing"], tile=64, overlap=0.5)
     assert isinstance(result, Result) and iou_xyxy(result.box_xyxy, box) > 0.8
 
 
 def test_a_grid_makes_a_thing_larger_than_the_overlap_whole():
     box = (30, 100, 100, 120)  # longer than a tile, and seen in parts by two of a row
-    (merged,) = tile_grid(Seer(), street(box), ["the red thing"], tile=64, overlap=0.2)
+    (merged,) = tile_grid(FakeModel(), street(box), ["the red thing"], tile=64, overlap=0.2)
     assert iou_xyxy(merged.box_xyxy, box) > 0.8
 
 
 def test_every_tile_is_a_look_and_is_encoded_once_for_all_sentences():
-    seer = Seer()
+    seer = FakeModel()
     results = tile_grid(seer, street((10, 10, 20, 20)), ["one", "two", "three"], tile=64, overlap=0.25)
     count = len(tile_windows(FRAME, 64, 0.25))
     assert [result.expression for result in results] == ["one", "two", "three"]
@@ -55,37 +55,39 @@ def test_every_tile_is_a_look_and_is_encoded_once_for_all_sentences():
 
 
 def test_the_tile_is_by_default_as_large_as_the_models_input():
-    (result,) = sliding_window(Seer(), street((10, 10, 20, 20)), ["one"])
+    (result,) = sliding_window(FakeModel(), street((10, 10, 20, 20)), ["one"])
     assert result.looks == len(tile_windows(FRAME, 64, 0.5))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (40, 40)])
 def test_a_frame_smaller_than_a_tile_is_one_look(size):
-    (result,) = tile_grid(Seer(), street((0, 0, 1, 1), size=size), ["one"], tile=224)
+    (result,) = tile_grid(FakeModel(), street((0, 0, 1, 1), size=size), ["one"], tile=224)
     assert result.looks == 1 + (size[1] > 224) and result.score > 0.5
 
 
 def test_a_tile_is_asked_as_a_last_look():
     """What a path of two looks has been through at its last one is a half; a tile far smaller needs three."""
-    config = PathConfig(most_zoom=10)
+    config = PathConfig(max_zoom=10)
     assert last_progress(np.array([0.0, 0, 300, 300]), (3000, 2000), config) == pytest.approx(1 / 2)
     assert last_progress(np.array([0.0, 0, 64, 64]), (3000, 2000), config) == pytest.approx(2 / 3)
     assert last_progress(frame_window(FRAME), FRAME, config) == pytest.approx(1 / 2)
-    seer = Seer()
+    seer = FakeModel()
     tile_grid(seer, street((10, 10, 20, 20)), ["one"])
     assert seer.progress == {0.5}
 
 
 def test_the_sure_tile_wins():
     near, far = (20, 20, 30, 30), (400, 200, 430, 230)
-    (result,) = sliding_window(Seer(sure=lambda area: 0.9 if area > 0.1 else 0.5), street(near, far), ["one"])
+    (result,) = sliding_window(
+        FakeModel(sure=lambda area: 0.9 if area > 0.1 else 0.5), street(near, far), ["one"]
+    )
     assert iou_xyxy(result.box_xyxy, far) > 0.8
 
 
 def test_what_cannot_be_asked():
-    assert tile_grid(Seer(), street(), []) == []
+    assert tile_grid(FakeModel(), street(), []) == []
     with pytest.raises(InputError, match="list of sentences"):
-        tile_grid(Seer(), street(), "one")
+        tile_grid(FakeModel(), street(), "one")
 
 
 @settings(max_examples=6, deadline=None)
@@ -104,8 +106,8 @@ def test_the_oracles_first_window_holds_the_target(tiny_piza, x, y, width, heigh
 def test_the_oracle_tells_every_sentence_its_own_window(tiny_piza):
     targets = [(20.0, 20, 30, 30), (400.0, 200, 410, 215)]
     sentences = ["the red car", "the blue sign"]
-    together = oracle_first_window(tiny_piza, NOISE, sentences, targets)
-    for sentence, target, result in zip(sentences, targets, together, strict=True):
+    windows_per_batch = oracle_first_window(tiny_piza, NOISE, sentences, targets)
+    for sentence, target, result in zip(sentences, targets, windows_per_batch, strict=True):
         (alone,) = oracle_first_window(tiny_piza, NOISE, [sentence], [target])
         np.testing.assert_allclose(alone.box_xyxy, result.box_xyxy, atol=1e-2)
     (greedy,) = oracle_first_window(tiny_piza, NOISE, sentences[:1], targets[:1], greedy=True)
@@ -122,12 +124,12 @@ def test_a_real_model_looks_at_tiles_alone_and_in_batches_alike(tiny_piza, monke
         assert 0 <= one.box_xyxy[0] <= one.box_xyxy[2] <= 500
 
 
-@pytest.mark.parametrize("rival", ["sliding", "tiles"])
-def test_rivals_are_evaluated_like_a_search(rival, tmp_path):
+@pytest.mark.parametrize("baseline", ["sliding", "tiles"])
+def test_rivals_are_evaluated_like_a_search(baseline, tmp_path):
     from PIL import Image
 
     box = (100, 60, 120, 80)
     Image.fromarray(street(box)).save(tmp_path / "a.png")
     rows = [Row("a.png", box, "the red thing", 1), Row("a.png", (10, 10, 20, 20), "nothing", 2)]
-    found = evaluate(Seer(), rows, tmp_path, rival=rival, tile=80, overlap=0.4)
+    found = evaluate(FakeModel(), rows, tmp_path, baseline=baseline, tile=80, overlap=0.4)
     assert found.acc50 == 50 and found.mean_steps == len(tile_windows(FRAME, 80, 0.4)) and found.mean_ms > 0

@@ -12,7 +12,7 @@ from PIL import Image
 from piza.boxes import iou_xyxy
 from piza.data.sorec import Row
 from piza.errors import InputError
-from piza.evaluation.error_analysis import CLASSES, anatomy, classify
+from piza.evaluation.error_analysis import CLASSES, classify, error_analysis
 from piza.evaluation.outcome import Outcome, predictions_file, read_predictions
 from piza.evaluation.report.page import misses_page, write_page
 from piza.evaluation.report.text import anatomy_text
@@ -69,7 +69,7 @@ def test_every_miss_is_of_exactly_one_class(searches):
         windows = [FRAME, *(window for window, _ in looks)]
         best = [*(seen for _, seen in looks), box]
         outcomes.append(outcome(box, windows, best, number, target=target))
-    found = anatomy(outcomes)
+    found = error_analysis(outcomes)
     assert found.misses == sum(o.iou < 0.5 - 1e-9 for o in outcomes) == sum(found.classes.values())
     assert list(found.classes) == list(CLASSES)
     assert sum(part.rows for part in found.by_size) == len(outcomes)
@@ -91,13 +91,13 @@ def test_bins_of_size_and_length():
         outcome(AWAY, [FRAME], target=tiny, image="b.png", text="one two three four five"),
         outcome(large, [FRAME], target=large, image="b.png", text="word " * 40),
     ]
-    found = anatomy(rows)
+    found = error_analysis(rows)
     assert [(b.label, b.rows, b.acc50) for b in found.by_size] == [
         ("under 0.01 %", 2, 50), ("0.3 % and more", 1, 100)
     ]  # fmt: skip
     assert [(b.label, b.rows) for b in found.by_length] == [("1 to 5 words", 2), ("31 words and more", 1)]
     assert found.by_size[0].interval is None  # of two pictures
-    many = anatomy([outcome(TARGET if n % 2 else AWAY, [FRAME], image=f"{n}.png") for n in range(20)])
+    many = error_analysis([outcome(TARGET if n % 2 else AWAY, [FRAME], image=f"{n}.png") for n in range(20)])
     low, high = many.by_length[0].interval
     assert 10 < low < 50 < high < 90
     text = anatomy_text(found)
@@ -105,8 +105,8 @@ def test_bins_of_size_and_length():
 
 
 def test_nothing_missed_and_nothing_asked():
-    assert sum(anatomy([CASES["right"]]).classes.values()) == 0
-    assert anatomy([]).rows == 0 and anatomy_text(anatomy([]))
+    assert sum(error_analysis([CASES["right"]]).classes.values()) == 0
+    assert error_analysis([]).rows == 0 and anatomy_text(error_analysis([]))
 
 
 def test_a_file_of_predictions_tells_the_same(tmp_path):
@@ -118,7 +118,7 @@ def test_a_file_of_predictions_tells_the_same(tmp_path):
         for case in reversed(cases):  # written by picture, not by row
             write(case.to_dict())
     read = read_predictions(path)
-    assert anatomy(read) == anatomy(cases)
+    assert error_analysis(read) == error_analysis(cases)
     assert read == cases
 
 

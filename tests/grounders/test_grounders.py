@@ -137,7 +137,7 @@ def test_a_better_box_of_the_last_look_is_not_lost(picture):
         return boxes, scores
 
     result = locate_with(
-        doubtful, picture, "the red thing", SearchConfig(budget=3, branch=44, evidence=SEARCH.evidence)
+        doubtful, picture, "the red thing", SearchConfig(budget=3, top_k=44, evidence=SEARCH.evidence)
     )
     assert result.stopped == "budget" and iou_xyxy(result.box_xyxy, RED) > 0.5
     assert result.rejected and result.score > result.rejected[0][1]
@@ -151,7 +151,7 @@ def test_one_window_is_never_looked_at_twice(picture):
         return np.concatenate([corner, corner + 30], 1), rng.uniform(0.05, 0.5, 12)
 
     result = locate_with(
-        many, picture, "a thing", SearchConfig(budget=20, branch=44, evidence=SEARCH.evidence)
+        many, picture, "a thing", SearchConfig(budget=20, top_k=44, evidence=SEARCH.evidence)
     )
     windows = result.windows + result.detours
     assert len(set(windows)) == len(windows) == result.looks
@@ -172,7 +172,7 @@ numbers = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
     st.booleans(),
     st.sampled_from([(900, 900), (1500, 300), (40, 30), (1, 1)]),
 )
-def test_it_ends_for_any_answers(answers, budget, max_steps, branch, enough, quarters, size):
+def test_it_ends_for_any_answers(answers, budget, max_steps, top_k, accept_threshold, quarters, size):
     calls = []
 
     def anything(picture, sentence):
@@ -182,8 +182,8 @@ def test_it_ends_for_any_answers(answers, budget, max_steps, branch, enough, qua
         corners = np.sort(rows[:, :4].reshape(-1, 2, 2), axis=1).reshape(-1, 4)
         return (2 + corners * 2 * np.array([width, height] * 2)).clip(0, [width, height] * 2), rows[:, 4]
 
-    config = SearchConfig(budget, enough, branch, max_steps, evidence=SEARCH.evidence)
-    zoom = ZoomPolicy(quarters=quarters, most_pixels=64 * 64, least_pixels=32 * 32)
+    config = SearchConfig(budget, accept_threshold, top_k, max_steps, evidence=SEARCH.evidence)
+    zoom = ZoomPolicy(quarters=quarters, max_pixels=64 * 64, min_pixels=32 * 32)
     frame = np.zeros((size[1], size[0], 3), np.uint8)
     result = locate_with(anything, frame, "a thing", config, zoom)
     assert 1 <= result.looks == len(calls) <= budget
@@ -239,7 +239,7 @@ def test_bad_settings_and_sentences():
             locate_with(seer, frame, sentence)
     with pytest.raises(InputError, match="budget"):
         locate_with(seer, frame, "the car", SearchConfig(budget=0))
-    for zoom in ({"context": 0}, {"overlap": 1}, {"prior": 2}, {"most_pixels": 100}):
+    for zoom in ({"context": 0}, {"overlap": 1}, {"prior": 2}, {"max_pixels": 100}):
         with pytest.raises(InputError, match=next(iter(zoom))):
             locate_with(seer, frame, "the car", zoom=ZoomPolicy(**zoom))
     with pytest.raises(RuntimeError, match="my own"):  # what a grounder raises comes through
@@ -321,7 +321,7 @@ def test_a_random_detector_is_a_grounder(detectors, kind):
     boxes, scores = grounder(noise, "the red car")
     assert len(boxes) == len(scores) > 0 and boxes.shape[1] == 4
     np.testing.assert_array_equal(checked((boxes, scores), (520, 300))[0], boxes)
-    result = locate_with(grounder, noise, "the red car", SearchConfig(budget=3, branch=44))
+    result = locate_with(grounder, noise, "the red car", SearchConfig(budget=3, top_k=44))
     assert result.looks <= 3 and result.stopped != "nothing"
 
 

@@ -29,7 +29,7 @@ def plain(tokenizer, family: str = "mm", pooling: str = "mean") -> Piza:
 def look(model: Piza) -> grounder.Grounding:
     with torch.no_grad():
         text, pooling = model.encode_text(PROMPTS)
-        return model.ground(text, pooling, model.encode_pictures(PICTURES), PROGRESS)
+        return model.ground(text, pooling, model.encode_images(PICTURES), PROGRESS)
 
 
 def test_every_block_starts_with_the_vectors(tiny_tokenizer) -> None:
@@ -89,7 +89,7 @@ def test_the_librarys_own_forward_reads_the_vectors_too(family, tiny_tokenizer) 
         whole = model.detector(pixel_values=model.pixels(PICTURES), input_ids=ids, attention_mask=mask)
         text = grounder.encode_text(model.detector, ids, mask)
         text.word_mask = text.token_mask  # the library does not know that only words answer
-        ours = grounder.ground(model.detector, text, model.encode_pictures(PICTURES))
+        ours = grounder.ground(model.detector, text, model.encode_images(PICTURES))
     torch.testing.assert_close(ours.boxes[-1], whole.pred_boxes, atol=1e-5, rtol=1e-5)
 
 

@@ -17,7 +17,7 @@ def look(detector, tokenizer, prompts, pixels, **options):
     ids, mask, pooling = Prompter(tokenizer)(prompts)
     with torch.no_grad():
         text = grounder.encode_text(detector, ids, mask)
-        picture = grounder.encode_picture(detector, pixels)
+        picture = grounder.encode_image(detector, pixels)
         return grounder.ground(detector, text, picture, pooling, **options)
 
 
@@ -25,9 +25,11 @@ def look(detector, tokenizer, prompts, pixels, **options):
 def test_one_sentence_asked_apart_is_one_sentence_asked(family, tiny_tokenizer):
     detector, pixels = tiny_detector(family), torch.randn(3, *PIXELS)
     prompts = [[sentence] for sentence in SENTENCES]
-    usual, apart = (look(detector, tiny_tokenizer, prompts, pixels, apart=a) for a in (False, True))
-    torch.testing.assert_close(apart.boxes, usual.boxes, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(apart.logits, usual.logits, atol=1e-5, rtol=1e-4)
+    usual, per_sentence_queries = (
+        look(detector, tiny_tokenizer, prompts, pixels, per_sentence_queries=a) for a in (False, True)
+    )
+    torch.testing.assert_close(per_sentence_queries.boxes, usual.boxes, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(per_sentence_queries.logits, usual.logits, atol=1e-5, rtol=1e-4)
 
 
 def test_sentences_of_one_prompt_do_not_meet_in_the_decoder(tiny_tokenizer):
@@ -36,13 +38,17 @@ def test_sentences_of_one_prompt_do_not_meet_in_the_decoder(tiny_tokenizer):
     ids, mask, pooling = Prompter(tiny_tokenizer)([SENTENCES])
     with torch.no_grad():
         text = grounder.encode_text(detector, ids, mask)
-        picture = grounder.encode_picture(detector, torch.randn(1, *PIXELS))
-        together = grounder.ground(detector, text, picture, pooling, apart=True)
+        picture = grounder.encode_image(detector, torch.randn(1, *PIXELS))
+        windows_per_batch = grounder.ground(detector, text, picture, pooling, per_sentence_queries=True)
         for number in range(3):
             only = pooling[:, :, number : number + 1]
-            one = grounder.ground(detector, text, picture, only, apart=True)
-            torch.testing.assert_close(together.boxes[:, number], one.boxes[:, 0], atol=1e-5, rtol=1e-4)
-            torch.testing.assert_close(together.logits[:, number], one.logits[:, 0], atol=1e-5, rtol=1e-4)
+            one = grounder.ground(detector, text, picture, only, per_sentence_queries=True)
+            torch.testing.assert_close(
+                windows_per_batch.boxes[:, number], one.boxes[:, 0], atol=1e-5, rtol=1e-4
+            )
+            torch.testing.assert_close(
+                windows_per_batch.logits[:, number], one.logits[:, 0], atol=1e-5, rtol=1e-4
+            )
 
 
 def test_tokens_of_groups_keep_their_order_and_say_which_are_real():
@@ -58,12 +64,13 @@ def test_fresh_relations_change_nothing_and_trained_ones_do(tiny_tokenizer):
     prompts = [[sentence] for sentence in SENTENCES]
     relations = Relations(32, 4, 2)
     plain, fresh = (
-        look(detector, tiny_tokenizer, prompts, pixels, relations=r, peaks=True) for r in (None, relations)
+        look(detector, tiny_tokenizer, prompts, pixels, relations=r, local_maxima=True)
+        for r in (None, relations)
     )
     torch.testing.assert_close(fresh.boxes, plain.boxes, atol=1e-6, rtol=1e-6)
     for weight in (relations.content.weight, relations.bias.weight, relations.compare[0].out.weight):
         torch.nn.init.normal_(weight)
-        moved = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, peaks=True)
+        moved = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, local_maxima=True)
         assert (moved.boxes - plain.boxes).abs().max() > 1e-4
         torch.nn.init.zeros_(weight)
 
@@ -74,9 +81,9 @@ def test_comparing_sums_over_the_others_in_any_order():
     torch.nn.init.normal_(compare.out.weight)
     states, pairs = torch.randn(1, 2, 5, 32), torch.randn(1, 5, 5, HIDDEN)
 
-    def gathered(things: list[int]) -> torch.Tensor:
-        some = states[:, :, things]
-        return compare(some, some, pairs[:, things][:, :, things])
+    def gathered(objects: list[int]) -> torch.Tensor:
+        some = states[:, :, objects]
+        return compare(some, some, pairs[:, objects][:, :, objects])
 
     whole, order = gathered([0, 1, 2, 3, 4]), [0, 3, 1, 4, 2]
     torch.testing.assert_close(gathered(order), whole[:, :, order])
@@ -101,24 +108,24 @@ def test_biases_follow_where_things_lie_to_each_other_and_not_where_they_lie():
 
 
 def test_some_queries_are_of_what_looks_like_a_thing():
-    relations = Relations(32, 4, 2, things=2)
+    relations = Relations(32, 4, 2, object_queries=2)
     seen = torch.randn(1, 6, 32)
     with torch.no_grad():
-        relations.thing.weight.copy_(seen[0, 4:5] * 10)  # cell 4 looks most like a thing
-    best, logits = relations.with_things(torch.tensor([[[4, 1, 0, 2], [5, 3, 0, 2]]]), seen)
+        relations.objectness.weight.copy_(seen[0, 4:5] * 10)  # cell 4 looks most like a thing
+    best, logits = relations.with_objects(torch.tensor([[[4, 1, 0, 2], [5, 3, 0, 2]]]), seen)
     assert best[0, :, :2].tolist() == [[4, 1], [5, 3]] and logits.shape == (1, 6)
     assert best[0, 1, 2] == 4 and 4 not in best[0, 0, 2:]  # not a second time
     order = logits[0].argsort(descending=True).tolist()
     assert best[0, 0, 2:].tolist() == [cell for cell in order if cell not in (4, 1)][:2]
-    alone = relations.with_things(torch.tensor([[[3, 1]]]), seen)[0]
+    alone = relations.with_objects(torch.tensor([[[3, 1]]]), seen)[0]
     assert alone.tolist() == [[[3, 4]]]  # where there are as few queries, the best is still the sentence's
 
 
 def test_queries_of_things_reach_the_decoder(tiny_tokenizer):
     detector, pixels = tiny_detector(), torch.randn(3, *PIXELS)
     prompts = [[sentence] for sentence in SENTENCES]
-    relations = Relations(32, 4, 2, things=3)
-    plain = look(detector, tiny_tokenizer, prompts, pixels, peaks=True)
-    with_things = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, peaks=True)
-    assert with_things.boxes.shape == plain.boxes.shape and with_things.thing_logits.shape[0] == 3
-    assert (with_things.boxes - plain.boxes).abs().max() > 1e-3
+    relations = Relations(32, 4, 2, object_queries=3)
+    plain = look(detector, tiny_tokenizer, prompts, pixels, local_maxima=True)
+    with_objects = look(detector, tiny_tokenizer, prompts, pixels, relations=relations, local_maxima=True)
+    assert with_objects.boxes.shape == plain.boxes.shape and with_objects.objectness_logits.shape[0] == 3
+    assert (with_objects.boxes - plain.boxes).abs().max() > 1e-3

@@ -17,7 +17,7 @@ SENTENCES = [
 def staged(detector, ids, mask, pixels, pixel_mask=None, pooling=None):
     with torch.no_grad():
         text = grounder.encode_text(detector, ids, mask)
-        return grounder.ground(detector, text, grounder.encode_picture(detector, pixels, pixel_mask), pooling)
+        return grounder.ground(detector, text, grounder.encode_image(detector, pixels, pixel_mask), pooling)
 
 
 @pytest.mark.parametrize("family", ["mm", "gd"])
@@ -43,15 +43,17 @@ def test_a_batch_equals_each_alone(family, pooled, tiny_tokenizer):
     detector, prompter = tiny_detector(family), Prompter(tiny_tokenizer)
     pixels = torch.randn(3, 3, 96, 128)
     ids, mask, pooling = prompter([[s] for s in SENTENCES])
-    together = staged(detector, ids, mask, pixels, pooling=pooling if pooled else None)
+    windows_per_batch = staged(detector, ids, mask, pixels, pooling=pooling if pooled else None)
     for i, sentence in enumerate(SENTENCES):
         one_ids, one_mask, one_pooling = prompter([[sentence]])
         alone = staged(
             detector, one_ids, one_mask, pixels[i : i + 1], pooling=one_pooling if pooled else None
         )
-        torch.testing.assert_close(together.boxes[:, i], alone.boxes[:, 0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(windows_per_batch.boxes[:, i], alone.boxes[:, 0], atol=1e-5, rtol=1e-4)
         width = alone.logits.shape[-1]
-        torch.testing.assert_close(together.logits[:, i, :, :width], alone.logits[:, 0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            windows_per_batch.logits[:, i, :, :width], alone.logits[:, 0], atol=1e-5, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("family", ["mm", "gd"])
@@ -69,7 +71,7 @@ def test_one_picture_serves_many_sentences(tiny_tokenizer):
     pixels = torch.randn(1, 3, 96, 128)
     ids, mask, _ = prompter([[s] for s in SENTENCES])
     with torch.no_grad():
-        picture = grounder.encode_picture(detector, pixels)
+        picture = grounder.encode_image(detector, pixels)
         text = grounder.encode_text(detector, ids, mask)
         shared = grounder.ground(detector, text, picture[[0, 0, 0]])
     separate = staged(detector, ids, mask, pixels.expand(3, -1, -1, -1))
@@ -102,8 +104,8 @@ def test_only_local_maxima_come_first_and_all_others_in_their_order():
     scores[0, [7, 8, 16, 25]] = torch.tensor(
         [5.0, 4.0, 3.0, 2.0]
     )  # 7 and 8 are neighbors; 25 is of the second level
-    peaks = grounder.local_peaks(scores, [(4, 6), (2, 3)])[0]
-    behind = [cell for cell in range(30) if peaks[cell] != scores[0, cell]]
+    local_maxima = grounder.local_maxima_only(scores, [(4, 6), (2, 3)])[0]
+    behind = [cell for cell in range(30) if local_maxima[cell] != scores[0, cell]]
     assert 8 in behind and 7 not in behind and 25 not in behind
-    assert (peaks[behind] < peaks.max() - grounder.BEHIND / 2).all()
-    torch.testing.assert_close(peaks[behind] + grounder.BEHIND, scores[0, behind], atol=1e-4, rtol=0)
+    assert (local_maxima[behind] < local_maxima.max() - grounder.BEHIND / 2).all()
+    torch.testing.assert_close(local_maxima[behind] + grounder.BEHIND, scores[0, behind], atol=1e-4, rtol=0)

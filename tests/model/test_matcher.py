@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from piza.model.matcher import Reader, log_odds
+from piza.model.matcher import ExpressionMatcher, log_odds
 
 
 @pytest.fixture(scope="module")
-def reader():
+def matcher():
     torch.manual_seed(0)
-    made = Reader(vocabulary=50, seen=6, width=32, layers=2).eval()
+    made = ExpressionMatcher(vocabulary=50, features=6, width=32, layers=2).eval()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -26,37 +26,37 @@ def asked():
 
 
 @torch.no_grad()
-def test_a_batch_reads_each_sentence_as_if_alone(reader, asked):
+def test_a_batch_reads_each_sentence_as_if_alone(matcher, asked):
     ids, mask, seen, boxes, aspect = asked
-    answers, roles = reader.read(*asked)
-    assert answers.shape == (2, 2, 3, 5) and roles.shape == (2, 2, 3, 5, 3)
+    answers, relevance = matcher.read(*asked)
+    assert answers.shape == (2, 2, 3, 5) and relevance.shape == (2, 2, 3, 5, 3)
     for picture in (0, 1):
         for number in (0, 1, 2):
             words = ids[picture, number][mask[picture, number]][None, None]
-            alone, _ = reader.read(
+            alone, _ = matcher.read(
                 words, torch.ones_like(words).bool(), seen[[picture]], boxes[[picture]], aspect
             )
             torch.testing.assert_close(alone[:, 0, 0], answers[:, picture, number], atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_the_order_of_things_says_nothing(reader, asked):
+def test_the_order_of_things_says_nothing(matcher, asked):
     ids, mask, seen, boxes, aspect = asked
     order = torch.tensor([3, 0, 4, 2, 1])
-    answers, _ = reader.read(*asked)
-    shuffled, _ = reader.read(ids, mask, seen[:, order], boxes[:, order], aspect)
+    answers, _ = matcher.read(*asked)
+    shuffled, _ = matcher.read(ids, mask, seen[:, order], boxes[:, order], aspect)
     torch.testing.assert_close(shuffled, answers[..., order], atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_it_hears_the_order_of_words_and_sees_where_the_others_lie(reader, asked):
+def test_it_hears_the_order_of_words_and_sees_where_the_others_lie(matcher, asked):
     ids, mask, seen, boxes, aspect = asked
-    answers, _ = reader.read(*asked)
+    answers, _ = matcher.read(*asked)
     swapped = ids[:, :, [1, 0, 2, 3, 4, 5, 6]]
-    assert (reader.read(swapped, mask, seen, boxes, aspect)[0] - answers).abs().max() > 1e-3
+    assert (matcher.read(swapped, mask, seen, boxes, aspect)[0] - answers).abs().max() > 1e-3
     moved = boxes.clone()
     moved[:, 4, 0] = 1 - moved[:, 4, 0]
-    change = (reader.read(ids, mask, seen, moved, aspect)[0] - answers)[-1, ..., :4]
+    change = (matcher.read(ids, mask, seen, moved, aspect)[0] - answers)[-1, ..., :4]
     assert change.abs().max() > 1e-3
 
 

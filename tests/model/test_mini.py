@@ -7,7 +7,7 @@ import piza
 from piza.boxes import iou_xyxy
 from piza.cli import demo
 from piza.hub import WEIGHTS
-from piza.image import open_picture
+from piza.image import open_image
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_it_finds_what_it_found_when_it_was_shipped(mini, tmp_path):
     result = mini.locate(tmp_path / "street.jpg", row.ref)
     assert iou_xyxy(result.box_xyxy, row.box_xyxy) > 0.7
     assert len(result.path) == 2 and result.stopped == "stop"
-    again = mini.locate(open_picture(tmp_path / "street.jpg"), [row.ref, "the red car"])[0]
+    again = mini.locate(open_image(tmp_path / "street.jpg"), [row.ref, "the red car"])[0]
     # Rounding moves the window by some 1e-5 pixels, and that a gray level here and there.
     np.testing.assert_allclose(again.box_xyxy, result.box_xyxy, atol=0.05)
 

@@ -40,7 +40,7 @@ def test_saved_and_loaded_answers_are_equal(tiny_piza, folder):
 def test_a_model_that_lists_things_is_saved_and_loaded(tiny_listing_piza, tmp_path):
     save_folder(tiny_listing_piza, tmp_path / "m")
     loaded = piza.load(str(tmp_path / "m"))
-    assert loaded.config == tiny_listing_piza.config and loaded.config.listed == 9
+    assert loaded.config == tiny_listing_piza.config and loaded.config.num_proposals == 9
     before, after = (m.locate(PICTURE, "the red car") for m in (tiny_listing_piza, loaded))
     np.testing.assert_allclose(before.box_xyxy, after.box_xyxy, atol=1e-3)
     assert before.score == pytest.approx(after.score, rel=1e-4)

@@ -155,7 +155,7 @@ def test_one_step_in_stages_equals_the_published(converted, golden) -> None:
         assert error(text.features, golden["text.embedded"]) < 1e-4
         assert torch.equal(text.self_mask, golden["text.attention_mask_3d"])
         assert torch.equal(text.position_ids, golden["text.position_ids"])
-        picture = grounder.encode_picture(model.detector, golden["image.normalized"])
+        picture = grounder.encode_image(model.detector, golden["image.normalized"])
         assert error(picture.features, golden["encoder.in.feat"]) < 1e-4
         assert error(picture.positions, golden["encoder.in.pos"]) < 1e-5
         with model.zoom_context.use(embedding):
@@ -294,7 +294,7 @@ def test_a_converted_model_is_saved_and_loaded(base_folder: Path, converted, gol
 def one_look(model: Piza, picture: Tensor) -> Tensor:
     """Boxes (queries, 4) of two sentences of different lengths, padded to one batch."""
     text, pooling = model.encode_text([["The red car."], ["The white van to the left of the tall building."]])
-    features = model.encode_pictures([picture.numpy()] * 2)
+    features = model.encode_images([picture.numpy()] * 2)
     return model.ground(text, pooling, features, torch.tensor([0.0, 0.5])).boxes[-1]
 
 

@@ -41,9 +41,9 @@ def test_every_channel_varies_by_default_and_hardly_any_as_published() -> None:
 
 def test_neighboring_steps_are_told_apart() -> None:
     steps = torch.linspace(0, 1, 21)
-    apart = ZoomEmbedding(64).sinusoid(steps).diff(dim=0).norm(dim=-1)
+    per_sentence_queries = ZoomEmbedding(64).sinusoid(steps).diff(dim=0).norm(dim=-1)
     published = ZoomEmbedding(64, scale=1).sinusoid(steps).diff(dim=0).norm(dim=-1)
-    assert apart.min() > 10 * published.max()
+    assert per_sentence_queries.min() > 10 * published.max()
 
 
 def test_shape_and_gradient() -> None:

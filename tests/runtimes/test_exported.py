@@ -79,17 +79,17 @@ def other(tiny_tokenizer):
         method="coop",
         method_options={"embedding_dim": 32, "tokens": 3},
         pooling="max",
-        peaks=True,
+        local_maxima=True,
         relations=True,
-        things=3,
-        listed=9,
-        looks=4,
+        object_queries=3,
+        num_proposals=9,
+        num_attributes=4,
         first_pixels=160,
         later_pixels=96,
     )
     model = Piza(tiny_detector(backbone_config=backbone), tiny_tokenizer, config).eval()
     with torch.no_grad():
-        for fresh, much in ((model.relations, 0.2), (model.finder.gazes, 0.05), (model.reader, 0.2)):
+        for fresh, much in ((model.relations, 0.2), (model.proposals.refinement, 0.05), (model.matcher, 0.2)):
             for parameter in fresh.parameters():  # fresh ones change little or nothing
                 parameter.add_(much * torch.randn_like(parameter))
     return model
@@ -99,7 +99,7 @@ def look(model, window, sentence, progress):
     """(boxes (queries, 4), scores (queries,)) of a model or an exported one."""
     with torch.no_grad():
         text, pooling = model.encode_text([[sentence]])
-        found = model.ground(text, pooling, model.encode_pictures([window]), [progress])
+        found = model.ground(text, pooling, model.encode_images([window]), [progress])
     logits, boxes = (np.asarray(values) for values in (found.logits[-1, 0], found.boxes[-1, 0]))
     return boxes, 1 / (1 + np.exp(-logits.max(-1)))
 
@@ -111,9 +111,9 @@ def check_equal(model, exported, size, sentence, progress):
     )
     # Of two cells that look like a thing as much, rounding may choose another one for a query. That moves the queries after
     # it by a place, and all boxes a little, as queries see each other. No answer comes from such a cell.
-    apart = (np.abs(boxes[:, None] - want_boxes) * np.tile(size, 2)).max(-1)
-    nearest, best = apart.argmin(0), np.argsort(-want_scores)[:10]
-    far = apart.min(0)
+    per_sentence_queries = (np.abs(boxes[:, None] - want_boxes) * np.tile(size, 2)).max(-1)
+    nearest, best = per_sentence_queries.argmin(0), np.argsort(-want_scores)[:10]
+    far = per_sentence_queries.min(0)
     elsewhere = int((far > 5).sum())
     assert elsewhere <= 2 and far[best].max() < 0.5
     assert np.median(far) < (0.5 if elsewhere else 0.01)
@@ -232,7 +232,7 @@ def test_evaluate_takes_a_runtime_and_no_rival(folder, tmp_path, capsys):
     given = ["evaluate", str(rows), "--images", str(tmp_path), "--model", str(folder), "--runtime", "onnx"]
     assert cli.main([*given, "--json", "--budget", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 1
-    assert cli.main([*given, "--rival", "tiles"]) == 2
+    assert cli.main([*given, "--baseline", "tiles"]) == 2
     assert "torch only" in capsys.readouterr().err
 
 
@@ -246,8 +246,8 @@ def test_integers_are_smaller_and_near(folder, tmp_path):
         look(load_exported(at, "onnx", threads=1), picture((224, 224)), SENTENCES[0], 0.5)[1]
         for at in (folder, copy)
     ]
-    apart = np.abs(np.sort(scores[0]) - np.sort(scores[1])).max()
-    assert 0 < apart < 0.1  # it is another model, a little
+    per_sentence_queries = np.abs(np.sort(scores[0]) - np.sort(scores[1])).max()
+    assert 0 < per_sentence_queries < 0.1  # it is another model, a little
 
 
 def test_the_command_exports_a_model_folder(other, tmp_path, capsys):

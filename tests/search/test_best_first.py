@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from piza.boxes import iou_xyxy
 from piza.result import Step
-from piza.search.best_first import Evidence, SearchConfig, Seen, best_first
+from piza.search.best_first import Evidence, Observation, SearchConfig, best_first
 from piza.search.zoom_path import PathConfig, next_window, side
 
 SIZE = (1000, 600)
@@ -27,7 +27,7 @@ def search(answers, config, last_side=100.0):
             seen_windows.append(path.window)
             boxes, scores = (np.asarray(v, float) for v in answers(path))
             window = tuple(float(v) for v in path.window)
-            found.append(Seen(Step(window, (64, 64), 0.0, 0.0, boxes, scores), boxes, scores))
+            found.append(Observation(Step(window, (64, 64), 0.0, 0.0, boxes, scores), boxes, scores))
         return found
 
     def at_end(path, boxes):
@@ -58,14 +58,14 @@ def test_it_comes_back_from_a_wrong_first_window():
 
 
 def test_the_published_search_does_not_come_back():
-    found, _ = search(wrong_once, SearchConfig(branch=1))
+    found, _ = search(wrong_once, SearchConfig(top_k=1))
     assert len(found.looked) == 2 and found.answer.score == 0.05 and found.rejected == []
 
 
 def test_probable_enough_ends_the_search():
     surer = Evidence(first=0.2)  # a first look that is worth little
-    assert len(search(wrong_once, SearchConfig(enough=0.6, evidence=surer))[1]) == 3
-    assert len(search(wrong_once, SearchConfig(enough=0.0))[1]) == 2
+    assert len(search(wrong_once, SearchConfig(accept_threshold=0.6, evidence=surer))[1]) == 3
+    assert len(search(wrong_once, SearchConfig(accept_threshold=0.0))[1]) == 2
 
 
 def test_probabilities_are_shared_among_hypotheses_and_none():
@@ -92,9 +92,9 @@ def test_answers_that_overlap_are_one():
     assert len(windows) == 3 and found.rejected == []
 
 
-@pytest.mark.parametrize("together", [1, 2, 4])
-def test_looking_at_several_together_keeps_the_budget(together):
-    found, windows = search(wrong_once, SearchConfig(budget=3, together=together))
+@pytest.mark.parametrize("windows_per_batch", [1, 2, 4])
+def test_looking_at_several_together_keeps_the_budget(windows_per_batch):
+    found, windows = search(wrong_once, SearchConfig(budget=3, windows_per_batch=windows_per_batch))
     assert len(windows) == len(found.looked) <= 3
     np.testing.assert_allclose(found.answer.boxes[-1], THING)
 
@@ -122,7 +122,9 @@ def test_looks_that_see_nothing():
     st.integers(1, 3),
     st.floats(0, 1),
 )
-def test_it_always_ends_within_its_limits(seed, budget, max_steps, branch, together, enough):
+def test_it_always_ends_within_its_limits(
+    seed, budget, max_steps, top_k, windows_per_batch, accept_threshold
+):
     rng = np.random.default_rng(seed)
 
     def anything(path):
@@ -132,7 +134,7 @@ def test_it_always_ends_within_its_limits(seed, budget, max_steps, branch, toget
         boxes = np.clip(boxes, np.tile(window[:2], 2), np.tile(window[2:], 2))
         return boxes, np.sort(rng.uniform(0, 1, 6))[::-1]
 
-    config = SearchConfig(budget, enough, branch, max_steps, together)
+    config = SearchConfig(budget, accept_threshold, top_k, max_steps, windows_per_batch)
     found, windows = search(anything, config)
     assert 1 <= len(found.looked) == len(windows) <= budget
     assert found.answer.stopped in ("stop", "max_steps", "no_shrink", "budget")

@@ -52,9 +52,9 @@ def test_always_ends_inside_the_frame(tiny_piza, monkeypatch, size, answers):
 
 def test_several_sentences_equal_each_alone(tiny_piza):
     sentences = ["the red car", "a blue sign left of the car", "the round sign"]
-    together = tiny_piza.locate(PICTURE, sentences)
-    assert [result.expression for result in together] == sentences
-    for sentence, result in zip(sentences, together, strict=True):
+    windows_per_batch = tiny_piza.locate(PICTURE, sentences)
+    assert [result.expression for result in windows_per_batch] == sentences
+    for sentence, result in zip(sentences, windows_per_batch, strict=True):
         alone = tiny_piza.locate(PICTURE, sentence)
         np.testing.assert_allclose(alone.box_xyxy, result.box_xyxy, atol=1e-2)
         assert len(alone.path) == len(result.path)
@@ -66,14 +66,14 @@ def test_looks_of_several_sentences_are_taken_together(tiny_piza, monkeypatch):
         f"the {word}" for word in ("red car", "blue sign left of a car", "number", "round sign", "left")
     ]
     alone = [tiny_piza.locate(PICTURE, sentence) for sentence in sentences]
-    batches = spy(monkeypatch, tiny_piza, "encode_pictures", len)
+    batches = spy(monkeypatch, tiny_piza, "encode_images", len)
     for most in (4, 2):
         batches.clear()
         monkeypatch.setattr("piza.search.predictor.WINDOWS_AT_ONCE", most)
-        together = tiny_piza.locate(PICTURE, sentences)
+        windows_per_batch = tiny_piza.locate(PICTURE, sentences)
         assert 1 < max(batches) <= most and batches[0] == 1  # the frame, once for all
-        assert sum(batches) - 1 == sum(result.looks - 1 for result in together)
-        for one, other in zip(alone, together, strict=True):
+        assert sum(batches) - 1 == sum(result.looks - 1 for result in windows_per_batch)
+        for one, other in zip(alone, windows_per_batch, strict=True):
             np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
             np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)
             assert one.score == pytest.approx(other.score, abs=1e-3) and one.stopped == other.stopped
@@ -82,12 +82,12 @@ def test_looks_of_several_sentences_are_taken_together(tiny_piza, monkeypatch):
 def test_things_are_listed_once_and_each_sentence_is_read_as_if_alone(tiny_listing_piza, monkeypatch):
     sentences = ["the red car", "a blue sign left of a car", "the number", "a car", "the round sign"]
     alone = [tiny_listing_piza.locate(PICTURE, sentence) for sentence in sentences]
-    listed = spy(monkeypatch, tiny_listing_piza, "first_features", len)
+    num_proposals = spy(monkeypatch, tiny_listing_piza, "first_features", len)
     read = spy(monkeypatch, tiny_listing_piza, "read", lambda asked, found: len(asked))
     monkeypatch.setattr("piza.search.predictor.READ_AT_ONCE", 2)
-    together = tiny_listing_piza.locate(PICTURE, sentences)
-    assert listed == [1] and read == [2, 2, 1]
-    for one, other in zip(alone, together, strict=True):
+    windows_per_batch = tiny_listing_piza.locate(PICTURE, sentences)
+    assert num_proposals == [1] and read == [2, 2, 1]
+    for one, other in zip(alone, windows_per_batch, strict=True):
         np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
         np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)
         assert one.score == pytest.approx(other.score, abs=1e-3)
@@ -115,7 +115,7 @@ def test_many_sentences_are_searched_in_groups(tiny_piza, monkeypatch):
 
 
 def test_large_inputs_are_looked_at_one_by_one(tiny_piza, monkeypatch):
-    batches = spy(monkeypatch, tiny_piza, "encode_pictures", len)
+    batches = spy(monkeypatch, tiny_piza, "encode_images", len)
     monkeypatch.setattr("piza.search.predictor.PIXELS_AT_ONCE", 100)
     tiny_piza.locate(PICTURE, ["the red car", "a blue sign", "the number"])
     assert set(batches) == {1}
@@ -149,8 +149,8 @@ def test_the_first_look_does_not_depend_on_the_limit(tiny_piza):
 
 def test_stop_is_asked_before_the_look(tiny_piza, monkeypatch):
     looks = []
-    encode = tiny_piza.encode_pictures
-    monkeypatch.setattr(tiny_piza, "encode_pictures", lambda pictures: looks.append(1) or encode(pictures))
+    encode = tiny_piza.encode_images
+    monkeypatch.setattr(tiny_piza, "encode_images", lambda pictures: looks.append(1) or encode(pictures))
     monkeypatch.setattr(
         tiny_piza.history,
         "read",
@@ -168,10 +168,10 @@ def coming_back(tiny_piza, monkeypatch):
 
 def test_the_budget_holds_and_no_window_is_seen_twice(coming_back, monkeypatch):
     seen = []
-    encode = coming_back.encode_pictures
+    encode = coming_back.encode_images
     monkeypatch.setattr(
         coming_back,
-        "encode_pictures",
+        "encode_images",
         lambda pictures: seen.append(pictures[0].tobytes()) or encode(pictures),
     )
     result = coming_back.locate(PICTURE, "the red car")
@@ -185,13 +185,17 @@ def test_greedy_is_one_path(coming_back):
     assert result.looks == len(result.path) and result.rejected == []
 
 
-@pytest.mark.parametrize("views", [2, 4])
-def test_a_search_may_begin_with_parts_of_the_frame(tiny_piza, monkeypatch, views):
-    monkeypatch.setattr(tiny_piza.config, "search", SearchConfig(budget=views + 2, max_steps=3, views=views))
-    together = tiny_piza.locate(PICTURE, ["the red car", "a blue sign"])
+@pytest.mark.parametrize("num_first_windows", [2, 4])
+def test_a_search_may_begin_with_parts_of_the_frame(tiny_piza, monkeypatch, num_first_windows):
+    monkeypatch.setattr(
+        tiny_piza.config,
+        "search",
+        SearchConfig(budget=num_first_windows + 2, max_steps=3, num_first_windows=num_first_windows),
+    )
+    windows_per_batch = tiny_piza.locate(PICTURE, ["the red car", "a blue sign"])
     alone = tiny_piza.locate(PICTURE, "a blue sign")
-    assert views < alone.looks <= views + 2 and inside(alone.box_xyxy, (500, 300))
-    np.testing.assert_allclose(together[1].box_xyxy, alone.box_xyxy, atol=1e-2)
+    assert num_first_windows < alone.looks <= num_first_windows + 2 and inside(alone.box_xyxy, (500, 300))
+    np.testing.assert_allclose(windows_per_batch[1].box_xyxy, alone.box_xyxy, atol=1e-2)
     first = alone.path[0].window_xyxy
     assert 0 < (first[2] - first[0]) * (first[3] - first[1]) < 500 * 300
 

@@ -62,7 +62,7 @@ def test_jitter_puts_the_target_off_the_middle():
 
 def test_the_path_of_a_small_target_is_geometric_and_square():
     target = np.array([2000.0, 1000.0, 2010.0, 1010.0])
-    windows = plan_windows(target, (6000, 4000), PathConfig(least_side=1.0))
+    windows = plan_windows(target, (6000, 4000), PathConfig(min_side=1.0))
     assert len(windows) == 4 - 1  # 4899 -> 80: a factor of 61 needs two jumps of at most 20
     sides = [side(window) for window in windows]
     assert np.isclose(sides[1] / sides[0], sides[2] / sides[1])
@@ -76,7 +76,7 @@ def test_the_next_window_is_inside_the_frame_and_not_too_small(case):
     config = PathConfig(margin=1.3)
     window = next_window(box, frame_window(frame_size), frame_size, config)
     assert holds(frame_window(frame_size), window) and holds(window, box)
-    assert (window[2:] - window[:2] >= np.minimum(config.least_side, frame_size) - 1e-6).all()
+    assert (window[2:] - window[:2] >= np.minimum(config.min_side, frame_size) - 1e-6).all()
 
 
 @given(frame_and_target())
@@ -107,9 +107,9 @@ def test_input_sizes_are_multiples_and_keep_the_area(case):
 
 
 @given(st.tuples(st.integers(1, 6000), st.integers(1, 6000)), st.sampled_from([1, 2, 4]))
-def test_first_windows_cover_the_frame(size, views):
-    windows = first_windows(size, views)
-    assert len(windows) == views
+def test_first_windows_cover_the_frame(size, num_first_windows):
+    windows = first_windows(size, num_first_windows)
+    assert len(windows) == num_first_windows
     corners = np.array(windows)
     np.testing.assert_allclose(corners[:, :2].min(0), 0, atol=1e-6)
     np.testing.assert_allclose(corners[:, 2:].max(0), size)

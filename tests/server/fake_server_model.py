@@ -14,7 +14,7 @@ class Quick:
     """Finds everything in the middle of the picture, in two looks. `wait`, when set to an event, holds it up."""
 
     def __init__(self):
-        self.config = SimpleNamespace(search=SearchConfig(budget=5, enough=0.7))
+        self.config = SimpleNamespace(search=SearchConfig(budget=5, accept_threshold=0.7))
         self.calls, self.wait, self.fails = [], None, None
         self.began = threading.Event()
 

@@ -26,7 +26,7 @@ pytest.importorskip("gradio", reason="piza[serve] is not installed")
 from fastapi.testclient import TestClient
 from tests.server.fake_server_model import Quick, answer
 
-from piza.image import open_picture
+from piza.image import open_image
 from piza.server.api import Desk, api
 from piza.server.queue import OneAtATime, TooLongError, read_asked, search
 from piza.server.store import Kept, Shelf, preview
@@ -64,7 +64,7 @@ def post(client, picture=PNG, name="a photo.png", **fields):
 def test_one_sentence_is_answered_as_the_command_line_prints_it(client):
     answered = post(client, sentences="the red car")
     assert answered.status_code == 200
-    picture = open_picture(Image.open(io.BytesIO(PNG)))
+    picture = open_image(Image.open(io.BytesIO(PNG)))
     assert answered.json() == answer(picture, "the red car").to_dict()
 
 
@@ -85,7 +85,7 @@ def test_choices_reach_the_model_for_this_request_only(client, model):
         greedy="true",
         whole_frame="false",
         budget="3",
-        enough="0.5",
+        accept_threshold="0.5",
         max_steps="2",
         min_score="0.2",
     )
@@ -98,7 +98,7 @@ def test_choices_reach_the_model_for_this_request_only(client, model):
         0.2,
     )
     search = call["search"]
-    assert (search.budget, search.enough) == (3, 0.5)
+    assert (search.budget, search.accept_threshold) == (3, 0.5)
     assert model.config.search is own
     post(client, sentences="the car", model="other")
     assert len(model.calls) == 1
@@ -114,7 +114,7 @@ def test_choices_reach_the_model_for_this_request_only(client, model):
         ({"sentences": "a", "model": "../../secret"}, "there is quick, other"),
         ({"sentences": "a", "budget": "0"}, "from 1 to 100, got '0'"),
         ({"sentences": "a", "budget": "2.5"}, "a whole number"),
-        ({"sentences": "a", "enough": "nan"}, "from 0 to 1, got 'nan'"),
+        ({"sentences": "a", "accept_threshold": "nan"}, "from 0 to 1, got 'nan'"),
         ({"sentences": "a", "greedy": "maybe"}, "true or false"),
         ({"sentences": "a", "greedy": ["true", "false"]}, "given twice"),
         ({"sentences": "a", "picture": b""}, "'a photo.png' is empty"),

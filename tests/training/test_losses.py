@@ -119,7 +119,7 @@ def test_sentences_that_are_asked_apart_lose_what_each_would_alone():
     logits, answers = torch.randn(3, 4, 5, 1), torch.rand(3, 4, 5, 4) * 0.2 + 0.3
     present = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]])
 
-    def apart(logits):
+    def per_sentence_queries(logits):
         return apart_loss(Grounding(logits, answers, None, None), targets, present)
 
     alone = {"class": 0.0, "which": 0.0, "box": 0.0}
@@ -129,11 +129,11 @@ def test_sentences_that_are_asked_apart_lose_what_each_would_alone():
         for name, value in together_loss(one, single, torch.ones(1, 1, 1)).items():
             if name in alone:
                 alone[name] += float(value) / 3
-    found = apart(logits)
+    found = per_sentence_queries(logits)
     assert {name: float(value) for name, value in found.items()} == pytest.approx(alone, rel=1e-5)
     shouted = logits.clone()
     shouted[:, 3] = 50.0  # what is no sentence
-    assert {n: float(v) for n, v in apart(shouted).items()} == pytest.approx(alone, rel=1e-5)
+    assert {n: float(v) for n, v in per_sentence_queries(shouted).items()} == pytest.approx(alone, rel=1e-5)
 
 
 def test_an_absent_sentence_asked_apart_teaches_no():

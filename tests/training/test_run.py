@@ -24,7 +24,7 @@ from piza.training.run import train_model
 from piza.training.settings import TrainConfig
 
 SMALL = dict(
-    steps=2, batch=3, looks=3, first_pixels=128, later_pixels=128, smallest=1.0, history_steps=3, workers=1, device="cpu", log_every=1
+    steps=2, batch=3, crops_per_image=3, first_pixels=128, later_pixels=128, min_scale=1.0, history_steps=3, workers=1, device="cpu", log_every=1
 )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_other_settings_and_other_rows_are_refused(place, tmp_path):
 def test_it_learns(place, tmp_path):
     train_model(
         settings(
-            place, tmp_path / "out", method="full", steps=24, lr=2e-3, clip=2.0, log_every=6, smallest=1.0
+            place, tmp_path / "out", method="full", steps=24, lr=2e-3, clip=2.0, log_every=6, min_scale=1.0
         )
     )
     lines = list(csv.DictReader(open(tmp_path / "out" / "training" / "log.csv")))
@@ -156,7 +156,7 @@ def test_it_learns(place, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"pooling": "mean"}, {"precision": "bf16"}, {"optimizer": "muon"}, {"at_once": 1}]
+    "changes", [{"pooling": "mean"}, {"precision": "bf16"}, {"optimizer": "muon"}, {"micro_batch": 1}]
 )
 def test_variants_run(changes, place, tmp_path):
     train_model(settings(place, tmp_path / "out", light=True, schedule="cosine", **changes))
@@ -185,7 +185,7 @@ def test_the_embedded_model_is_trained_on(place, tmp_path):
     train_model(settings(place, tmp_path / "out", base="mini"))
     model = piza.load(str(tmp_path / "out"))
     names = METHODS["adapter_plus"].trained_names(model)
-    listing = {name for name, _ in model.named_parameters() if name.startswith(("finder.", "reader."))}
+    listing = {name for name, _ in model.named_parameters() if name.startswith(("proposals.", "matcher."))}
     differ = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, plain[name])}
     assert differ <= names | listing
     # Of words, only those that were met.
@@ -203,13 +203,13 @@ def test_a_first_look_that_lists_things_learns(place, tmp_path, tiny_listing_piz
     save_folder(tiny_listing_piza, tmp_path / "base")
     out = tmp_path / "out"
     common = dict(base=str(tmp_path / "base"), method="full", lr=3e-3, clip=2.0, schedule="cosine")
-    train_model(settings(place, out, steps=40, looks=1, batch=5, log_every=8, **common))
+    train_model(settings(place, out, steps=40, crops_per_image=1, batch=5, log_every=8, **common))
     lines = list(csv.DictReader(open(out / "training" / "log.csv")))
     for name in ("list_which", "list_thing"):
         assert float(lines[-1][name]) < 0.7 * float(lines[0][name]), name
     model = piza.load(str(out))
     result = model.locate(str(place / "photos" / "0.jpg"), "The red car.", max_steps=1)
-    assert model.config.listed == 9 and len(result.windows) == 1
+    assert model.config.num_proposals == 9 and len(result.windows) == 1
 
 
 def test_missing_and_damaged_pictures(place, tmp_path):
@@ -350,7 +350,7 @@ def _start(process, place, out, port):
         ({"lr": -1.0}, "--lr"),
         ({"lr": float("nan")}, "--lr"),
         ({"steps": 0}, "--steps"),
-        ({"smallest": 0.0}, "--smallest"),
+        ({"min_scale": 0.0}, "--min-scale"),
         ({"device": "abacus"}, "abacus"),
         ({"tracker": "paper"}, "paper"),
         ({"every": 3}, "--validate"),

@@ -10,10 +10,12 @@ from piza.boxes import iou_xyxy
 from piza.data.sorec import read_rows
 from piza.errors import InputError
 from piza.search.zoom_path import PathConfig, plan_windows
-from piza.training.listing import Readings
+from piza.training.listing import ListedFrames
 from piza.training.samples import SampleConfig, Samples, rows_by_picture
 
-CONFIG = SampleConfig(path=PathConfig(), first_pixels=128, later_pixels=96, batch=4, looks=4, sentences=3)
+CONFIG = SampleConfig(
+    path=PathConfig(), first_pixels=128, later_pixels=96, batch=4, crops_per_image=4, sentences=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +64,12 @@ def test_a_step_is_always_the_same(place):
 
 
 def test_windows_of_one_size_come_together(place):
-    parts = samples(place, smallest=0.6)(0, 0).batches
+    parts = samples(place, min_scale=0.6)(0, 0).batches
     assert sum(part.share for part in parts) == pytest.approx(1)
     assert sum(len(part.batch.prompts) for part in parts) == 4
     assert len({tuple(part.batch.pictures.shape[1:3]) for part in parts}) == len(parts)
     assert all(side % 32 == 0 for part in parts for side in part.batch.pictures.shape[1:3])
-    few = samples(place, smallest=0.6, at_once=1)(0, 0).batches
+    few = samples(place, min_scale=0.6, micro_batch=1)(0, 0).batches
     assert [len(part.batch.prompts) for part in few] == [1] * 4
 
 
@@ -83,7 +85,9 @@ def test_frames_answer_with_windows_or_with_things(place):
     box, size = np.array([100.0, 100, 116, 112]), (640, 480)
     window = plan_windows(box, size, CONFIG.path)[1]
     assert iou_xyxy(window, box) < 0.1
-    zooming, whole = (samples(place, looks=1, whole=whole, batch=8)(0, 0) for whole in (False, True))
+    zooming, whole = (
+        samples(place, crops_per_image=1, whole=whole, batch=8)(0, 0) for whole in (False, True)
+    )
     for parts, largest in ((zooming, False), (whole, True)):
         areas = [t.answer[:, 2:].prod(1) for part in parts.batches for t in part.batch.targets]
         assert all((area < 0.002).all() == largest for area in areas)
@@ -102,19 +106,19 @@ def test_what_cannot_be_used_is_named(place, tmp_path):
 
 
 def test_frames_to_be_listed_hold_all_things_and_the_rows_of_a_visit(place):
-    made = samples(place, listed=True, looks=2, batch=2)
+    made = samples(place, num_proposals=True, crops_per_image=2, batch=2)
     boxes = {sentence: box for said in made.rows.said.values() for sentence, box, _ in said}
     spoken = []
     for step in range(made.steps):
         for part in made(step, 0).batches:
-            if not isinstance(part.batch, Readings):
+            if not isinstance(part.batch, ListedFrames):
                 assert part.batch.progress.min() > 0  # later windows only
                 continue
-            for reading in part.batch.readings:
+            for reading in part.batch.frames_listed:
                 spoken += reading.sentences
-                assert len(reading.things) in (7, 3, 1) and len(reading.sentences) <= 3
-                frame = (480, 640) if len(reading.things) == 3 else (640, 480)
+                assert len(reading.objects) in (7, 3, 1) and len(reading.sentences) <= 3
+                frame = (480, 640) if len(reading.objects) == 3 else (640, 480)
                 for sentence, target in zip(reading.sentences, reading.target, strict=True):
                     center = (boxes[sentence][:2] + boxes[sentence][2:]) / 2 / frame
-                    np.testing.assert_allclose(reading.things[target, :2], center, atol=1e-4)
+                    np.testing.assert_allclose(reading.objects[target, :2], center, atol=1e-4)
     assert sorted(spoken) == sorted(boxes)  # every row, in one epoch

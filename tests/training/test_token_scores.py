@@ -17,7 +17,7 @@ def look(tiny_piza, tokenizer, prompts):
     with torch.no_grad(), tiny_piza.zoom_context.use(tiny_piza.zoom(torch.zeros(len(prompts)))):
         text = grounder.encode_text(detector, ids, mask)
         torch.manual_seed(0)
-        picture = grounder.encode_picture(detector, torch.randn(len(prompts), 3, 128, 128))
+        picture = grounder.encode_image(detector, torch.randn(len(prompts), 3, 128, 128))
         return grounder.ground(detector, text, picture), pooling
 
 

@@ -34,7 +34,7 @@ def add_evaluate(commands: Any) -> None:
         help="rows without a picture (default: error)",
     )
     parser.add_argument(
-        "--rival",
+        "--baseline",
         choices=("sliding", "tiles", "oracle"),
         help="instead of the search: a sliding window, a grid of tiles, or a search told its first window",
     )
@@ -49,7 +49,7 @@ def add_evaluate(commands: Any) -> None:
         metavar="ABSENT.json",
         help="sentences about nothing (piza data scenes --absent): does the score tell them apart?",
     )
-    parser.add_argument("--anatomy", action="store_true", help="say where the search went wrong")
+    parser.add_argument("--error-analysis", action="store_true", help="say where the search went wrong")
     parser.add_argument(
         "--anatomy-page",
         metavar="FILE.html",
@@ -84,15 +84,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         not_there_text,
         read_absent,
     )
-    from piza.evaluation.error_analysis import anatomy
+    from piza.evaluation.error_analysis import error_analysis
     from piza.evaluation.report.text import anatomy_text, evaluation_text
-    from piza.evaluation.run import check_rival, evaluate, predictions_file
+    from piza.evaluation.run import check_baseline, evaluate, predictions_file
 
-    check_rival(options.rival, options.tile, options.overlap, options.whole_frame, options.greedy)
+    check_baseline(options.baseline, options.tile, options.overlap, options.whole_frame, options.greedy)
     rows = read_rows(options.data)
     absent = None
     if options.absent is not None:
-        check_both(options.rival)
+        check_both(options.baseline)
         absent = read_absent(options.absent)
     for file in (options.predictions, options.anatomy_page):
         if file is not None:
@@ -113,36 +113,36 @@ def _evaluate(options: argparse.Namespace) -> None:
             on_missing=options.missing,
             progress=_progress,
             write=write,
-            rival=options.rival,
+            baseline=options.baseline,
             tile=options.tile,
             overlap=options.overlap,
         )
-        not_there = None
+        absence = None
         if absent is None:
             found = evaluate(model, rows, options.images, **settings)
         else:
-            found, not_there = evaluate_both(model, rows, absent, options.images, **settings)
+            found, absence = evaluate_both(model, rows, absent, options.images, **settings)
     if found.skipped:
         print(f"piza: left out {found.skipped} rows whose picture cannot be opened", file=sys.stderr)
-    errors = anatomy(found.outcomes) if options.anatomy else None
+    errors = error_analysis(found.outcomes) if options.error_analysis else None
     if options.json:
-        extra = {"anatomy": errors.to_dict()} if errors else {}
-        extra |= {"not_there": not_there.to_dict()} if not_there else {}
+        extra = {"error_analysis": errors.to_dict()} if errors else {}
+        extra |= {"absent": absence.to_dict()} if absence else {}
         print(json.dumps({**found.to_dict(), **extra}))
     else:
         print(evaluation_text(found))
         if errors:
             print(f"\n{anatomy_text(errors)}")
-        if not_there:
-            print(f"\n{not_there_text(not_there)}")
+        if absence:
+            print(f"\n{not_there_text(absence)}")
     if options.anatomy_page:
         from piza.evaluation.report.page import write_page
 
         write_page(options.anatomy_page, found.outcomes, options.images, MISSES)
         print(f"piza: drew {options.anatomy_page}", file=sys.stderr)
     if options.report:
-        name = f"{options.model}, {options.rival}" if options.rival else options.model
-        section = not_there_html(not_there) if not_there else ""
+        name = f"{options.model}, {options.baseline}" if options.baseline else options.model
+        section = not_there_html(absence) if absence else ""
         write_report(options.report, {name: found.outcomes}, options.images, section)
         print(f"piza: wrote {Path(options.report) / 'index.html'}", file=sys.stderr)
 

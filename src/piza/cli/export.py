@@ -35,7 +35,7 @@ def load_runtime(options: argparse.Namespace) -> Any:
 
     if options.device != "cpu":
         raise InputError(f"the runtime {options.runtime!r} runs on the cpu, not on {options.device!r}")
-    if getattr(options, "rival", None) is not None:
+    if getattr(options, "baseline", None) is not None:
         raise InputError(f"the rivals run in torch only, not in the runtime {options.runtime!r}")
     if getattr(options, "grounder", None) is not None:
         raise InputError("a --grounder is another model, which --runtime does not run; give one of them")

@@ -144,7 +144,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--budget", metavar="N", type=_at_least(1), help="looks a sentence at most (default: the model's)"
     )
     parser.add_argument(
-        "--enough",
+        "--accept-threshold",
         metavar="P",
         type=_probability,
         help="an answer of this probability ends the search (default: the model's)",
@@ -163,9 +163,9 @@ def _locate(options: argparse.Namespace) -> None:
 
         for path in drawings:
             check_drawing_path(path)
-    from piza.image import decode_picture
+    from piza.image import decode_image
 
-    picture = decode_picture(options.photo)  # refused, if need be, before a model is loaded
+    picture = decode_image(options.photo)  # refused, if need be, before a model is loaded
     own = options.grounder is None or options.runtime != "torch"
     model = _load(options) if own else _load_grounder(options)
     results = model.locate(
@@ -215,7 +215,7 @@ def _load(options: argparse.Namespace) -> Any:
 
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:
     """What was said of the search."""
-    said = {name: getattr(options, name) for name in ("budget", "enough")}
+    said = {name: getattr(options, name) for name in ("budget", "accept_threshold")}
     return {name: value for name, value in said.items() if value is not None}
 
 

@@ -79,13 +79,16 @@ def add_train(commands: Any) -> None:
         "--batch", metavar="N", type=_at_least(1), help="windows a step and process (default: 4)"
     )
     looks.add_argument(
-        "--at-once",
+        "--micro-batch",
         metavar="N",
         type=_at_least(1),
         help="of these together in the model: less takes less memory",
     )
     looks.add_argument(
-        "--looks", metavar="N", type=_at_least(1), help="windows of each opened picture (default: 4)"
+        "--crops-per-image",
+        metavar="N",
+        type=_at_least(1),
+        help="windows of each opened picture (default: 4)",
     )
     looks.add_argument(
         "--sentences", metavar="N", type=_at_least(1), help="rows of each opened picture (default: 4)"
@@ -95,7 +98,7 @@ def add_train(commands: Any) -> None:
     )
     looks.add_argument("--later-pixels", metavar="PX", type=_at_least(32), help="the same for later windows")
     looks.add_argument(
-        "--smallest", metavar="SHARE", type=float, help="random resize from this to 1 (default: 0.6)"
+        "--min-scale", metavar="SHARE", type=float, help="random resize from this to 1 (default: 0.6)"
     )
     looks.add_argument("--light", action="store_true", default=None, help="vary brightness, colors and noise")
     looks.add_argument("--missing", choices=("error", "skip"), help="rows without a picture (default: error)")

@@ -3,7 +3,7 @@
     POOL/frames.npy     uint8 (count, height, width, 3) RGB, memory-mapped
     POOL/frames.jsonl   one line a frame: {"rows": [[sentence, box, thing], ...], "phrases": [[phrase, [box, ...]], ...],
                         "absent": [sentence, ...]}
-    POOL/roles.jsonl    of scenes, one line a frame: {"things": [box, ...], "looks": [[word, ...], ...], "roles": [[letters,
+    POOL/roles.jsonl    of scenes, one line a frame: {"things": [box, ...], "attributes": [[word, ...], ...], "roles": [[letters,
                         letters, letters], ...]}: how every thing looks ("category=car"), and for each row what every thing
                         is to its sentence (piza.data.scenes.relevance): "1", "0", or "?" in between
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from piza.data.scenes.objects import SceneObject
 from piza.data.sorec import Row
 from piza.errors import InputError
-from piza.image import cut, open_picture
+from piza.image import cut, open_image
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Frame:
     rows: list[tuple[str, NDArray, int]]
     phrases: list[tuple[str, NDArray]] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
-    things: NDArray = field(default_factory=lambda: np.zeros((0, 4)))
-    roles: list[NDArray] = field(default_factory=list)
-    looks: list[list[str]] = field(default_factory=list)
+    objects: NDArray = field(default_factory=lambda: np.zeros((0, 4)))
+    relevance: list[NDArray] = field(default_factory=list)
+    attributes: list[list[str]] = field(default_factory=list)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -55,11 +55,11 @@ class Pool:
             self.pictures = np.load(folder / "frames.npy", mmap_mode="r")
             lines = (folder / "frames.jsonl").read_text().splitlines()
             of_roles = folder / "roles.jsonl"
-            self.roles = of_roles.read_text().splitlines() if of_roles.exists() else []
+            self.relevance = of_roles.read_text().splitlines() if of_roles.exists() else []
         except (OSError, ValueError) as error:
             raise InputError(f"{folder} is no pool of frames: {error}") from None
         self.notes = [json.loads(line) for line in lines]
-        for lines in (self.notes, self.roles or self.notes):
+        for lines in (self.notes, self.relevance or self.notes):
             if len(lines) != len(self.pictures):
                 raise InputError(
                     f"{folder} holds {len(self.pictures)} pictures but {len(lines)} lines; write it anew."
@@ -70,15 +70,15 @@ class Pool:
 
     def __getitem__(self, index: int) -> Frame:
         note = self.notes[index]
-        more = json.loads(self.roles[index]) if self.roles else {"things": [], "roles": []}
+        more = json.loads(self.relevance[index]) if self.relevance else {"objects": [], "relevance": []}
         return Frame(
             self.pictures[index],
             [(ref, np.array(box, dtype=float), thing) for ref, box, thing in note["rows"]],
             [(phrase, np.array(boxes, dtype=float).reshape(-1, 4)) for phrase, boxes in note["phrases"]],
             note.get("absent", []),
-            np.array(more["things"], dtype=float).reshape(-1, 4),
-            [_read_roles(letters) for letters in more["roles"]],
-            more.get("looks", []),
+            np.array(more["objects"], dtype=float).reshape(-1, 4),
+            [_read_roles(letters) for letters in more["relevance"]],
+            more.get("attributes", []),
         )
 
 
@@ -89,9 +89,9 @@ def _read_roles(columns: list[str]) -> NDArray:
     return np.array([[VALUES[letter] for letter in column] for column in columns]).T
 
 
-def _written_roles(roles: NDArray) -> list[str]:
+def _written_roles(relevance: NDArray) -> list[str]:
     letter = {value: letter for letter, value in VALUES.items()}
-    return ["".join(letter[float(value)] for value in column) for column in roles.T]
+    return ["".join(letter[float(value)] for value in column) for column in relevance.T]
 
 
 def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: Iterable[Frame]) -> None:
@@ -105,9 +105,9 @@ def write_pool(folder: str | Path, count: int, size: tuple[int, int], frames: It
         for index, frame in enumerate(frames):
             pictures[index] = frame.picture
             more = {
-                "things": np.round(frame.things, 2).tolist(),
-                "looks": frame.looks,
-                "roles": [_written_roles(roles) for roles in frame.roles],
+                "objects": np.round(frame.objects, 2).tolist(),
+                "attributes": frame.attributes,
+                "relevance": [_written_roles(relevance) for relevance in frame.relevance],
             }
             of_roles.write(json.dumps(more) + "\n")
             rows = [[ref, np.round(box, 2).tolist(), thing] for ref, box, thing in frame.rows]
@@ -126,7 +126,7 @@ def _scene_frames(job: tuple[tuple[int, ...], tuple[int, int], int, int, int]) -
     from piza.data import scenes
     from piza.data.scenes.absent import choose
     from piza.data.scenes.meaning import Facts
-    from piza.data.scenes.relevance import roles
+    from piza.data.scenes.relevance import relevance
     from piza.data.scenes.write import pick_rows
 
     seeds, size, shrink, absent, most = job
@@ -143,9 +143,9 @@ def _scene_frames(job: tuple[tuple[int, ...], tuple[int, int], int, int, int]) -
                 scene.image if shrink == 1 else cut(scene.image, (0, 0, *size), stored),
                 [(row.ref, np.asarray(row.box_xyxy) / shrink, row.index) for row in rows],
                 [(phrase, boxes / shrink) for phrase, boxes in scenes.phrases(scene, rng)],
-                things=facts.box / shrink,
-                roles=[roles(row, facts) for row in rows],
-                looks=[_looks(thing) for thing in scene.objects],
+                objects=facts.box / shrink,
+                relevance=[relevance(row, facts) for row in rows],
+                attributes=[_looks(thing) for thing in scene.objects],
             )
         )
     for number, seed in enumerate(seeds if absent else ()):
@@ -193,17 +193,17 @@ def photo_frames(
     for name in others:
         by_picture.setdefault(name, [])
     for name, of_picture in by_picture.items():
-        picture = open_picture(Path(folder) / name)
+        picture = open_image(Path(folder) / name)
         height, width = picture.shape[:2]
         scale = np.array([size[0] / width, size[1] / height] * 2)
         if (width, height) != size:
             picture = cut(picture, (0, 0, width, height), size)
-        things: dict[tuple, int] = {}
+        objects: dict[tuple, int] = {}
         found = [
             (
                 row.expression,
                 np.asarray(row.box_xyxy) * scale,
-                things.setdefault(tuple(row.box_xyxy), len(things)),
+                objects.setdefault(tuple(row.box_xyxy), len(objects)),
             )
             for row in of_picture
         ]

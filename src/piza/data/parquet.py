@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from piza.data.sorec import FIELDS, check_picture_name, find_picture, require_sound, to_json
+from piza.data.sorec import FIELDS, check_picture_name, find_image, require_sound, to_json
 from piza.errors import InputError, reason
 from piza.files import atomic_write, check_writable
 
@@ -167,7 +167,7 @@ def _groups(
     size, name, picture = 0, None, None
     for row in rows:
         if images_dir is not None and row["image"] != name:
-            picture, name = find_picture(images_dir, row["image"]).read_bytes(), row["image"]
+            picture, name = find_image(images_dir, row["image"]).read_bytes(), row["image"]
         if group and (len(group) >= GROUP_ROWS or size + len(picture or b"") > GROUP_BYTES):
             yield group
             group, size = [], 0

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from piza.data.sorec import find_picture
+from piza.data.sorec import find_image
 from piza.errors import InputError
-from piza.image import picture_size
+from piza.image import image_size
 
 Sizes: TypeAlias = dict[str, tuple[int, int]]
 """Name of a picture -> (width, height) in pixels, as a reader sees it: turned upright."""
@@ -25,7 +25,7 @@ def read_sizes(images: Iterable[str], images_dir: str | Path) -> tuple[Sizes, di
     reasons: dict[str, str] = {}
     for image in dict.fromkeys(images):
         try:
-            sizes[image] = picture_size(find_picture(images_dir, image))
+            sizes[image] = image_size(find_image(images_dir, image))
         except InputError as error:
             reasons[image] = str(error)
     return sizes, reasons

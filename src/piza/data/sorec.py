@@ -98,7 +98,7 @@ def to_json(value: Any) -> str:
     return text if _is_unicode(text) else json.dumps(value)
 
 
-def find_picture(images_dir: str | Path, image: str) -> Path:
+def find_image(images_dir: str | Path, image: str) -> Path:
     """The path of a row's picture. Raises InputError when there is no such file, or its name leads out of the folder."""
     folder = Path(images_dir)
     check_picture_name(image)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from piza.data.sorec import Row, find_picture
+from piza.data.sorec import Row, find_image
 from piza.files import atomic_write, check_writable
-from piza.image import Picture, open_picture
+from piza.image import ImageArray, open_image
 from piza.visualize.draw import draw_box, surroundings_xyxy
 
 FRAME_PANEL = (1120, 840)
@@ -72,7 +72,7 @@ def write_page(rows: Sequence[tuple[int, Row]], images_dir: str | Path, out: str
             name, picture = None, None
             for number, row in rows:
                 if picture is None or row.image != name:
-                    picture, name = open_picture(find_picture(images_dir, row.image)), row.image
+                    picture, name = open_image(find_image(images_dir, row.image)), row.image
                 page.write(_article(number, row, picture))
             page.write("</main>\n</body>\n</html>\n")
 
@@ -94,7 +94,7 @@ def _head(title: str, about: str) -> str:
 """
 
 
-def _article(number: int, row: Row, picture: Picture) -> str:
+def _article(number: int, row: Row, picture: ImageArray) -> str:
     height, width = picture.shape[:2]
     x1, y1, x2, y2 = row.box_xyxy
     frame = draw_box(picture, row.box_xyxy, (0, 0, width, height), FRAME_PANEL, SMALLEST_MARK, line=4)

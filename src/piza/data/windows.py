@@ -34,16 +34,16 @@ class Look:
     block: list[int] = field(default_factory=list)
     answer: list[NDArray] = field(default_factory=list)
     thing: list[NDArray] = field(default_factory=list)
-    roles: list[NDArray | None] = field(default_factory=list)
+    relevance: list[NDArray | None] = field(default_factory=list)
 
     def add(
-        self, sentence: str, answers: list[NDArray], things: list[NDArray], roles: NDArray | None = None
+        self, sentence: str, answers: list[NDArray], objects: list[NDArray], relevance: NDArray | None = None
     ) -> None:
         self.sentences.append(sentence)
-        self.roles.append(roles)
+        self.relevance.append(relevance)
         self.block += [len(self.sentences) - 1] * len(answers)
         self.answer += answers
-        self.thing += things
+        self.thing += objects
 
     def normalized(self, boxes: list[NDArray]) -> NDArray[np.float32]:
         """(n, 4) cxcywh, normalized to the window."""
@@ -189,7 +189,7 @@ def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
     of one thing outside is true of nothing inside, unless it names an extreme.
     """
     x0, y0, x1, y1 = window
-    rows, absent, roles = [], [], []
+    rows, absent, relevance = [], [], []
     for number, (sentence, box, thing) in enumerate(frame.rows):
         if _OF_THE_FRAME.search(sentence):
             continue
@@ -197,7 +197,7 @@ def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
         outside = box[0] >= x1 or box[1] >= y1 or box[2] <= x0 or box[3] <= y0
         if inside:
             rows.append((sentence, box - np.array([x0, y0, x0, y0]), thing))
-            roles += frame.roles[number : number + 1]
+            relevance += frame.relevance[number : number + 1]
         elif outside and not _EXTREME.search(sentence):
             absent.append(sentence)
     absent += [
@@ -205,8 +205,8 @@ def part_of(frame: Frame, window: tuple[int, int, int, int]) -> Frame:
         for sentence in frame.absent
         if not _OF_THE_FRAME.search(sentence) and not _EXTREME.search(sentence)
     ]
-    things = frame.things - np.array([x0, y0, x0, y0])
-    return Frame(frame.picture[y0:y1, x0:x1], rows, [], absent, things, roles, frame.looks)
+    objects = frame.objects - np.array([x0, y0, x0, y0])
+    return Frame(frame.picture[y0:y1, x0:x1], rows, [], absent, objects, relevance, frame.attributes)
 
 
 def first_look(
@@ -238,7 +238,7 @@ def first_look(
         sentence, box, _ = frame.rows[index]
         tight = whole or config.answers == "thing"
         answer = box if tight else plan_windows(box, frame.size, config)[1]
-        look.add(sentence, [answer], [box], frame.roles[index] if frame.roles else None)
+        look.add(sentence, [answer], [box], frame.relevance[index] if frame.relevance else None)
     for index in rng.permutation(len(frame.absent))[:few]:
         look.add(frame.absent[index], [], [])
     return look

@@ -15,7 +15,7 @@ from piza.data.sorec import Row, kind_of, read_list, row_faults
 from piza.errors import InputError
 from piza.evaluation.metrics import ROUNDING, auroc
 from piza.evaluation.outcome import Outcome
-from piza.evaluation.run import Evaluation, Locator, Rival, _summary, evaluate
+from piza.evaluation.run import Baseline, Evaluation, Locator, _summary, evaluate
 
 THRESHOLDS = (0.05, *(tenths / 10 for tenths in range(1, 10)))
 RIGHT = 0.5
@@ -98,7 +98,7 @@ def evaluate_both(
     images_dir: str | Path,
     limit: int | None = None,
     write: Callable[[dict[str, Any]], None] | None = None,
-    rival: Rival | None = None,
+    baseline: Baseline | None = None,
     **options: Any,
 ) -> tuple[Evaluation, NotThere]:
     """`evaluate`, with sentences about nothing asked beside the rows: each picture is opened once for all its sentences.
@@ -110,7 +110,7 @@ def evaluate_both(
     Raises InputError as `evaluate` does, where no absent sentence is left to ask, and for the rival "oracle", which must
     be told a target.
     """
-    check_both(rival)
+    check_both(baseline)
     rows = list(rows)
     if limit is not None:
         rows = rows[: max(limit, 0)]
@@ -127,19 +127,19 @@ def evaluate_both(
         if write is not None and line["index"] < len(rows):
             write(line)
 
-    outcomes = evaluate(model, asked, images_dir, write=write_rows, rival=rival, **options).outcomes
+    outcomes = evaluate(model, asked, images_dir, write=write_rows, baseline=baseline, **options).outcomes
     there = [outcome for outcome in outcomes if outcome.index < len(rows)]
-    not_there = [outcome for outcome in outcomes if outcome.index >= len(rows)]
-    for name, found in (("rows", there), ("sentences about nothing", not_there)):
+    about_nothing = [outcome for outcome in outcomes if outcome.index >= len(rows)]
+    for name, found in (("rows", there), ("sentences about nothing", about_nothing)):
         if not found:
             raise InputError(f"none of the {name} has a picture that can be opened in {str(images_dir)!r}")
     summary = _summary(there, len(rows) - len(there))
-    return summary, tell_apart(there, [outcome.score for outcome in not_there])
+    return summary, tell_apart(there, [outcome.score for outcome in about_nothing])
 
 
-def check_both(rival: str | None) -> None:
+def check_both(baseline: str | None) -> None:
     """Raise InputError for a rival that no sentence about nothing can be asked of."""
-    if rival == "oracle":
+    if baseline == "oracle":
         raise InputError("the rival 'oracle' is told the target, and a sentence about nothing has none")
 
 

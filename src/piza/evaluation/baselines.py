@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from piza.boxes import clip_xyxy, cxcywh_to_xyxy, xyxy_to_cxcywh
 from piza.errors import InputError
-from piza.evaluation.tiles import Seen, best_merged, best_single, ends_at_inner_border, tile_windows
-from piza.image import Picture, PictureSource, cut, open_picture
-from piza.model.grounder import Grounding, PictureFeatures
+from piza.evaluation.tiles import TileDetections, best_merged, best_single, ends_at_inner_border, tile_windows
+from piza.image import ImageArray, ImageSource, cut, open_image
+from piza.model.grounder import Grounding, ImageFeatures
 from piza.model.piza import Piza
-from piza.model.proposals import Found
+from piza.model.proposals import Proposals
 from piza.result import Result, Step
 from piza.search.predictor import locate
 from piza.search.zoom_path import PathConfig, frame_window, input_size, plan_windows, side
@@ -34,7 +34,7 @@ SURE = 30.0  # a logit whose sigmoid is 1 in float32
 
 def sliding_window(
     model: Piza,
-    image: PictureSource,
+    image: ImageSource,
     expressions: Sequence[str],
     tile: int | None = None,
     overlap: float = SLIDING_OVERLAP,
@@ -52,7 +52,7 @@ def sliding_window(
 
 def tile_grid(
     model: Piza,
-    image: PictureSource,
+    image: ImageSource,
     expressions: Sequence[str],
     tile: int | None = None,
     overlap: float = TILES_OVERLAP,
@@ -67,7 +67,7 @@ def tile_grid(
 
 def oracle_first_window(
     model: Piza,
-    image: PictureSource,
+    image: ImageSource,
     expressions: Sequence[str],
     targets: Sequence[Sequence[float]],
     greedy: bool = False,
@@ -78,14 +78,14 @@ def oracle_first_window(
     targets: one xyxy box a sentence, in frame pixels. The look at the frame is taken, then overruled, so looks and
     milliseconds are those of a search whose first look is never wrong.
     """
-    picture = open_picture(image)
+    picture = open_image(image)
     frame_size = (picture.shape[1], picture.shape[0])
-    shared: list[PictureFeatures | Found] = []
+    shared: list[ImageFeatures | Proposals] = []
     results = []
     for sentence, target in zip(expressions, targets, strict=True):
         inside = clip_xyxy(target, frame_window(frame_size))
-        things = model.config.path.answers == "thing"
-        answer = inside if things else plan_windows(inside, frame_size, model.config.path)[1]
+        objects = model.config.path.answers == "thing"
+        answer = inside if objects else plan_windows(inside, frame_size, model.config.path)[1]
         told = cast(Piza, _Told(model, answer / np.tile(frame_size, 2), shared))
         results.append(cast(Result, locate(told, picture, sentence, greedy=greedy)))
     return results
@@ -98,18 +98,18 @@ def last_progress(window: NDArray, frame_size: tuple[int, int], config: PathConf
     with the thing itself. Models that do not zoom do not hear it.
     """
     ratio = max(side(frame_window(frame_size)) / side(window), 1.0)
-    jumps = max(1, math.ceil(math.log(ratio) / math.log(config.most_zoom)))
+    jumps = max(1, math.ceil(math.log(ratio) / math.log(config.max_zoom)))
     return jumps / (jumps + 1)
 
 
 @torch.inference_mode()
 def _over_tiles(
     model: Piza,
-    image: PictureSource,
+    image: ImageSource,
     expressions: Sequence[str],
     tile: int | None,
     overlap: float,
-    choose: Callable[[Seen, NDArray], tuple[NDArray, int]],
+    choose: Callable[[TileDetections, NDArray], tuple[NDArray, int]],
 ) -> list[Result]:
     """Tiles are encoded once, in batches, and every sentence is asked of each batch."""
     if isinstance(expressions, str):
@@ -117,18 +117,18 @@ def _over_tiles(
     if not expressions:
         return []
     started = time.perf_counter()
-    picture = open_picture(image)
+    picture = open_image(image)
     frame_size = (picture.shape[1], picture.shape[0])
     windows = tile_windows(frame_size, model.config.later_pixels if tile is None else tile, overlap)
     size = input_size(windows[0], False, model.config.first_pixels, model.config.later_pixels)
     progress = last_progress(windows[0], frame_size, model.config.path)
     texts = [model.encode_text([[sentence]]) for sentence in expressions]
-    at_once = max(1, PIXELS_AT_ONCE // (size[0] * size[1]))
+    micro_batch = max(1, PIXELS_AT_ONCE // (size[0] * size[1]))
     looks: list[list[tuple[NDArray, NDArray]]] = [[] for _ in expressions]
     own = np.zeros(len(expressions))  # seconds of grounding, which sentences do not share
-    for start in range(0, len(windows), at_once):
-        batch = windows[start : start + at_once]
-        features = model.encode_pictures([cut(picture, window, size) for window in batch])
+    for start in range(0, len(windows), micro_batch):
+        batch = windows[start : start + micro_batch]
+        features = model.encode_images([cut(picture, window, size) for window in batch])
         asked = torch.full((len(batch),), progress, device=model.device)
         same = [0] * len(batch)
         for number, (text, pooling) in enumerate(texts):
@@ -140,7 +140,7 @@ def _over_tiles(
     results = []
     for sentence, seen_in, seconds in zip(expressions, looks, own, strict=True):
         begin = time.perf_counter()
-        seen = Seen(
+        seen = TileDetections(
             boxes=np.concatenate([boxes for boxes, _ in seen_in]),
             scores=np.concatenate([scores for _, scores in seen_in]),
             tile=np.repeat(np.arange(len(windows)), [len(boxes) for boxes, _ in seen_in]),
@@ -183,14 +183,14 @@ class _Told:
     """A model whose first look answers with a given box (xyxy, normalized to the frame); all else is the model's own.
     `shared` keeps what a first look shows for the next sentence."""
 
-    def __init__(self, model: Piza, box: NDArray, shared: list[PictureFeatures | Found]):
+    def __init__(self, model: Piza, box: NDArray, shared: list[ImageFeatures | Proposals]):
         self._model, self._shared = model, shared
         self._box: NDArray | None = box
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def first_features(self, pictures: Sequence[Picture]) -> PictureFeatures | Found:
+    def first_features(self, pictures: Sequence[ImageArray]) -> ImageFeatures | Proposals:
         if not self._shared:
             self._shared.append(self._model.first_features(pictures))
         return self._shared[0]

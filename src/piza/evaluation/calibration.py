@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from piza.boxes import iou_xyxy
-from piza.data.sorec import Row, find_picture
+from piza.data.sorec import Row, find_image
 from piza.evaluation.metrics import (
     auroc as auroc,
 )  # told from scores alone; offered here beside what makes the scores
 from piza.evaluation.metrics import calibration_error as calibration_error
-from piza.image import cut, open_picture
+from piza.image import cut, open_image
 from piza.model.piza import Piza
-from piza.search.best_first import Evidence, Found, Hypothesis, SearchConfig, Seen, best_first
-from piza.search.predictor import Looks
+from piza.search.best_first import Evidence, Hypothesis, Observation, SearchConfig, SearchOutcome, best_first
+from piza.search.predictor import ModelLooker
 from piza.search.zoom_path import first_windows, input_size
 
 
@@ -32,12 +32,12 @@ class Recorder:
     the picture."""
 
     row: Row
-    looks: Looks
-    seen: dict[bytes, Seen] = field(default_factory=dict)
+    looks: ModelLooker
+    seen: dict[bytes, Observation] = field(default_factory=dict)
     milliseconds: dict[bytes, float] = field(default_factory=dict)
     ends: dict[bytes, bool] = field(default_factory=dict)
 
-    def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
+    def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
         keys = [_key(path.window, len(path.steps)) for path in paths]
         if any(key not in self.seen for key in keys):
             begin = time.perf_counter()
@@ -58,7 +58,7 @@ class Recorder:
             self.ends |= {keys[number]: end for number, end in zip(unknown, answers, strict=True)}
         return [self.ends[key] for key in keys]
 
-    def search(self, config: SearchConfig) -> Found:
+    def search(self, config: SearchConfig) -> SearchOutcome:
         return best_first(self.looks.frame_size, self.look, self.at_end, self.looks.window_of, config)
 
     def forget_picture(self) -> None:
@@ -66,7 +66,7 @@ class Recorder:
         self.looks.picture = None  # type: ignore[assignment]
         self.looks.first = [None] * len(self.looks.first)
 
-    def cost(self, found: Found) -> float:
+    def cost(self, found: SearchOutcome) -> float:
         """Milliseconds of a search's looks."""
         keys = [
             _key(window, int(number >= len(self.looks.first))) for number, window in enumerate(found.looked)
@@ -86,21 +86,26 @@ def recorders(model: Piza, rows: Sequence[Row], images: str | Path) -> Iterator[
         by_picture.setdefault(row.image, []).append(row)
     with torch.inference_mode():
         for name, asked in by_picture.items():
-            picture = open_picture(find_picture(images, name))
-            views = first_windows((picture.shape[1], picture.shape[0]), model.config.search.views)
+            picture = open_image(find_image(images, name))
+            num_first_windows = first_windows(
+                (picture.shape[1], picture.shape[0]), model.config.search.num_first_windows
+            )
             begin = time.perf_counter()
             sizes = [
-                input_size(view, True, model.config.first_pixels, model.config.later_pixels) for view in views
+                input_size(view, True, model.config.first_pixels, model.config.later_pixels)
+                for view in num_first_windows
             ]
             first = [
                 model.first_features([cut(picture, view, size)])
-                for view, size in zip(views, sizes, strict=True)
+                for view, size in zip(num_first_windows, sizes, strict=True)
             ]
-            encoding = 1000 * (time.perf_counter() - begin) / len(views)
+            encoding = 1000 * (time.perf_counter() - begin) / len(num_first_windows)
             for row in asked:
                 text, pooling = model.encode_text([[row.expression]])
-                looks = Looks(model, picture, text, pooling, first, row.expression)
-                yield Recorder(row, looks, milliseconds={_key(view, 0): encoding for view in views})
+                looks = ModelLooker(model, picture, text, pooling, first, row.expression)
+                yield Recorder(
+                    row, looks, milliseconds={_key(view, 0): encoding for view in num_first_windows}
+                )
 
 
 @dataclass
@@ -118,7 +123,7 @@ class Choice:
         return Choice([odds[:1] for odds in self.odds], self.right)
 
 
-def choice_of(found: Found, target: tuple[float, ...]) -> Choice:
+def choice_of(found: SearchOutcome, target: tuple[float, ...]) -> Choice:
     """An answer is right if its IoU with the target is at least 0.5; a window not looked into, if it holds the target."""
     answers = [found.answer, *found.rejected]
     right = [bool(iou_xyxy(path.boxes[-1], target) >= 0.5) for path in answers]

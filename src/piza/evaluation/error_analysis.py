@@ -52,7 +52,7 @@ class Bin:
 
 
 @dataclass
-class Anatomy:
+class ErrorAnalysis:
     """rows: all. misses: those below an IoU of 0.5. classes: how many misses of each class, all classes named. by_size,
     by_length: the bins that hold rows."""
 
@@ -71,13 +71,13 @@ class Anatomy:
         return {**vars(self), "by_size": plain(self.by_size), "by_length": plain(self.by_length)}
 
 
-def anatomy(outcomes: Sequence[Outcome]) -> Anatomy:
+def error_analysis(outcomes: Sequence[Outcome]) -> ErrorAnalysis:
     """The classes of all misses, and the accuracy by size of the target and by length of the sentence.
 
     Outcomes come from `evaluate` or, afterwards, from a file: `anatomy(read_predictions("predictions.jsonl"))`.
     """
     found = [classify(outcome) for outcome in outcomes]
-    return Anatomy(
+    return ErrorAnalysis(
         rows=len(found),
         misses=sum(name is not None for name in found),
         classes={name: found.count(name) for name in CLASSES},

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from piza.data.sorec import Row, find_picture
+from piza.data.sorec import Row, find_image
 from piza.errors import InputError
 from piza.evaluation.intervals import Interval, intervals
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.evaluation.outcome import Outcome, outcome_of, predictions_file
-from piza.image import Decoded, Picture, PictureSource, decode_picture
+from piza.image import DecodedImage, ImageArray, ImageSource, decode_image
 from piza.result import Result
 
-__all__ = ["Evaluation", "Locator", "Outcome", "Rival", "check_rival", "evaluate", "predictions_file"]
+__all__ = ["Baseline", "Evaluation", "Locator", "Outcome", "check_baseline", "evaluate", "predictions_file"]
 
-Rival = Literal["sliding", "tiles", "oracle"]
+Baseline = Literal["sliding", "tiles", "oracle"]
 """What may be asked instead of the search: see `piza.evaluation.baselines`."""
 
 
@@ -24,7 +24,7 @@ class Locator(Protocol):
     """What can be evaluated: anything that answers like `Piza.locate`."""
 
     def locate(
-        self, image: PictureSource, expression: Any, *, whole_frame: bool = False, greedy: bool = False
+        self, image: ImageSource, expression: Any, *, whole_frame: bool = False, greedy: bool = False
     ) -> Any: ...
 
 
@@ -67,7 +67,7 @@ def evaluate(
     on_missing: Literal["error", "skip"] = "error",
     progress: Callable[[int, int], None] | None = None,
     write: Callable[[dict[str, Any]], None] | None = None,
-    rival: Rival | None = None,
+    baseline: Baseline | None = None,
     tile: int | None = None,
     overlap: float | None = None,
 ) -> Evaluation:
@@ -76,13 +76,13 @@ def evaluate(
     A picture is opened once, and all its sentences are asked in one call. `limit` takes the first rows only.
     `greedy` follows the best window only. `on_missing` says what becomes of rows whose picture is missing or cannot be
     opened: "error", found before the first look where a file is missing, or "skip". `progress` is called with (rows done,
-    rows in all) after each picture, `write` with `Outcome.to_dict()` after each answer. `rival` asks another method than
+    rows in all) after each picture, `write` with `Outcome.to_dict()` after each answer. `baseline` asks another method than
     the search; "sliding" and "tiles" look at tiles of `tile` pixels that `overlap` by this share of a side.
 
     Raises InputError when there are no rows, a picture is missing, a sentence cannot be asked, or options exclude each
     other.
     """
-    check_rival(rival, tile, overlap, whole_frame, greedy)
+    check_baseline(baseline, tile, overlap, whole_frame, greedy)
     if on_missing not in ("error", "skip"):
         raise InputError(f"on_missing must be 'error' or 'skip', got {on_missing!r}")
     if limit is not None and limit < 1:
@@ -97,14 +97,14 @@ def evaluate(
         pictures.setdefault(row.image, []).append(index)
     if on_missing == "error":
         for image in pictures:
-            find_picture(images_dir, image)
+            find_image(images_dir, image)
 
     outcomes: list[Outcome] = []
     skipped = 0
     for image, indices in pictures.items():
         begin = time.perf_counter()
         try:
-            picture = decode_picture(find_picture(images_dir, image))
+            picture = decode_image(find_image(images_dir, image))
         except InputError:
             if on_missing == "error":
                 raise
@@ -116,8 +116,8 @@ def evaluate(
                     model.locate(
                         picture, [row.expression for row in asked], whole_frame=whole_frame, greedy=greedy
                     )
-                    if rival is None
-                    else _ask_rival(model, rival, picture, asked, tile, overlap, greedy)
+                    if baseline is None
+                    else _ask_baseline(model, baseline, picture, asked, tile, overlap, greedy)
                 )
             except InputError as error:
                 raise InputError(f"a sentence about the picture {image!r} cannot be asked: {error}") from None
@@ -135,27 +135,29 @@ def evaluate(
     return _summary(sorted(outcomes, key=lambda outcome: outcome.index), skipped)
 
 
-def check_rival(
-    rival: str | None, tile: int | None, overlap: float | None, whole_frame: bool, greedy: bool
+def check_baseline(
+    baseline: str | None, tile: int | None, overlap: float | None, whole_frame: bool, greedy: bool
 ) -> None:
     """Raise InputError for a rival that is not known and for options that exclude each other or have no effect."""
-    if rival is not None and rival not in get_args(Rival):
-        raise InputError(f"there is no rival {rival!r}; known are {', '.join(get_args(Rival))}")
-    tiled = rival in ("sliding", "tiles")
-    if rival is not None and whole_frame:
-        raise InputError(f"the rival {rival!r} and the whole frame exclude each other: one method at a time")
+    if baseline is not None and baseline not in get_args(Baseline):
+        raise InputError(f"there is no baseline {baseline!r}; known are {', '.join(get_args(Baseline))}")
+    tiled = baseline in ("sliding", "tiles")
+    if baseline is not None and whole_frame:
+        raise InputError(
+            f"the baseline {baseline!r} and the whole frame exclude each other: one method at a time"
+        )
     if tiled and greedy:
-        raise InputError(f"the rival {rival!r} does not search, so it cannot be greedy")
+        raise InputError(f"the baseline {baseline!r} does not search, so it cannot be greedy")
     if not tiled and (tile is not None or overlap is not None):
-        raise InputError("a tile and an overlap are of the rivals 'sliding' and 'tiles' only")
+        raise InputError("a tile and an overlap are of the baselines 'sliding' and 'tiles' only")
     if overlap is not None and not 0 <= overlap < 1:
         raise InputError(f"the overlap of tiles must be at least 0 and below 1, got {overlap:g}")
 
 
-def _ask_rival(
+def _ask_baseline(
     model: Any,
-    rival: str,
-    picture: Picture | Decoded,
+    baseline: str,
+    picture: ImageArray | DecodedImage,
     rows: Sequence[Row],
     tile: int | None,
     overlap: float | None,
@@ -164,9 +166,11 @@ def _ask_rival(
     from piza.evaluation import baselines  # imports torch, which this module can do without
 
     sentences = [row.expression for row in rows]
-    if rival == "oracle":
-        return baselines.oracle_first_window(model, picture, sentences, [row.box_xyxy for row in rows], greedy)
-    if rival == "sliding":
+    if baseline == "oracle":
+        return baselines.oracle_first_window(
+            model, picture, sentences, [row.box_xyxy for row in rows], greedy
+        )
+    if baseline == "sliding":
         share = baselines.SLIDING_OVERLAP if overlap is None else overlap
         return baselines.sliding_window(model, picture, sentences, tile, share)
     share = baselines.TILES_OVERLAP if overlap is None else overlap

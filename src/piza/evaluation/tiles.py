@@ -21,7 +21,7 @@ SAME_THING = (
 ALSO_SURE = 0.5  # a part must have at least this share of the best part's score
 
 
-class Seen(NamedTuple):
+class TileDetections(NamedTuple):
     """What was seen in all tiles: boxes (n, 4) xyxy in frame pixels, scores (n,) in [0, 1], tile (n,): its index,
     cut (n,) bool: whether the box ends at an inner border of its tile."""
 
@@ -67,14 +67,14 @@ def ends_at_inner_border(boxes: NDArray, window: NDArray, frame_size: tuple[int,
     return ((np.abs(boxes - window) <= near) & inner).any(axis=1)
 
 
-def best_single(seen: Seen, windows: NDArray) -> tuple[NDArray, int]:
+def best_single(seen: TileDetections, windows: NDArray) -> tuple[NDArray, int]:
     """The box with the best score and its index in `seen`. A cut box counts half: if the thing is no larger than the
     overlap, another tile shows it whole; if it is larger, half its score may still be the best there is."""
     best = int(np.argmax(np.where(seen.cut, CUT_WORTH * seen.scores, seen.scores)))
     return seen.boxes[best], best
 
 
-def best_merged(seen: Seen, windows: NDArray) -> tuple[NDArray, int]:
+def best_merged(seen: TileDetections, windows: NDArray) -> tuple[NDArray, int]:
     """The box with the best score, made whole, and its index in `seen`; windows are the tiles (m, 4).
 
     A best box that is cut is united with the boxes of other tiles that agree with it (IoU of `SAME_THING`) in what both

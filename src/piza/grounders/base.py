@@ -21,9 +21,17 @@ from piza.boxes import area_xyxy, clip_xyxy, iou_xyxy
 from piza.errors import InputError, reason
 from piza.grounders.transformers import transformers_grounder
 from piza.grounders.vlm import chat_grounder
-from piza.image import Picture, PictureSource, cut, open_picture
+from piza.image import ImageArray, ImageSource, cut, open_image
 from piza.result import Result, Step, check_min_score
-from piza.search.best_first import SAME_WINDOW, SHRINK, Evidence, Hypothesis, SearchConfig, Seen, best_first
+from piza.search.best_first import (
+    SAME_WINDOW,
+    SHRINK,
+    Evidence,
+    Hypothesis,
+    Observation,
+    SearchConfig,
+    best_first,
+)
 from piza.search.zoom_path import frame_window, side, square_window
 
 Grounder: TypeAlias = Callable[[NDArray[np.uint8], str], tuple[NDArray, NDArray]]
@@ -54,22 +62,22 @@ class ZoomPolicy:
     context: float = (
         8.0  # side of the window after a box over the side of the box (as `PathConfig.last_zoom`)
     )
-    least_side: float = 64.0  # no such window is smaller, in frame pixels
+    min_side: float = 64.0  # no such window is smaller, in frame pixels
     quarters: bool = True  # whether the quarters of a window are looked at, too
     overlap: float = 0.2  # of two neighboring quarters, as a share of their side
-    least_quarter: float = 256.0  # no quarter is smaller (square root of its area, in frame pixels)
+    min_quarter: float = 256.0  # no quarter is smaller (square root of its area, in frame pixels)
     prior: float = 0.1  # score of a quarter that was not looked at yet
-    most_pixels: int = 1024 * 1024  # a window is given to the grounder with at most this area
-    least_pixels: int = 448 * 448  # and a small one is enlarged to this
+    max_pixels: int = 1024 * 1024  # a window is given to the grounder with at most this area
+    min_pixels: int = 448 * 448  # and a small one is enlarged to this
 
 
-SEARCH = SearchConfig(budget=12, enough=0.6, branch=KEPT + 4, max_steps=5, evidence=LastLook())
+SEARCH = SearchConfig(budget=12, accept_threshold=0.6, top_k=KEPT + 4, max_steps=5, evidence=LastLook())
 """The search of an untrained grounder: more looks than a trained one needs, and every box of a look may be followed."""
 
 
 def locate_with(
     grounder: Grounder,
-    image: PictureSource,
+    image: ImageSource,
     expression: str,
     config: SearchConfig = SEARCH,
     zoom: ZoomPolicy = ZoomPolicy(),
@@ -80,7 +88,7 @@ def locate_with(
     Args:
         grounder: see `Grounder`. It is called at most `config.budget` times, one window after the other.
         image: a path, a PIL picture, or an array (height, width, 3) of uint8 RGB.
-        config: the search; its `enough` is compared with the probability below.
+        config: the search; its `accept_threshold` is compared with the probability below.
         min_score: a result with a lower score has `found` False, and its box is only the best guess; 0 to 1.
 
     Returns:
@@ -99,7 +107,7 @@ def locate_with(
     _check_settings(config, zoom)
     check_min_score(min_score)
     started = time.perf_counter()
-    looks = AnyLooks(grounder, open_picture(image), expression, config, zoom)
+    looks = GrounderLooker(grounder, open_image(image), expression, config, zoom)
     found = best_first(looks.frame_size, looks.look, looks.at_end, looks.window_of, config)
     answer, rejected = found.answer, found.rejected
     # A quarter is no answer. And when the looks are used up, a box of the last ones may be worth more than any answer.
@@ -108,7 +116,7 @@ def locate_with(
     if answer.steps and looks.is_quarter(answer.boxes[-1]):
         frame = frame_window(looks.frame_size)
         answer = best or Hypothesis([frame], frame, looks.steps[:1], stopped="nothing")
-    elif best and len(found.looked) >= config.budget and config.branch > 1:
+    elif best and len(found.looked) >= config.budget and config.top_k > 1:
         if answer.stopped == "nothing" or best.evidence > answer.evidence:
             rejected = [answer, *rejected] if answer.stopped != "nothing" else rejected
             answer = best
@@ -131,11 +139,11 @@ def locate_with(
 
 
 @dataclass
-class AnyLooks:
+class GrounderLooker:
     """All that `best_first` asks about one sentence and one picture. steps: the calls of the grounder so far, in order."""
 
     grounder: Grounder
-    picture: Picture
+    picture: ImageArray
     expression: str
     config: SearchConfig
     zoom: ZoomPolicy
@@ -145,15 +153,17 @@ class AnyLooks:
         self.frame_size = (self.picture.shape[1], self.picture.shape[0])
         self._quarters: set[tuple[float, ...]] = set()
 
-    def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
+    def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
         return [self._one(path) for path in paths]
 
-    def _one(self, path: Hypothesis) -> Seen:
+    def _one(self, path: Hypothesis) -> Observation:
         window = path.window
         size = picture_size_of(window, self.zoom)
         if self._was_looked_at(window):  # two boxes led here; what was seen is a hypothesis already
             nothing = np.zeros((0, 4))
-            return Seen(Step(_floats(window), size, 0.0, 0.0, nothing, nothing[:, 0]), nothing, nothing[:, 0])
+            return Observation(
+                Step(_floats(window), size, 0.0, 0.0, nothing, nothing[:, 0]), nothing, nothing[:, 0]
+            )
         answer = self.grounder(cut(self.picture, window, size), self.expression)
         boxes, scores = checked(answer, size)
         boxes = boxes * np.tile((window[2:] - window[:2]) / size, 2) + np.tile(window[:2], 2)
@@ -172,7 +182,7 @@ class AnyLooks:
             boxes = np.concatenate([boxes, quarters])
             scores = np.concatenate([scores, np.full(len(quarters), self.zoom.prior)])
         order = np.argsort(-scores, kind="stable")
-        return Seen(step, boxes[order], scores[order])
+        return Observation(step, boxes[order], scores[order])
 
     def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
         return [False] * len(boxes)  # no model says stop: paths end where there is no closer window
@@ -182,7 +192,7 @@ class AnyLooks:
             return np.asarray(box, dtype=np.float64)
         center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         longest = float(max(box[2] - box[0], box[3] - box[1]))  # so that a long thin thing is in it, too
-        length = max(self.zoom.context * side(box), 1.25 * longest, self.zoom.least_side)
+        length = max(self.zoom.context * side(box), 1.25 * longest, self.zoom.min_side)
         return square_window(center, length, self.frame_size)
 
     def is_quarter(self, box: NDArray) -> bool:
@@ -201,12 +211,12 @@ class AnyLooks:
 
 
 def quarters_of(window: NDArray, zoom: ZoomPolicy) -> NDArray:
-    """The 2 x 2 parts of a window, (4, 4) xyxy in frame pixels, or (0, 4) where they would be below `least_quarter`.
+    """The 2 x 2 parts of a window, (4, 4) xyxy in frame pixels, or (0, 4) where they would be below `min_quarter`.
 
     Two neighbors overlap by `overlap` of their side s, so that 2 s - overlap s is the window's side.
     """
     size = (window[2:] - window[:2]) / (2 - zoom.overlap)
-    if math.sqrt(size[0] * size[1]) < zoom.least_quarter:
+    if math.sqrt(size[0] * size[1]) < zoom.min_quarter:
         return np.zeros((0, 4))
     left_top, right_bottom = window[:2], window[2:] - size
     corners = [[x, y] for y in (left_top[1], right_bottom[1]) for x in (left_top[0], right_bottom[0])]
@@ -217,10 +227,10 @@ def quarters_of(window: NDArray, zoom: ZoomPolicy) -> NDArray:
 
 def picture_size_of(window: NDArray, zoom: ZoomPolicy) -> tuple[int, int]:
     """(width, height) of the picture of a window that a grounder is given: its own pixels, unless they are more than
-    `most_pixels` or fewer than `least_pixels`."""
+    `max_pixels` or fewer than `min_pixels`."""
     width, height = float(window[2] - window[0]), float(window[3] - window[1])
     area = width * height
-    scale = math.sqrt(min(max(area, zoom.least_pixels), zoom.most_pixels) / area)
+    scale = math.sqrt(min(max(area, zoom.min_pixels), zoom.max_pixels) / area)
     return max(1, math.floor(width * scale + 1e-6)), max(1, math.floor(height * scale + 1e-6))
 
 
@@ -280,7 +290,7 @@ class GrounderSearch:
 
     def locate(
         self,
-        image: PictureSource,
+        image: ImageSource,
         expression: str | Sequence[str],
         max_steps: int | None = None,
         whole_frame: bool = False,
@@ -294,8 +304,8 @@ class GrounderSearch:
         most = 1 if whole_frame else (self.config.max_steps if max_steps is None else max_steps)
         config = replace(self.config, max_steps=most)
         if whole_frame or greedy:
-            config = replace(config, budget=most, branch=1 if greedy else config.branch)
-        picture = open_picture(image)
+            config = replace(config, budget=most, top_k=1 if greedy else config.top_k)
+        picture = open_image(image)
         if isinstance(expression, str):
             return locate_with(self.grounder, picture, expression, config, self.zoom, min_score)
         return [
@@ -326,20 +336,20 @@ def _check_settings(config: SearchConfig, zoom: ZoomPolicy) -> None:
     for name, value in (
         ("budget", config.budget),
         ("max_steps", config.max_steps),
-        ("branch", config.branch),
+        ("top_k", config.top_k),
     ):
         if value < 1:
             raise InputError(f"{name} must be at least 1, but {value} was given.")
-    for name in ("context", "least_side", "least_quarter", "least_pixels"):
+    for name in ("context", "min_side", "min_quarter", "min_pixels"):
         if not getattr(zoom, name) > 0:
             raise InputError(f"{name} must be above 0, but {getattr(zoom, name)} was given.")
     if not 0 <= zoom.overlap < 0.9:
         raise InputError(f"overlap must be at least 0 and below 0.9, but {zoom.overlap} was given.")
     if not 0 <= zoom.prior <= 1:
         raise InputError(f"prior must be from 0 to 1, but {zoom.prior} was given.")
-    if zoom.most_pixels < zoom.least_pixels:
+    if zoom.max_pixels < zoom.min_pixels:
         raise InputError(
-            f"most_pixels must be at least least_pixels, {zoom.least_pixels}, but {zoom.most_pixels} was given."
+            f"max_pixels must be at least min_pixels, {zoom.min_pixels}, but {zoom.max_pixels} was given."
         )
 
 

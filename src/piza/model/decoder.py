@@ -82,7 +82,9 @@ def decode(
         states = add(states, change, layer.encoder_attn_text_layer_norm)
         if few:
             asked = by_window(states + position)
-            change = sparse_deformable_attention.read(layer.encoder_attn, asked, cells, places, shapes, shape_tensor, level_start)
+            change = sparse_deformable_attention.read(
+                layer.encoder_attn, asked, cells, places, shapes, shape_tensor, level_start
+            )
         else:
             change = layer.encoder_attn(
                 hidden_states=by_window(states),

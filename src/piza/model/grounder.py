@@ -41,7 +41,7 @@ class TextFeatures:
 
 
 @dataclass
-class PictureFeatures:
+class ImageFeatures:
     """A batch of encoded windows: the flattened pyramid, before fusion with a text.
 
     features, positions: (batch, cells, d_model). mask: (batch, cells) bool, True where a cell lies on the picture.
@@ -54,8 +54,8 @@ class PictureFeatures:
     valid_ratios: Tensor
     shapes: list[tuple[int, int]]
 
-    def __getitem__(self, index) -> "PictureFeatures":
-        return PictureFeatures(
+    def __getitem__(self, index) -> "ImageFeatures":
+        return ImageFeatures(
             self.features[index],
             self.positions[index],
             self.mask[index],
@@ -80,7 +80,7 @@ class Grounding:
     proposal_logits: Tensor
     proposal_boxes: Tensor
     states: Tensor = field(default_factory=lambda: torch.zeros(0))
-    thing_logits: Tensor = field(default_factory=lambda: torch.zeros(0))
+    objectness_logits: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 def encode_text(detector: Any, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
@@ -101,7 +101,7 @@ def encode_text(detector: Any, input_ids: Tensor, attention_mask: Tensor) -> Tex
     return TextFeatures(model.text_projection(encoded), token_mask, self_mask, position_ids, word_mask)
 
 
-def encode_picture(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> PictureFeatures:
+def encode_image(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> ImageFeatures:
     """Encodes windows; pixel_values is (batch, 3, height, width), normalized; pixel_mask (batch, height, width), 1 on the picture."""
     model = detector.model
     batch, _, height, width = pixel_values.shape
@@ -114,7 +114,7 @@ def encode_picture(detector: Any, pixel_values: Tensor, pixel_mask: Tensor | Non
         mask = nn.functional.interpolate(pixel_mask[None].float(), size=source.shape[-2:]).to(torch.bool)[0]
         masks.append(mask)
         positions.append(model.backbone.position_embedding(source, mask).to(source.dtype))
-    return PictureFeatures(
+    return ImageFeatures(
         features=torch.cat([source.flatten(2).transpose(1, 2) for source in sources], 1),
         positions=torch.cat(
             [p.flatten(2).transpose(1, 2) + model.level_embed[i] for i, p in enumerate(positions)], 1
@@ -139,11 +139,11 @@ def pyramid(stages: list[Tensor], projections: Any) -> list[Tensor]:
 def ground(
     detector: Any,
     text: TextFeatures,
-    picture: PictureFeatures,
+    picture: ImageFeatures,
     pooling: Tensor | None = None,
-    peaks: bool = False,
+    local_maxima: bool = False,
     relations: Relations | None = None,
-    apart: bool = False,
+    per_sentence_queries: bool = False,
     answer_only: bool = False,
 ) -> Grounding:
     """One look: fuses texts and windows of the same batch size and predicts boxes.
@@ -188,7 +188,7 @@ def ground(
 
     queries, anchors = model.generate_encoder_output_proposals(memory, ~picture.mask, shapes)
     proposal_logits = _similarity(model.encoder_output_class_embed, queries, words, word_mask)
-    if apart:
+    if per_sentence_queries:
         scores = proposal_logits.detach().transpose(1, 2)
         spoken, spoken_mask = tokens_of_groups(memory_text, _groups(text, pooling))
         words, word_mask = words.flatten(0, 1)[:, None], word_mask.flatten()[:, None]
@@ -196,12 +196,12 @@ def ground(
         scores = proposal_logits.detach().max(-1)[0][:, None]
         spoken, spoken_mask = memory_text[:, None], text.token_mask[:, None]
     groups = scores.shape[1]
-    if peaks:
-        scores = local_peaks(scores.flatten(0, 1), shapes).view_as(scores)
+    if local_maxima:
+        scores = local_maxima_only(scores.flatten(0, 1), shapes).view_as(scores)
     count = min(model.config.num_queries, scores.shape[-1])  # a small window may have fewer cells than that
-    best, thing_logits = torch.topk(scores, count, dim=2)[1], None
+    best, objectness_logits = torch.topk(scores, count, dim=2)[1], None
     if relations is not None:
-        best, thing_logits = relations.with_things(best, queries)
+        best, objectness_logits = relations.with_objects(best, queries)
     seen = _at(queries, best)
     if answer_only:
         proposal_boxes = anchors[:, :0]
@@ -240,16 +240,16 @@ def ground(
         proposal_logits,
         proposal_boxes,
         torch.stack(states[first:]),
-        memory.new_zeros(0) if thing_logits is None else thing_logits,
+        memory.new_zeros(0) if objectness_logits is None else objectness_logits,
     )
 
 
 def _groups(text: TextFeatures, pooling: Tensor | None) -> Tensor:
     """(batch, blocks, tokens) bool: what a sentence alone would have for its prompt, [CLS] and [SEP] with it."""
     assert pooling is not None
-    together = text.self_mask & text.token_mask[:, None] & text.token_mask[:, :, None]
-    own = (pooling.transpose(1, 2) > 0).float() @ together.float() > 0
-    alone = together.sum(-1) == 1
+    windows_per_batch = text.self_mask & text.token_mask[:, None] & text.token_mask[:, :, None]
+    own = (pooling.transpose(1, 2) > 0).float() @ windows_per_batch.float() > 0
+    alone = windows_per_batch.sum(-1) == 1
     return own | alone[:, None]
 
 
@@ -259,7 +259,7 @@ def _at(cells: Tensor, index: Tensor) -> Tensor:
     return cells.gather(1, flat).view(*index.shape, cells.shape[-1])
 
 
-def local_peaks(scores: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+def local_maxima_only(scores: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
     """Scores (batch, cells) with all cells but the highest of their 3 x 3 neighbors put behind these."""
     found = []
     for level, (height, width) in zip(scores.split([h * w for h, w in shapes], 1), shapes, strict=True):

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from piza.model.proposals import Found
+from piza.model.proposals import Proposals
 from piza.model.relations import FREQUENCIES, HIDDEN, Compare, pair_features
 
 ACROSS = 96.0  # the unit of distances between things: so many of them are the width of the picture
 WAVES = (1.0, 2.0, 4.0, 8.0)
-ROLES = 3  # of a thing to a sentence, told in training: piza.data.scenes.relevance
+RELEVANCE = 3  # of a thing to a sentence, told in training: piza.data.scenes.relevance
 
 
 class Attention(nn.Module):
@@ -36,7 +36,7 @@ class Attention(nn.Module):
         return self.out(found.transpose(1, 2).flatten(2))
 
 
-def _thinking(width: int) -> nn.Sequential:
+def _feed_forward(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
 
@@ -45,48 +45,50 @@ class WordLayer(nn.Module):
 
     def __init__(self, width: int, heads: int):
         super().__init__()
-        self.before = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.attention = Attention(width, heads)
-        self.more = _thinking(width)
+        self.feed_forward = _feed_forward(width)
 
     def forward(self, words: Tensor, unread: Tensor) -> Tensor:
         """words (n, tokens, width), unread (n, 1, 1, tokens) added to the logits of attention."""
-        normed = self.before[0](words)
+        normed = self.norms[0](words)
         words = words + self.attention(normed, normed, unread)
-        return words + self.more(self.before[1](words))
+        return words + self.feed_forward(self.norms[1](words))
 
 
-class ThingLayer(nn.Module):
+class ObjectLayer(nn.Module):
     """Things read the words, then each other."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
-        self.before = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.read = Attention(width, heads)
-        self.meet = Attention(width, heads)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.cross_attention = Attention(width, heads)
+        self.self_attention = Attention(width, heads)
         self.bias = nn.Linear(HIDDEN, heads)
         self.compare = Compare(width, questions=4, inner=12)
-        self.more = _thinking(width)
+        self.feed_forward = _feed_forward(width)
 
-    def forward(self, things: Tensor, words: Tensor, unread: Tensor, pairs: Tensor) -> Tensor:
+    def forward(self, objects: Tensor, words: Tensor, unread: Tensor, pairs: Tensor) -> Tensor:
         """things (pictures, sentences, k, width); words (pictures * sentences, tokens, width) with `unread` as in WordLayer;
         pairs (pictures, k, k, HIDDEN)."""
-        sentences = things.shape[1]
-        things = things + self.read(self.before[0](things).flatten(0, 1), words, unread).view_as(things)
-        normed = self.before[1](things)
+        sentences = objects.shape[1]
+        objects = objects + self.cross_attention(self.norms[0](objects).flatten(0, 1), words, unread).view_as(
+            objects
+        )
+        normed = self.norms[1](objects)
         bias = self.bias(pairs).permute(0, 3, 1, 2)[:, None].expand(-1, sentences, -1, -1, -1).flatten(0, 1)
-        met = self.meet(normed.flatten(0, 1), normed.flatten(0, 1), bias).view_as(things)
-        things = things + met + self.compare(normed, normed, pairs)
-        return things + self.more(self.before[2](things))
+        compared = self.self_attention(normed.flatten(0, 1), normed.flatten(0, 1), bias).view_as(objects)
+        objects = objects + compared + self.compare(normed, normed, pairs)
+        return objects + self.feed_forward(self.norms[2](objects))
 
 
-class Reader(nn.Module):
-    """`seen` is the width of what is known of a thing, as `Found.seen` has it."""
+class ExpressionMatcher(nn.Module):
+    """`features` is the width of what is known of a thing, as `Proposals.features` has it."""
 
     def __init__(
         self,
         vocabulary: int,
-        seen: int,
+        features: int,
         width: int = 96,
         heads: int = 4,
         text_layers: int = 2,
@@ -95,31 +97,31 @@ class Reader(nn.Module):
     ):
         super().__init__()
         self.words = nn.Embedding(vocabulary, width)
-        self.places = nn.Embedding(longest, width)
+        self.positions = nn.Embedding(longest, width)
         nn.init.normal_(self.words.weight, std=0.3)
-        nn.init.normal_(self.places.weight, std=0.3)
+        nn.init.normal_(self.positions.weight, std=0.3)
         self.text = nn.ModuleList(WordLayer(width, heads) for _ in range(text_layers))
-        self.seen = nn.Linear(seen, width)
+        self.features = nn.Linear(features, width)
         self.box = nn.Linear(4 * (1 + 2 * len(WAVES)), width)
         self.pair = nn.Linear(6 * (1 + 2 * len(FREQUENCIES)), HIDDEN)
-        self.things = nn.ModuleList(ThingLayer(width, heads) for _ in range(layers))
+        self.objects = nn.ModuleList(ObjectLayer(width, heads) for _ in range(layers))
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.answer = nn.ModuleList(nn.Linear(width, 1) for _ in range(layers))
-        self.roles = nn.ModuleList(nn.Linear(width, ROLES) for _ in range(layers))
+        self.relevance = nn.ModuleList(nn.Linear(width, RELEVANCE) for _ in range(layers))
 
-    def forward(self, ids: Tensor, mask: Tensor, found: Found) -> tuple[Tensor, Tensor]:
-        """`read` of the things that a `Finder` found."""
+    def forward(self, ids: Tensor, mask: Tensor, found: Proposals) -> tuple[Tensor, Tensor]:
+        """`read` of the things that a `ProposalNetwork` found."""
         aspect = found.size[1] / found.size[0]
-        return self.read(ids, mask, found.seen, found.boxes[-1].detach(), aspect)
+        return self.read(ids, mask, found.features, found.boxes[-1].detach(), aspect)
 
     def read(
-        self, ids: Tensor, mask: Tensor, seen: Tensor, boxes: Tensor, aspect: float | Tensor
+        self, ids: Tensor, mask: Tensor, features: Tensor, boxes: Tensor, aspect: float | Tensor
     ) -> tuple[Tensor, Tensor]:
         """How much each thing is what each sentence means, and its roles.
 
         Args:
             ids, mask: (pictures, sentences, tokens); True where a token is real.
-            seen: (pictures, k, width) what is known of each thing.
+            features: (pictures, k, width) what is known of each thing.
             boxes: (pictures, k, 4) cxcywh, normalized to the picture.
             aspect: height over width of the pictures.
 
@@ -129,21 +131,21 @@ class Reader(nn.Module):
         """
         sentences = ids.shape[1]
         ids, mask = ids.flatten(0, 1), mask.flatten(0, 1)
-        unread = (~mask).to(seen.dtype)[:, None, None] * -1e4
-        words = self.words(ids) + self.places.weight[: ids.shape[1]]
+        unread = (~mask).to(features.dtype)[:, None, None] * -1e4
+        words = self.words(ids) + self.positions.weight[: ids.shape[1]]
         for layer in self.text:
             words = layer(words, unread)
         sides = torch.stack([torch.as_tensor(side, device=boxes.device) for side in (aspect, 1.0)])
         pairs = functional.relu(self.pair(pair_features(boxes, ACROSS * sides)))
-        things = self.seen(seen) + self.box(box_features(boxes))
-        things = things[:, None].expand(-1, sentences, -1, -1)
-        answers, roles = [], []
-        for number, layer in enumerate(self.things):
-            things = layer(things, words, unread, pairs)
-            state = self.norm[number](things)
+        objects = self.features(features) + self.box(box_features(boxes))
+        objects = objects[:, None].expand(-1, sentences, -1, -1)
+        answers, relevance = [], []
+        for number, layer in enumerate(self.objects):
+            objects = layer(objects, words, unread, pairs)
+            state = self.norm[number](objects)
             answers.append(self.answer[number](state)[..., 0])
-            roles.append(self.roles[number](state))
-        return torch.stack(answers), torch.stack(roles)
+            relevance.append(self.relevance[number](state))
+        return torch.stack(answers), torch.stack(relevance)
 
 
 def log_odds(answers: Tensor) -> Tensor:

@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.methods import METHODS
-from piza.model import adapter_io
-from piza.model import grounder
+from piza.model import adapter_io, grounder
 from piza.model.box_history import BoxHistoryEncoder
-from piza.model.grounder import Grounding, PictureFeatures, TextFeatures
-from piza.model.matcher import Reader, log_odds
-from piza.model.proposals import Finder, Found
+from piza.model.grounder import Grounding, ImageFeatures, TextFeatures
+from piza.model.matcher import ExpressionMatcher, log_odds
+from piza.model.proposals import ProposalNetwork, Proposals
 from piza.model.relations import Relations
 from piza.model.text import Prompter
 from piza.model.zoom_embedding import ZoomEmbedding
@@ -43,15 +42,19 @@ class PizaConfig:
     first_pixels: int = 480  # square root of the area the frame is resized to for the first look
     later_pixels: int = 224  # the same for every later window
     pooling: str = "mean"  # over a sentence's tokens: "mean", or "max" as GroundingDINO does
-    peaks: bool = False  # whether only local maxima of the proposals become queries; False as published
+    local_maxima: bool = (
+        False  # whether only local maxima of the proposals become queries; False as published
+    )
     relations: bool = (
         False  # whether queries know where they lie to one another: relations.py; False as published
     )
-    things: int = 0  # with relations: so many of the queries are of what looks like a thing; 0 as published
+    object_queries: int = (
+        0  # with relations: so many of the queries are of what looks like a thing; 0 as published
+    )
     # The first look lists so many things before it hears a sentence, and reads sentences against them: finder.py, reader.py;
     # 0 as published. looks: how many words there are for the looks of a thing.
-    listed: int = 0
-    looks: int = 0
+    num_proposals: int = 0
+    num_attributes: int = 0
     zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
     stop_at: float = 0.95  # stop at this probability
     progress_step: float | None = 0.05  # progress is rounded to multiples of this
@@ -89,13 +92,19 @@ class Piza(nn.Module):
         self.history = BoxHistoryEncoder()
         base = detector.config
         self.relations = (
-            Relations(base.d_model, base.decoder_attention_heads, base.decoder_layers, config.things)
+            Relations(base.d_model, base.decoder_attention_heads, base.decoder_layers, config.object_queries)
             if config.relations
             else None
         )
-        self.finder = Finder(detector, config.looks, config.listed) if config.listed else None
-        self.reader = (
-            Reader(base.text_config.vocab_size, base.d_model + config.looks + 1) if config.listed else None
+        self.proposals = (
+            ProposalNetwork(detector, config.num_attributes, config.num_proposals)
+            if config.num_proposals
+            else None
+        )
+        self.matcher = (
+            ExpressionMatcher(base.text_config.vocab_size, base.d_model + config.num_attributes + 1)
+            if config.num_proposals
+            else None
         )
         self.tokenizer = tokenizer
         self.prompter = Prompter(tokenizer, detector.config.max_text_len, method.prefix_ids(detector))
@@ -110,9 +119,9 @@ class Piza(nn.Module):
         ids, mask, pooling = (tensor.to(self.device) for tensor in self.prompter(prompts))
         return grounder.encode_text(self.detector, ids, mask), pooling
 
-    def encode_pictures(self, pictures: Iterable[np.ndarray]) -> PictureFeatures:
+    def encode_images(self, pictures: Iterable[np.ndarray]) -> ImageFeatures:
         """Windows of one size, uint8 (height, width, 3) RGB -> features."""
-        return grounder.encode_picture(self.detector, self.pixels(pictures))
+        return grounder.encode_image(self.detector, self.pixels(pictures))
 
     def pixels(self, pictures: Iterable[np.ndarray]) -> Tensor:
         """uint8 RGB windows of one size -> (batch, 3, height, width), normalized, channels last in memory."""
@@ -126,13 +135,13 @@ class Piza(nn.Module):
         self,
         text: TextFeatures,
         pooling: Tensor,
-        picture: PictureFeatures,
+        picture: ImageFeatures,
         progress: Tensor | Sequence[float],
-        apart: bool = False,
+        per_sentence_queries: bool = False,
         training: bool = False,
     ) -> Grounding:
         """One look at a batch of windows; progress is (batch,) in [0, 1]. `training`: with all that a loss reads, not the
-        answer alone; `apart`: see `grounder.ground`."""
+        answer alone; `per_sentence_queries`: see `grounder.ground`."""
         with self.zoom_context.use(self.zoom(torch.as_tensor(progress, device=self.device))):
             mean = pooling if self.config.pooling == "mean" else None
             return grounder.ground(
@@ -140,23 +149,23 @@ class Piza(nn.Module):
                 text,
                 picture,
                 mean,
-                self.config.peaks,
+                self.config.local_maxima,
                 self.relations,
-                apart,
+                per_sentence_queries,
                 answer_only=not training,
             )
 
-    def first_features(self, pictures: Iterable[np.ndarray]) -> Found | PictureFeatures:
+    def first_features(self, pictures: Iterable[np.ndarray]) -> Proposals | ImageFeatures:
         """What sentences share of a first look: the things that there are, if the model lists them, or the window's features."""
-        if self.finder is None:
-            return self.encode_pictures(pictures)
-        return self.finder(self.pixels(pictures))
+        if self.proposals is None:
+            return self.encode_images(pictures)
+        return self.proposals(self.pixels(pictures))
 
-    def read(self, sentences: Sequence[str], found: Found) -> Grounding:
+    def read(self, sentences: Sequence[str], found: Proposals) -> Grounding:
         """A first look of one window for each sentence, against the things that were found in it: (1, sentences, k, ...)."""
-        assert self.reader is not None
+        assert self.matcher is not None
         ids, mask, _ = (tensor.to(self.device) for tensor in self.plain_prompter([[s] for s in sentences]))
-        answers = self.reader(ids[None], mask[None].bool(), found)[0][-1, 0]
+        answers = self.matcher(ids[None], mask[None].bool(), found)[0][-1, 0]
         boxes = found.boxes[-1].expand(len(sentences), -1, -1)
         nothing = answers.new_zeros(())
         return Grounding(log_odds(answers)[None, ..., None], boxes[None], nothing, nothing)

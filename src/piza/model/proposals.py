@@ -2,7 +2,7 @@
 
 A cell of the pyramid that looks like the center of a thing becomes a query, which reads the pyramid around its box a few
 times, as a decoder's query does, but with no words: what comes out is a box, a state and how the thing looks (a car, red,
-from behind) for each thing. `reader.py` reads sentences against these.
+from behind) for each thing. `matcher.py` reads sentences against these.
 """
 
 import copy
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from piza.model.grounder import local_peaks, pyramid
+from piza.model.grounder import local_maxima_only, pyramid
 from piza.model.sparse_deformable_attention import read, readable
 
 # Taken from the score of a cell beside a better one, which mostly is of the same thing; signs on one pole lie a cell apart.
@@ -23,11 +23,11 @@ BESIDE = 1.0
 
 
 @dataclass
-class Found:
+class Proposals:
     """The things of a batch of pictures of one size. Boxes are cxcywh, normalized to the picture.
 
     cell_logits: (batch, cells) how much each cell looks like the center of a thing. cells: (batch, k) the chosen ones, best first.
-    boxes: (layers + 1, batch, k, 4), the last are the answer. states: (batch, k, width). looks: (batch, k, words) logits of what
+    boxes: (layers + 1, batch, k, 4), the last are the answer. states: (batch, k, width). attributes: (batch, k, words) logits of what
     may be said of a thing's looks. size: width and height of the picture in pixels. shapes: (height, width) of each level in cells.
     """
 
@@ -35,26 +35,26 @@ class Found:
     cells: Tensor
     boxes: Tensor
     states: Tensor
-    looks: Tensor
+    attributes: Tensor
     size: tuple[int, int]
     shapes: list[tuple[int, int]]
 
     @property
-    def seen(self) -> Tensor:
+    def features(self) -> Tensor:
         """(batch, k, width + words + 1) all that is known of each thing but where it is."""
         score = self.cell_logits.gather(1, self.cells).sigmoid()
-        return torch.cat([self.states, self.looks.sigmoid(), score[..., None]], -1)
+        return torch.cat([self.states, self.attributes.sigmoid(), score[..., None]], -1)
 
 
-class Gaze(nn.Module):
+class RefinementLayer(nn.Module):
     """One layer: the queries read the pyramid around their boxes, and move these."""
 
     def __init__(self, config: Any, library: Any, points: int):
         super().__init__()
         width, heads = config.d_model, config.decoder_attention_heads
-        self.before = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.attention = library.MMGroundingDinoMultiscaleDeformableAttention(config, heads, points)
-        self.more = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.box = nn.Linear(width, 4)
         self.reset()
 
@@ -92,13 +92,13 @@ class Gaze(nn.Module):
         """states (batch, k, width), boxes (batch, k, 4), cells from `readable`; shapes of the levels, the same as a tensor,
         and where each level starts. Returns new states and boxes."""
         places = boxes[:, :, None].expand(-1, -1, len(shapes), -1)
-        states = states + read(self.attention, self.before[0](states), cells, places, shapes, sizes, starts)
-        states = states + self.more(self.before[1](states))
+        states = states + read(self.attention, self.norms[0](states), cells, places, shapes, sizes, starts)
+        states = states + self.feed_forward(self.norms[1](states))
         return states, (torch.special.logit(boxes, eps=1e-5) + self.box(states)).sigmoid()
 
 
-class Finder(nn.Module):
-    def __init__(self, detector: Any, looks: int, count: int = 64, layers: int = 3, points: int = 4):
+class ProposalNetwork(nn.Module):
+    def __init__(self, detector: Any, num_attributes: int, count: int = 64, layers: int = 3, points: int = 4):
         super().__init__()
         model, config = detector.model, detector.config
         library = sys.modules[type(model).__module__]
@@ -107,16 +107,18 @@ class Finder(nn.Module):
         self.backbone = copy.deepcopy(model.backbone.conv_encoder)
         self.project = copy.deepcopy(model.input_proj_vision)
         width = config.d_model
-        self.norm, self.thing = nn.LayerNorm(width), nn.Linear(width, 1)
-        nn.init.constant_(self.thing.bias, -4.0)  # few cells are the center of a thing
-        self.level = nn.Embedding(config.num_feature_levels, width)
-        self.start = nn.Linear(width, width)
-        self.gazes = nn.ModuleList(Gaze(config, library, points) for _ in range(layers))
-        self.last = nn.LayerNorm(width)
-        self.looks = nn.Linear(width, looks)
-        nn.init.constant_(self.looks.bias, -3.0)
+        self.norm, self.objectness = nn.LayerNorm(width), nn.Linear(width, 1)
+        nn.init.constant_(self.objectness.bias, -4.0)  # few cells are the center of a thing
+        self.level_embedding = nn.Embedding(config.num_feature_levels, width)
+        self.query_projection = nn.Linear(width, width)
+        self.refinement = nn.ModuleList(RefinementLayer(config, library, points) for _ in range(layers))
+        self.final_norm = nn.LayerNorm(width)
+        self.attributes = nn.Linear(width, num_attributes)
+        nn.init.constant_(self.attributes.bias, -3.0)
 
-    def forward(self, pixels: Tensor, also: Callable[[list[tuple[int, int]]], Tensor] | None = None) -> Found:
+    def forward(
+        self, pixels: Tensor, also: Callable[[list[tuple[int, int]]], Tensor] | None = None
+    ) -> Proposals:
         """pixels (batch, 3, height, width), normalized; also(shapes of the levels), (batch, cells), is added to the scores by
         which cells are chosen."""
         batch, _, height, width = pixels.shape
@@ -125,24 +127,26 @@ class Finder(nn.Module):
         shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
         features = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
         normed = self.norm(features)
-        logits = self.thing(normed)[..., 0]
+        logits = self.objectness(normed)[..., 0]
         scores = logits.detach() if also is None else logits.detach() + also(shapes).to(logits)
-        scores = torch.where(local_peaks(scores, shapes) < scores, scores - BESIDE, scores)
+        scores = torch.where(local_maxima_only(scores, shapes) < scores, scores - BESIDE, scores)
         chosen = torch.topk(scores, min(self.count, scores.shape[1]), dim=1)[
             1
         ]  # a small picture may have fewer
         anchors, number = anchors_of(shapes, features)
-        state = self.start(normed.gather(1, chosen[..., None].expand(-1, -1, features.shape[-1])))
-        state = state + self.level(number[chosen])
+        state = self.query_projection(normed.gather(1, chosen[..., None].expand(-1, -1, features.shape[-1])))
+        state = state + self.level_embedding(number[chosen])
         boxes = [anchors[chosen]]
         cells = readable(features, torch.ones_like(features[..., 0], dtype=torch.bool))
         sizes = torch.as_tensor(shapes, dtype=torch.long, device=features.device)
         starts = torch.cat((sizes.new_zeros((1,)), sizes.prod(1).cumsum(0)[:-1]))
-        for gaze in self.gazes:
-            state, box = gaze(state, boxes[-1].detach(), cells, shapes, sizes, starts)
+        for layer in self.refinement:
+            state, box = layer(state, boxes[-1].detach(), cells, shapes, sizes, starts)
             boxes.append(box)
-        state = self.last(state)
-        return Found(logits, chosen, torch.stack(boxes), state, self.looks(state), (width, height), shapes)
+        state = self.final_norm(state)
+        return Proposals(
+            logits, chosen, torch.stack(boxes), state, self.attributes(state), (width, height), shapes
+        )
 
 
 def anchors_of(shapes: list[tuple[int, int]], like: Tensor) -> tuple[Tensor, Tensor]:

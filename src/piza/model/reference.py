@@ -28,7 +28,7 @@ PUBLISHED: dict[str, Any] = {
     "later_pixels": 800,
     "pooling": "max",
     "zoom_scale": 1.0,
-    "search": SearchConfig(branch=1),
+    "search": SearchConfig(top_k=1),
 }
 
 # Where the box-history encoder is: in the trained model, in the demo, in a file of its own.

@@ -8,7 +8,7 @@ where it lies, and what those are that count, and where they lie, is summed up. 
 the third. All of it starts at zero: fresh, it changes nothing.
 
 And the others must be there. The cells that suit a sentence best are seldom those of the buses that it places its car by.
-So some queries can be given to the cells that look most like a thing of whatever kind: `things`.
+So some queries can be given to the cells that look most like a thing of whatever kind: `object_queries`.
 """
 
 import torch
@@ -38,7 +38,7 @@ class Compare(nn.Module):
 
         Returns (n, groups, things, width), to be added to what self-attention returns.
         """
-        count, groups, things, _ = own.shape
+        count, groups, objects, _ = own.shape
         rows = groups * self.questions
 
         def split(values: Tensor) -> Tensor:
@@ -48,44 +48,44 @@ class Compare(nn.Module):
 
         logits = split(self.query(own)) @ split(self.key(own)).transpose(3, 4) / self.inner**0.5
         place = self.place(own).unflatten(-1, (self.questions, -1))
-        asked = place[..., :-1].transpose(1, 2).reshape(count, things, rows, -1)
+        asked = place[..., :-1].transpose(1, 2).reshape(count, objects, rows, -1)
         where = asked @ pairs.transpose(2, 3) / HIDDEN**0.5
-        where = where.view(count, things, groups, self.questions, things).permute(0, 2, 3, 1, 4)
+        where = where.view(count, objects, groups, self.questions, objects).permute(0, 2, 3, 1, 4)
         counts = (logits + where + place[..., -1:].transpose(2, 3)).sigmoid()
         what = (counts @ split(self.value(states))).transpose(2, 3)  # (n, groups, things, questions, inner)
-        lying = counts.permute(0, 3, 1, 2, 4).reshape(count, things, rows, things) @ pairs
-        lying = lying.view(count, things, groups, self.questions, HIDDEN).transpose(1, 2)
+        lying = counts.permute(0, 3, 1, 2, 4).reshape(count, objects, rows, objects) @ pairs
+        lying = lying.view(count, objects, groups, self.questions, HIDDEN).transpose(1, 2)
         return self.out(torch.cat([what, lying], -1).flatten(3) / 4)
 
 
 class Relations(nn.Module):
-    def __init__(self, width: int, heads: int, layers: int, things: int = 0):
+    def __init__(self, width: int, heads: int, layers: int, object_queries: int = 0):
         super().__init__()
-        self.things = things
+        self.object_queries = object_queries
         self.heads, self.layers = heads, layers
         self.content = nn.Linear(width, width, bias=False)
         self.pair = nn.Linear(6 * (1 + 2 * len(FREQUENCIES)), HIDDEN)
         self.bias = nn.Linear(HIDDEN, heads * layers)
         self.compare = nn.ModuleList(Compare(width) for _ in range(layers))
-        self.thing = nn.Linear(width, 1) if things else None
-        if self.thing is not None:
-            nn.init.constant_(self.thing.bias, -4.0)  # few cells are the center of a thing
+        self.objectness = nn.Linear(width, 1) if object_queries else None
+        if self.objectness is not None:
+            nn.init.constant_(self.objectness.bias, -4.0)  # few cells are the center of a thing
         for zero in (self.content.weight, self.bias.weight, self.bias.bias):
             nn.init.zeros_(zero)
 
-    def with_things(self, best: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The last `things` of the best cells given to those that look most like a thing and are not among the others.
+    def with_objects(self, best: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The last `object_queries` of the best cells given to those that look most like a thing and are not among the others.
 
         best: (batch, groups, queries) cells, best first; seen: (batch, cells, d_model). Returns new cells and how much every
-        cell looks like a thing, logits (batch, cells), None without `things`.
+        cell looks like a thing, logits (batch, cells), None without `object_queries`.
         """
-        if self.thing is None:
+        if self.objectness is None:
             return best, None
-        logits = self.thing(seen)[..., 0]
-        things = min(self.things, best.shape[-1] - 1)
-        own = best[..., : best.shape[-1] - things]
+        logits = self.objectness(seen)[..., 0]
+        objects = min(self.object_queries, best.shape[-1] - 1)
+        own = best[..., : best.shape[-1] - objects]
         free = logits.detach()[:, None].expand(-1, best.shape[1], -1).scatter(2, own, float("-inf"))
-        return torch.cat([own, torch.topk(free, things, dim=2)[1]], 2), logits
+        return torch.cat([own, torch.topk(free, objects, dim=2)[1]], 2), logits
 
     def pairs(self, boxes: Tensor, cells: Tensor) -> Tensor:
         """What every query knows of where each other lies: (n, queries, queries, HIDDEN).
@@ -106,10 +106,10 @@ def pair_features(boxes: Tensor, cells: Tensor) -> Tensor:
     scale = cells.flip(0).to(boxes)
     center = boxes[..., :2] * scale
     size = (boxes[..., 2:] * scale).clamp(min=0.1)
-    apart = center[:, None] - center[:, :, None]
-    relative = apart / size[:, :, None]
+    per_sentence_queries = center[:, None] - center[:, :, None]
+    relative = per_sentence_queries / size[:, :, None]
     larger = (size[:, None] / size[:, :, None]).log()
-    plain = torch.cat([_short(apart), _short(relative), larger], -1)
+    plain = torch.cat([_short(per_sentence_queries), _short(relative), larger], -1)
     waves = [wave(plain * f) for f in FREQUENCIES for wave in (torch.sin, torch.cos)]
     return torch.cat([plain, *waves], -1)
 

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.model import grounder
-from piza.model.grounder import PictureFeatures, TextFeatures
+from piza.model.grounder import ImageFeatures, TextFeatures
 from piza.model.matcher import log_odds
 from piza.model.piza import Piza
 from piza.runtimes.exported import (
@@ -85,12 +85,12 @@ class _Picture(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         with _Open():
-            seen = grounder.encode_picture(self.detector, pixels)
-            cells = [height * width for height, width in seen.shapes]
+            features = grounder.encode_image(self.detector, pixels)
+            cells = [height * width for height, width in features.shapes]
             return tuple(
                 level.unflatten(1, shape)
-                for maps in (seen.features, seen.positions)
-                for level, shape in zip(maps.split(cells, 1), seen.shapes, strict=True)
+                for maps in (features.features, features.positions)
+                for level, shape in zip(maps.split(cells, 1), features.shapes, strict=True)
             )
 
 
@@ -116,7 +116,7 @@ class _Ground(nn.Module):
         )
         everywhere = torch.ones_like(features[..., 0], dtype=torch.bool)
         tokens = torch.ones_like(text[..., 0], dtype=torch.bool)
-        picture = PictureFeatures(
+        picture = ImageFeatures(
             features,
             positions,
             everywhere,
@@ -132,25 +132,25 @@ class _Ground(nn.Module):
 class _Find(nn.Module):
     def __init__(self, model: Piza):
         super().__init__()
-        assert model.finder is not None
-        self.finder = model.finder
+        assert model.proposals is not None
+        self.proposals = model.proposals
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         with _Open():
-            found = self.finder(pixels)
-        return found.seen, found.boxes[-1]
+            found = self.proposals(pixels)
+        return found.features, found.boxes[-1]
 
 
 class _Read(nn.Module):
     def __init__(self, model: Piza):
         super().__init__()
-        assert model.reader is not None
-        self.reader = model.reader
+        assert model.matcher is not None
+        self.matcher = model.matcher
 
-    def forward(self, input_ids: Tensor, seen: Tensor, boxes: Tensor, aspect: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, features: Tensor, boxes: Tensor, aspect: Tensor) -> Tensor:
         """aspect: (), height over width of the window."""
         ids = input_ids[None]
-        answers, _ = self.reader.read(ids, torch.ones_like(ids, dtype=torch.bool), seen, boxes, aspect)
+        answers, _ = self.matcher.read(ids, torch.ones_like(ids, dtype=torch.bool), features, boxes, aspect)
         return log_odds(answers[-1, 0])
 
 
@@ -206,7 +206,7 @@ def export_model(model: Piza, folder: str | Path, int8: bool = False) -> None:
         if int8:
             from piza.runtimes.int8 import to_int8
 
-            for name in GRAPHS[:3] + (LISTING if model.config.listed else ()):
+            for name in GRAPHS[:3] + (LISTING if model.config.num_proposals else ()):
                 to_int8(work / f"{name}.onnx")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -260,7 +260,7 @@ def _write_graphs(model: Piza, folder: Path) -> None:
         _write(
             picture,
             (pixels,),
-            folder / "picture.onnx",
+            folder / "image.onnx",
             ["pixels"],
             levels,
             {"pixels": {2: "height", 3: "width"}, **open_level},
@@ -274,17 +274,17 @@ def _write_graphs(model: Piza, folder: Path) -> None:
             ["logits", "boxes"],
             {"text": tokens, "self_mask": pairs, "position_ids": tokens, words_name: tokens, **open_level},
         )
-        if model.config.listed:
+        if model.config.num_proposals:
             found, read = _Find(model), _Read(model)
-            seen, boxes = found(pixels)
+            features, boxes = found(pixels)
             words, _, _ = model.plain_prompter([[SENTENCES[0]]])
             _write(
-                found, (pixels,), folder / "find.onnx", ["pixels"], ["seen", "boxes"],
+                found, (pixels,), folder / "proposals.onnx", ["pixels"], ["features", "boxes"],
                 {"pixels": {2: "height", 3: "width"}},
             )  # fmt: skip
             _write(
-                read, (words, seen, boxes, torch.tensor(0.7)), folder / "read.onnx",
-                ["input_ids", "seen", "boxes", "aspect"], ["logits"], {"input_ids": tokens},
+                read, (words, features, boxes, torch.tensor(0.7)), folder / "matcher.onnx",
+                ["input_ids", "features", "boxes", "aspect"], ["logits"], {"input_ids": tokens},
             )  # fmt: skip
         boxes = torch.tensor([[[0.0, 0.0, 640.0, 480.0], [100.0, 100.0, 200.0, 200.0]]] * 2)
         _write(
@@ -356,7 +356,7 @@ def _compare(model: Piza, folder: Path) -> None:
     exported = load_exported(folder, "onnx")
     _compare_histories(model, exported)
     sizes = sorted({*PROBES, *_own_sizes(model)})
-    looks = [_later_look] * len(sizes) + ([_first_look] * len(sizes) if model.config.listed else [])
+    looks = [_later_look] * len(sizes) + ([_first_look] * len(sizes) if model.config.num_proposals else [])
     for number, (look, size) in enumerate(zip(looks, sizes * 2, strict=False)):
         window, sentence = _noise(size), SENTENCES[number % len(SENTENCES)]
         progress = [0.5 * (number % 3)]
@@ -379,7 +379,7 @@ def _compare(model: Piza, folder: Path) -> None:
 
 def _later_look(model: Any, window: np.ndarray, sentence: str, progress: list[float]) -> Any:
     text, pooling = model.encode_text([[sentence]])
-    return model.ground(text, pooling, model.encode_pictures([window]), progress)
+    return model.ground(text, pooling, model.encode_images([window]), progress)
 
 
 def _first_look(model: Any, window: np.ndarray, sentence: str, progress: list[float]) -> Any:

@@ -3,14 +3,14 @@
 An export is a folder with `piza.json` as in every model folder, `export.json`, `tokenizer.json` and these graphs:
 
     text.onnx     tokens, which of them see each other, positions -> text features
-    picture.onnx  pixels -> the levels of the pyramid and their positions
+    image.onnx  pixels -> the levels of the pyramid and their positions
     ground.onnx   text, pyramid, progress -> logits and boxes
     history.onnx  boxes so far -> progress, stop
 
 and of a model whose first look lists things:
 
-    find.onnx     pixels -> what is known of each thing, and their boxes
-    read.onnx     tokens, things -> how surely each is the one that is meant
+    proposals.onnx     pixels -> what is known of each thing, and their boxes
+    matcher.onnx     tokens, things -> how surely each is the one that is meant
 
 Widths, heights and numbers of tokens are open; a batch is one window (histories: any number).
 """
@@ -32,8 +32,8 @@ from piza.search.best_first import Evidence, SearchConfig
 from piza.search.zoom_path import PathConfig
 
 NOTE = "export.json"
-GRAPHS = ("text", "picture", "ground", "history")
-LISTING = ("find", "read")  # of a model whose first look lists things
+GRAPHS = ("text", "image", "ground", "history")
+LISTING = ("proposals", "matcher")  # of a model whose first look lists things
 FORMAT = 2
 
 
@@ -59,10 +59,10 @@ class Answer:
 
 @dataclass
 class Listed:
-    """The things of a window. seen: (1, k, width) what is known of each. boxes: (1, k, 4) cxcywh, normalized to the window.
+    """The things of a window. features: (1, k, width) what is known of each. boxes: (1, k, 4) cxcywh, normalized to the window.
     aspect: the window's height over its width."""
 
-    seen: NDArray
+    features: NDArray
     boxes: NDArray
     aspect: float
 
@@ -112,10 +112,10 @@ class Exported:
         (features,) = self._graphs["text"](given)
         return Words(features, self_mask[None], position_ids[None], ids < self._vocabulary), pooling
 
-    def encode_pictures(self, pictures: Iterable[NDArray[np.uint8]]) -> list[NDArray]:
+    def encode_images(self, pictures: Iterable[NDArray[np.uint8]]) -> list[NDArray]:
         """One window, uint8 (height, width, 3) RGB -> the levels' features and then their positions, each (1, rows,
         columns, d_model)."""
-        return self._graphs["picture"]({"pixels": self._pixels(pictures)})
+        return self._graphs["image"]({"pixels": self._pixels(pictures)})
 
     def _pixels(self, pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         pixels = np.stack(list(pictures)).astype(np.float32)
@@ -126,19 +126,19 @@ class Exported:
 
     def first_features(self, pictures: Iterable[NDArray[np.uint8]]) -> list[NDArray] | Listed:
         """What sentences share of a first look: the things in it, if the model lists them, or the levels of the pyramid."""
-        if not self.config.listed:
-            return self.encode_pictures(pictures)
+        if not self.config.num_proposals:
+            return self.encode_images(pictures)
         pixels = self._pixels(pictures)
-        seen, boxes = self._graphs["find"]({"pixels": pixels})
-        return Listed(seen, boxes, pixels.shape[2] / pixels.shape[3])
+        features, boxes = self._graphs["proposals"]({"pixels": pixels})
+        return Listed(features, boxes, pixels.shape[2] / pixels.shape[3])
 
     def read(self, sentences: Sequence[str], found: Listed) -> Answer:
         """A first look for each sentence, against the things in it."""
         logits = []
         for sentence in sentences:
             ids, _, _ = self._plain_prompter.arrays([[sentence]])
-            given = {"input_ids": ids, "seen": found.seen, "boxes": found.boxes}
-            logits += self._graphs["read"]({**given, "aspect": np.array(found.aspect, dtype=np.float32)})
+            given = {"input_ids": ids, "features": found.features, "boxes": found.boxes}
+            logits += self._graphs["matcher"]({**given, "aspect": np.array(found.aspect, dtype=np.float32)})
         return Answer(np.stack(logits, 1)[..., None], np.stack([found.boxes] * len(sentences), 1))
 
     def ground(
@@ -183,7 +183,7 @@ def load_exported(folder: str | Path, runtime: str = "onnx", threads: int | None
         if note["format"] != FORMAT:
             raise ValueError(f"it is of format {note['format']}, and format {FORMAT} is read")
         config = _config(folder / "piza.json")
-        wanted = GRAPHS + (LISTING if config.listed else ())
+        wanted = GRAPHS + (LISTING if config.num_proposals else ())
         lacking = [f"{name}.onnx" for name in wanted if not (folder / f"{name}.onnx").is_file()]
         if lacking:
             raise InputError(f"the export {str(folder)!r} is not whole: it lacks {' and '.join(lacking)}")
@@ -197,7 +197,7 @@ def load_exported(folder: str | Path, runtime: str = "onnx", threads: int | None
 
 
 def level_names(levels: int) -> list[str]:
-    """The names of the pyramid between picture.onnx and ground.onnx, in order."""
+    """The names of the pyramid between image.onnx and ground.onnx, in order."""
     return [f"{kind}_{level}" for kind in ("features", "positions") for level in range(levels)]
 
 

@@ -46,16 +46,16 @@ class SearchConfig:
     """The limits of a search, and what the scores of its looks are worth."""
 
     budget: int = 5  # looks at most, the first ones included
-    enough: float = 1.0  # an answer of this probability ends the search
-    branch: int = 10  # boxes of one look that are followed; 1 is the published greedy search
+    accept_threshold: float = 1.0  # an answer of this probability ends the search
+    top_k: int = 10  # boxes of one look that are followed; 1 is the published greedy search
     max_steps: int = 5  # the longest path, in looks
-    together: int = 1  # windows looked at in one batch
-    views: int = 1  # first looks: 1 at the whole frame, 2 at its halves, 4 at its quarters
+    windows_per_batch: int = 1  # windows looked at in one batch
+    num_first_windows: int = 1  # first looks: 1 at the whole frame, 2 at its halves, 4 at its quarters
     evidence: Evidence = Evidence()  # what scores are worth
 
 
 @dataclass
-class Seen:
+class Observation:
     """What one look saw: the step to record, and its boxes (n, 4) xyxy in frame pixels with scores (n,), best first."""
 
     step: Step
@@ -83,7 +83,7 @@ class Hypothesis:
 
 
 @dataclass
-class Found:
+class SearchOutcome:
     """answer: the best hypothesis. rejected: the other answers, best first. open: hypotheses that were not looked into.
     looked: the windows looked at, in order."""
 
@@ -100,11 +100,11 @@ def log_odds(score: float) -> float:
 
 def best_first(
     frame_size: tuple[int, int],
-    look: Callable[[Sequence[Hypothesis]], list[Seen]],
+    look: Callable[[Sequence[Hypothesis]], list[Observation]],
     at_end: Callable[[Hypothesis, NDArray], list[bool]],
     window_of: Callable[[NDArray, NDArray], NDArray],
     config: SearchConfig,
-) -> Found:
+) -> SearchOutcome:
     """Searches a frame of (width, height) pixels.
 
     Args:
@@ -131,35 +131,35 @@ def searching(
     at_end: Callable[[Hypothesis, NDArray], list[bool]],
     window_of: Callable[[NDArray, NDArray], NDArray],
     config: SearchConfig,
-) -> Generator[list[Hypothesis], list[Seen], Found]:
+) -> Generator[list[Hypothesis], list[Observation], SearchOutcome]:
     """`best_first` step by step, for those who look for several searches at once: yields the hypotheses whose windows are
     to be looked at, is sent what was seen in each, and returns what was found."""
     frame = frame_window(frame_size)
-    waiting = [Hypothesis([frame], view) for view in first_windows(frame_size, config.views)]
+    waiting = [Hypothesis([frame], view) for view in first_windows(frame_size, config.num_first_windows)]
     finished: list[Hypothesis] = []
     passed: list[Hypothesis] = []  # seen and not followed; they still share in the probability
     looked: list[NDArray] = []
     root_steps: list[Step] = []
     while waiting and len(looked) < config.budget:
         waiting.sort(key=lambda path: -path.evidence)
-        count = len(waiting) if not looked else min(config.together, config.budget - len(looked))
+        count = len(waiting) if not looked else min(config.windows_per_batch, config.budget - len(looked))
         now, waiting = waiting[:count], waiting[count:]
         for path, seen in zip(now, (yield now), strict=True):
             root_steps = root_steps or [seen.step]
             looked.append(path.window)
             known = [other.window for other in waiting] + [
-                w for w in looked[config.views :] if not _on_path(w, path)
+                w for w in looked[config.num_first_windows :] if not _on_path(w, path)
             ]
             children = _children(path, seen, at_end, window_of, known, config)
-            followed = children[: config.branch]
+            followed = children[: config.top_k]
             finished += [child for child in followed if child.stopped]
             waiting += [child for child in followed if not child.stopped]
-            passed += children[config.branch :]
+            passed += children[config.top_k :]
         finished = _merged(finished)
         _share([*finished, *waiting, *passed], config.evidence.none)
-        if finished and finished[0].probability >= config.enough:
+        if finished and finished[0].probability >= config.accept_threshold:
             break
-        if finished and config.branch == 1:
+        if finished and config.top_k == 1:
             break
     if not finished and waiting:  # the budget ended on the way: the most probable window is the answer
         answer = max(waiting, key=lambda path: path.evidence)
@@ -168,12 +168,12 @@ def searching(
         finished = [answer]
     if not finished:  # no look saw anything
         finished = [Hypothesis([frame], frame, root_steps, 0.0, stopped="nothing")]
-    return Found(finished[0], finished[1:], waiting + passed, looked)
+    return SearchOutcome(finished[0], finished[1:], waiting + passed, looked)
 
 
 def _children(
     path: Hypothesis,
-    seen: Seen,
+    seen: Observation,
     at_end: Callable[[Hypothesis, NDArray], list[bool]],
     window_of: Callable[[NDArray, NDArray], NDArray],
     known: list[NDArray],

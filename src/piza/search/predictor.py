@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from piza.boxes import clip_xyxy, cxcywh_to_xyxy, xyxy_to_xywh
 from piza.errors import InputError
-from piza.image import Decoded, Picture, PictureSource, cut, decode_picture
+from piza.image import DecodedImage, ImageArray, ImageSource, cut, decode_image
 from piza.result import Result, Step, check_min_score
-from piza.search.best_first import Found, Hypothesis, SearchConfig, Seen, best_first, searching
+from piza.search.best_first import Hypothesis, Observation, SearchConfig, SearchOutcome, best_first, searching
 from piza.search.zoom_path import first_windows, input_size, next_window
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ CANDIDATES = 10  # kept of each look, for drawings and for those who want to kno
 
 def locate(
     model: "Piza",
-    image: PictureSource,
+    image: ImageSource,
     expression: str | Sequence[str],
     max_steps: int | None = None,
     whole_frame: bool = False,
@@ -80,18 +80,20 @@ def _without_gradients() -> AbstractContextManager[Any]:
 
 
 def _locate(
-    model: "Piza", image: PictureSource, sentences: list[str], config: SearchConfig, min_score: float | None
+    model: "Piza", image: ImageSource, sentences: list[str], config: SearchConfig, min_score: float | None
 ) -> list[Result]:
     started = time.perf_counter()
-    picture = decode_picture(image)
+    picture = decode_image(image)
     frame_size = (picture.shape[1], picture.shape[0])
-    views = first_windows(frame_size, config.views)
-    first = [model.first_features([cut(picture, view, _size(model, view, True))]) for view in views]
-    answered: list[Found] = []
+    num_first_windows = first_windows(frame_size, config.num_first_windows)
+    first = [
+        model.first_features([cut(picture, view, _size(model, view, True))]) for view in num_first_windows
+    ]
+    answered: list[SearchOutcome] = []
     for start in range(0, len(sentences), SENTENCES_AT_ONCE):
         texts = _texts(model, sentences[start : start + SENTENCES_AT_ONCE])
         looks = [
-            Looks(model, picture, text, pooling, first, sentence)
+            ModelLooker(model, picture, text, pooling, first, sentence)
             for (text, pooling), sentence in zip(texts, sentences[start:], strict=False)
         ]
         answered += search_together(looks, config)
@@ -129,28 +131,31 @@ def _takes_batches(model: Any) -> bool:
 
 def _lists(model: Any) -> bool:
     """Whether its first look lists things and reads sentences against them."""
-    return model.config.listed > 0
+    return model.config.num_proposals > 0
 
 
 def search_config(model: "Piza", most: int, greedy: bool = False) -> SearchConfig:
     """The model's own search, with paths of at most `most` looks; `greedy` follows the best window only."""
     own = model.config.search
     if greedy:
-        return replace(own, max_steps=most, branch=1, budget=most, views=1)
+        return replace(own, max_steps=most, top_k=1, budget=most, num_first_windows=1)
     return replace(
-        own, max_steps=most, budget=own.budget if most > 1 else 1, views=own.views if most > 1 else 1
+        own,
+        max_steps=most,
+        budget=own.budget if most > 1 else 1,
+        num_first_windows=own.num_first_windows if most > 1 else 1,
     )
 
 
 @dataclass
-class Looks:
+class ModelLooker:
     """All that `best_first` asks about one sentence and one picture.
 
     first: `first_features` of the first windows, in order.
     """
 
     model: "Piza"
-    picture: Picture | Decoded
+    picture: ImageArray | DecodedImage
     text: "TextFeatures"
     pooling: Any  # a tensor, or the array of an exported model
     first: Sequence[Any]
@@ -159,7 +164,7 @@ class Looks:
     def __post_init__(self) -> None:
         self.frame_size = (self.picture.shape[1], self.picture.shape[0])
 
-    def look(self, paths: Sequence[Hypothesis]) -> list[Seen]:
+    def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
         return look_together([(self, path, number) for number, path in enumerate(paths)])
 
     def history(self, path: Hypothesis) -> list[NDArray]:
@@ -178,15 +183,15 @@ class Looks:
     def window_of(self, box: NDArray, window: NDArray) -> NDArray:
         return next_window(box, window, self.frame_size, self.model.config.path)
 
-    def search(self, config: SearchConfig) -> Found:
+    def search(self, config: SearchConfig) -> SearchOutcome:
         return best_first(self.frame_size, self.look, self.at_end, self.window_of, config)
 
 
-def search_together(looks: Sequence[Looks], config: SearchConfig) -> list[Found]:
+def search_together(looks: Sequence[ModelLooker], config: SearchConfig) -> list[SearchOutcome]:
     """The searches of several sentences, in step: the looks that they ask for next are taken together."""
     searches = [searching(one.frame_size, one.at_end, one.window_of, config) for one in looks]
     asked = {number: next(search) for number, search in enumerate(searches)}
-    found: dict[int, Found] = {}
+    found: dict[int, SearchOutcome] = {}
     while asked:
         wanted = [(looks[n], path, at) for n, paths in asked.items() for at, path in enumerate(paths)]
         seen = iter(look_together(wanted))
@@ -199,14 +204,14 @@ def search_together(looks: Sequence[Looks], config: SearchConfig) -> list[Found]
     return [found[n] for n in range(len(looks))]
 
 
-def look_together(asked: Sequence[tuple[Looks, Hypothesis, int]]) -> list[Seen]:
+def look_together(asked: Sequence[tuple[ModelLooker, Hypothesis, int]]) -> list[Observation]:
     """Looks of one model, each at the window of a path, which is the search's n-th where it is a first one; what each
     saw. Windows of one input size are looked at in batches."""
     groups: dict[tuple[tuple[int, int], int], list[int]] = {}
     for place, (one, path, number) in enumerate(asked):
         key = _size(one.model, path.window, not path.steps), -1 if path.steps else number
         groups.setdefault(key, []).append(place)
-    seen: dict[int, Seen] = {}
+    seen: dict[int, Observation] = {}
     for (size, _), places in groups.items():
         most = max(1, min(WINDOWS_AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
         if _lists(asked[0][0].model) and not asked[places[0]][1].steps:
@@ -218,7 +223,7 @@ def look_together(asked: Sequence[tuple[Looks, Hypothesis, int]]) -> list[Seen]:
     return [seen[place] for place in range(len(asked))]
 
 
-def _look(asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int]) -> list[Seen]:
+def _look(asked: Sequence[tuple[ModelLooker, Hypothesis, int]], size: tuple[int, int]) -> list[Observation]:
     """One batch: first looks at one window, or later ones at any."""
     one, path, number = asked[0]
     model = one.model
@@ -233,18 +238,20 @@ def _look(asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int])
     for row, (_, path, _) in enumerate(asked):
         boxes, scores = answers(grounding, path.window, row)
         kept = boxes[:CANDIDATES], scores[:CANDIDATES]
-        found.append(Seen(Step(_floats(path.window), size, progress[row], stop[row], *kept), boxes, scores))
+        found.append(
+            Observation(Step(_floats(path.window), size, progress[row], stop[row], *kept), boxes, scores)
+        )
     return found
 
 
 def _ground(
-    asked: Sequence[tuple[Looks, Hypothesis, int]], size: tuple[int, int], progress: list[float]
+    asked: Sequence[tuple[ModelLooker, Hypothesis, int]], size: tuple[int, int], progress: list[float]
 ) -> "Grounding":
     """Looks with the sentences in mind."""
     one, path, number = asked[0]
     model = one.model
     if path.steps:
-        features = model.encode_pictures([cut(one.picture, path.window, size) for one, path, _ in asked])
+        features = model.encode_images([cut(one.picture, path.window, size) for one, path, _ in asked])
     else:
         features = one.first[number]  # all first windows are asked for at once
     if len(asked) == 1:

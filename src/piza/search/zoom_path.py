@@ -22,8 +22,8 @@ class PathConfig:
         8.0  # side of the last window over the side of the target (published examples: 7 to 13)
     )
     first_zoom: float = 2.0  # the first window is at least this much smaller than the frame
-    most_zoom: float = 20.0  # a larger jump between two windows gets another window between them
-    least_side: float = 64.0  # no window is smaller, so the last look has context and pixels
+    max_zoom: float = 20.0  # a larger jump between two windows gets another window between them
+    min_side: float = 64.0  # no window is smaller, so the last look has context and pixels
     margin: float = 1.0  # at inference a predicted window is enlarged by this factor
     # What a look that is not the last one answers with: the next "window", as published, or the "thing" itself, around
     # which the next window is then laid by the rule above. The same words are learned faster with things for answers.
@@ -44,12 +44,14 @@ def frame_window(frame_size: tuple[int, int]) -> Box:
     return np.array([0.0, 0.0, frame_size[0], frame_size[1]])
 
 
-def first_windows(frame_size: tuple[int, int], views: int = 1) -> list[Box]:
+def first_windows(frame_size: tuple[int, int], num_first_windows: int = 1) -> list[Box]:
     """The windows to begin with: the whole frame (1), its two halves along the longer side (2), or its quarters (4).
 
     Parts overlap by a fifth of their length, so that what is small is whole in one of them.
     """
-    across, down = {1: (1, 1), 2: (2, 1) if frame_size[0] >= frame_size[1] else (1, 2), 4: (2, 2)}[views]
+    across, down = {1: (1, 1), 2: (2, 1) if frame_size[0] >= frame_size[1] else (1, 2), 4: (2, 2)}[
+        num_first_windows
+    ]
     width, height = (
         limit / (count - 0.2 * (count - 1)) for limit, count in zip(frame_size, (across, down), strict=True)
     )
@@ -73,9 +75,9 @@ def plan_windows(target: Box, frame_size: tuple[int, int], config: PathConfig) -
     """
     frame = frame_window(frame_size)
     longest = float(max(target[2] - target[0], target[3] - target[1]))
-    last = max(config.last_zoom * side(target), config.least_side, 1.25 * longest)
+    last = max(config.last_zoom * side(target), config.min_side, 1.25 * longest)
     last = min(last, max(side(frame) / config.first_zoom, 1.25 * longest))
-    jumps = max(1, math.ceil(math.log(max(side(frame) / last, 1.0)) / math.log(config.most_zoom)))
+    jumps = max(1, math.ceil(math.log(max(side(frame) / last, 1.0)) / math.log(config.max_zoom)))
     center = ((target[0] + target[2]) / 2, (target[1] + target[3]) / 2)
     lengths = [side(frame) * (last / side(frame)) ** (step / jumps) for step in range(1, jumps + 1)]
     return [frame] + [square_window(center, length, frame_size) for length in lengths]
@@ -103,7 +105,7 @@ def jitter_window(
 def next_window(box: Box, window: Box, frame_size: tuple[int, int], config: PathConfig) -> Box:
     """The window to look at after predicting `box` in `window`, inside the frame.
 
-    Where looks answer with windows, it is the box made square, with a margin, never below `least_side`; where they answer
+    Where looks answer with windows, it is the box made square, with a margin, never below `min_side`; where they answer
     with things, the next window that `plan_windows` lays around the box, or the last one where none would be much smaller.
     """
     if config.answers == "thing":
@@ -111,7 +113,7 @@ def next_window(box: Box, window: Box, frame_size: tuple[int, int], config: Path
         return next((inner for inner in planned if side(inner) < CLOSER * side(window)), planned[-1])
     center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     length = max(float(box[2] - box[0]), float(box[3] - box[1])) * config.margin
-    return square_window(center, max(length, config.least_side), frame_size)
+    return square_window(center, max(length, config.min_side), frame_size)
 
 
 def input_size(

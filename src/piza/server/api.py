@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from piza import __version__
 from piza.cli import demo
 from piza.errors import InputError
-from piza.image import Picture, open_picture
+from piza.image import ImageArray, open_image
 from piza.server.queue import BusyError, OneAtATime, TooLongError, read_asked, read_picture, search
 from piza.server.store import Kept, Shelf, drawn, look_jpeg, picture_words, preview
 
@@ -294,7 +294,7 @@ def _file(data: bytes, kind: str, name: str | None = None) -> Response:
     return Response(data, media_type=kind, headers=headers)
 
 
-def _keep(picture: Picture, name: str, example: bool = False) -> Kept:
+def _keep(picture: ImageArray, name: str, example: bool = False) -> Kept:
     return Kept(name, picture, preview(picture), example=example)
 
 
@@ -303,4 +303,4 @@ def _draw_example(number: int) -> tuple[Kept, list[str]]:
     with tempfile.TemporaryDirectory(prefix="piza-") as folder:
         path = Path(folder) / "street.jpg"
         rows = demo.draw_scene(seed, size, path)
-        return _keep(open_picture(path), f"street-{number + 1}.jpg", example=True), [row.ref for row in rows]
+        return _keep(open_image(path), f"street-{number + 1}.jpg", example=True), [row.ref for row in rows]

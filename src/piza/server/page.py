@@ -16,7 +16,7 @@ from piza.visualize.primitives import BOX_COLOR
 
 HEADER = """<header><h1>piza</h1>
 <p>Find the tiny thing a sentence describes in a big picture, by looking again and again, closer each time.</p></header>"""
-CHOSEN = ("model", "greedy", "whole_frame", "budget", "enough", "min_score")
+CHOSEN = ("model", "greedy", "whole_frame", "budget", "accept_threshold", "min_score")
 KEPT = "Pictures stay in the memory of this server and are forgotten when it ends."
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # what is there: nothing is fetched
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
@@ -76,9 +76,15 @@ def page(desk: Desk) -> gr.Blocks:
                 yield answer
 
         async def fill(
-            model: Any, greedy: Any, whole: Any, budget: Any, enough: Any, least: Any, event: gr.EventData
+            model: Any,
+            greedy: Any,
+            whole: Any,
+            budget: Any,
+            accept_threshold: Any,
+            least: Any,
+            event: gr.EventData,
         ) -> AsyncIterator[tuple[Any, Any, Any]]:
-            chosen = (model, greedy, whole, budget, enough, least)
+            chosen = (model, greedy, whole, budget, accept_threshold, least)
             async for answer in _example(desk, event._data, chosen):
                 yield answer
 
@@ -106,7 +112,7 @@ def _options(desk: Desk) -> list[Any]:
         gr.Textbox(
             label="Enough",
             info="An answer of this probability, 0 to 1, ends the search.",
-            placeholder=f"the model's: {own.enough:g}" if len(names) == 1 else "the model's",
+            placeholder=f"the model's: {own.accept_threshold:g}" if len(names) == 1 else "the model's",
             max_lines=1,
         ),
         gr.Textbox(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from piza.errors import InputError
-from piza.image import Picture, open_picture
+from piza.image import ImageArray, open_image
 from piza.result import Result
 
 MOST_SENTENCES = 100
@@ -40,7 +40,7 @@ class Asked:
     greedy: bool = False
     whole_frame: bool = False
     budget: int | None = None
-    enough: float | None = None
+    accept_threshold: float | None = None
     max_steps: int | None = None
     min_score: float | None = None
 
@@ -65,16 +65,16 @@ def read_asked(fields: Mapping[str, Any], models: Mapping[str, Any]) -> Asked:
         _flag("greedy", given.get("greedy", False)),
         _flag("whole_frame", given.get("whole_frame", False)),
         _number("budget", given.get("budget"), 1, MOST_LOOKS, whole=True),
-        _number("enough", given.get("enough"), 0, 1),
+        _number("accept_threshold", given.get("accept_threshold"), 0, 1),
         _number("max_steps", given.get("max_steps"), 1, MOST_LOOKS, whole=True),
         _number("min_score", given.get("min_score"), 0, 1),
     )
 
 
-def search(model: Any, picture: Picture, asked: Asked, gone: Gone = lambda: False) -> list[Result]:
+def search(model: Any, picture: ImageArray, asked: Asked, gone: Gone = lambda: False) -> list[Result]:
     """A Result for each sentence; `gone` is asked now and then whether to give up, which raises TooLongError."""
     own = model.config.search
-    chosen = {"budget": asked.budget, "enough": asked.enough}
+    chosen = {"budget": asked.budget, "accept_threshold": asked.accept_threshold}
     results: list[Result] = []
     model.config.search = replace(own, **{name: value for name, value in chosen.items() if value is not None})
     try:
@@ -94,15 +94,15 @@ def search(model: Any, picture: Picture, asked: Asked, gone: Gone = lambda: Fals
     return results
 
 
-def read_picture(data: bytes, name: str) -> Picture:
-    """Opens what was uploaded under this name. Raises InputError as `open_picture` does."""
+def read_picture(data: bytes, name: str) -> ImageArray:
+    """Opens what was uploaded under this name. Raises InputError as `open_image` does."""
     if not data:
         raise InputError(f"the picture {name!r} is empty")
     with tempfile.TemporaryDirectory(prefix="piza-") as folder:
         path = Path(folder) / "picture"
         path.write_bytes(data)
         try:
-            return open_picture(path)
+            return open_image(path)
         except InputError as error:  # which names the file here
             raise InputError(str(error).replace(repr(str(path)), repr(name))) from None
 

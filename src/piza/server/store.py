@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from piza.cli.main import STOPPED
-from piza.image import Picture, cut
+from piza.image import ImageArray, cut
 from piza.result import Result
 from piza.visualize.draw import surroundings_xyxy
 
@@ -29,7 +29,7 @@ class Kept:
     """A picture the page was given. searches: the results of each search in it by token, in the order of the sentences."""
 
     name: str
-    picture: Picture
+    picture: ImageArray
     preview: bytes
     searches: "OrderedDict[str, list[Result]]" = field(default_factory=OrderedDict)
     example: bool = False
@@ -67,7 +67,7 @@ class Shelf:
         return token
 
 
-def preview(picture: Picture) -> bytes:
+def preview(picture: ImageArray) -> bytes:
     """The picture as a JPEG file, no side longer than `PREVIEW`."""
     height, width = picture.shape[:2]
     scale = min(PREVIEW / max(width, height), 1.0)
@@ -76,7 +76,7 @@ def preview(picture: Picture) -> bytes:
     )
 
 
-def jpeg(picture: Picture) -> bytes:
+def jpeg(picture: ImageArray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=88)
     return file.getvalue()

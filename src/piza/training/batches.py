@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from piza.boxes import iou_xyxy
-from piza.data.scenes.relevance import ROLES
+from piza.data.scenes.relevance import RELEVANCE
 from piza.data.windows import Look
 from piza.model.piza import Piza
 from piza.training.losses import Targets, look_loss
-from piza.training.relevance import RoleHead, Roles, role_loss, thing_loss
+from piza.training.relevance import Relevance, RelevanceHead, objectness_loss, relevance_loss
 
 SAME = 0.85  # boxes with at least this IoU are of one thing: sentences and phrases round theirs differently
 
@@ -25,7 +25,7 @@ class LookBatch:
     prompts: list[list[str]]
     progress: Tensor
     targets: list[Targets]
-    roles: list[Roles]  # known of the first looks at scenes
+    relevance: list[Relevance]  # known of the first looks at scenes
 
 
 def collate(looks: Sequence[Look], size: tuple[int, int], rng: np.random.Generator | None) -> LookBatch:
@@ -37,7 +37,7 @@ def collate(looks: Sequence[Look], size: tuple[int, int], rng: np.random.Generat
         [look.sentences for look in looks],
         torch.tensor([look.progress for look in looks]),
         targets,
-        [roles_of(look) for look in looks],
+        [relevance_of(look) for look in looks],
     )
 
 
@@ -63,28 +63,30 @@ def targets_of(look: Look) -> Targets:
     )
 
 
-def roles_of(look: Look) -> Roles:
-    known = [roles is not None for roles in look.roles]
-    unknown = np.full((len(look.frame.things), len(ROLES)), 0.5)
-    values = [unknown if roles is None else roles for roles in look.roles]
-    return Roles(
-        torch.from_numpy(look.normalized(list(look.frame.things))),
+def relevance_of(look: Look) -> Relevance:
+    known = [relevance is not None for relevance in look.relevance]
+    unknown = np.full((len(look.frame.objects), len(RELEVANCE)), 0.5)
+    values = [unknown if relevance is None else relevance for relevance in look.relevance]
+    return Relevance(
+        torch.from_numpy(look.normalized(list(look.frame.objects))),
         torch.from_numpy(np.stack(values).astype(np.float32)),
         torch.tensor(known),
     )
 
 
-def batch_loss(model: Piza, batch: LookBatch, head: RoleHead | None = None) -> dict[str, Tensor]:
+def batch_loss(model: Piza, batch: LookBatch, head: RelevanceHead | None = None) -> dict[str, Tensor]:
     """The losses of a batch; with `head` also those of what the things are to its sentences, where that is known."""
     text, pooling = model.encode_text(batch.prompts)
-    picture = model.encode_pictures(batch.pictures.numpy())
+    picture = model.encode_images(batch.pictures.numpy())
     grounding = model.ground(
-        text, pooling, picture, batch.progress.to(model.device), apart=True, training=True
+        text, pooling, picture, batch.progress.to(model.device), per_sentence_queries=True, training=True
     )
-    losses = look_loss(grounding, batch.targets, picture.shapes, apart=True)
+    losses = look_loss(grounding, batch.targets, picture.shapes, per_sentence_queries=True)
     if head is not None:
-        losses |= role_loss(head, grounding, batch.roles) | thing_loss(grounding, batch.roles, picture.shapes)
-        losses["loss"] = losses["loss"] + losses["roles"] + losses["thing"] + losses["thing_box"]
+        losses |= relevance_loss(head, grounding, batch.relevance) | objectness_loss(
+            grounding, batch.relevance, picture.shapes
+        )
+        losses["loss"] = losses["loss"] + losses["relevance"] + losses["thing"] + losses["thing_box"]
     return losses
 
 

@@ -1,6 +1,6 @@
 """What a look is taught: Hungarian matching on every decoder layer, and a dense one-to-many loss on the proposals.
 
-The decoder may have answered all sentences of a window together or each with queries of its own (`apart`). Boxes are
+The decoder may have answered all sentences of a window together or each with queries of its own (`per_sentence_queries`). Boxes are
 cxcywh normalized to the window. Logits are one number a sentence (block), averaged over its tokens.
 """
 
@@ -166,17 +166,20 @@ def choice(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def look_loss(
-    grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]], apart: bool = False
+    grounding: Grounding,
+    targets: list[Targets],
+    shapes: list[tuple[int, int]],
+    per_sentence_queries: bool = False,
 ) -> dict[str, Tensor]:
     """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum.
 
-    The decoder's layers together weigh twice what the proposals do, however many they are. `apart`: as it was given to
+    The decoder's layers together weigh twice what the proposals do, however many they are. `per_sentence_queries`: as it was given to
     `grounder.ground`.
     """
     present = grounding.proposal_logits.new_zeros(len(targets), 1, grounding.proposal_logits.shape[-1])
     for i, t in enumerate(targets):
         present[i, 0, : t.says.shape[1]] = 1
-    losses = (apart_loss if apart else together_loss)(grounding, targets, present)
+    losses = (apart_loss if per_sentence_queries else together_loss)(grounding, targets, present)
     for name in losses:
         losses[name] = losses[name] * (2 / len(grounding.logits))
     losses |= proposal_loss(grounding, targets, shapes, present)
@@ -191,7 +194,7 @@ def _hidden(present: Tensor) -> Tensor:
 def together_loss(grounding: Grounding, targets: list[Targets], present: Tensor) -> dict[str, Tensor]:
     """The decoder's losses, summed over its layers, where each query answers all sentences of its window."""
     count = max(1, sum(int(t.says.sum()) for t in targets))
-    things = max(1, sum(len(t.says) for t in targets))
+    objects = max(1, sum(len(t.says) for t in targets))
     losses = {name: grounding.logits.new_zeros(()) for name in ("class", "which", "name", "box")}
     for logits, boxes in zip(grounding.logits, grounding.boxes, strict=True):
         labels = torch.zeros_like(logits)
@@ -201,7 +204,7 @@ def together_loss(grounding: Grounding, targets: list[Targets], present: Tensor)
                 near[i] = also_right(boxes[i], t, labels.shape[-1])
                 query, target = match(logits[i], boxes[i], t)
                 labels[i, query, : t.says.shape[1]] = t.says[target]
-                losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / things
+                losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / objects
         losses["class"] = (
             losses["class"] + 2 * (focal(logits, labels) * present * judged(labels, near)).sum() / count
         )

@@ -23,7 +23,7 @@ from piza.errors import InputError, reason
 from piza.methods import train_only
 from piza.model.grounder import Grounding
 from piza.model.piza import Piza
-from piza.training.listing import Readings, listing_loss
+from piza.training.listing import ListedFrames, listing_loss
 from piza.training.log import Log, plot_log
 from piza.training.losses import Targets, look_loss
 from piza.training.samples import Part, SampleConfig, Samples, rows_by_picture
@@ -95,7 +95,7 @@ def train_model(
     done = peek(folder)
     parameters = train_only(model, names)
     slow = list(model.detector.model.backbone.parameters())
-    slow += model.finder.backbone.parameters() if model.finder is not None else []
+    slow += model.proposals.backbone.parameters() if model.proposals is not None else []
     model.to(device)
     few, many = sum(p.numel() for p in parameters), sum(p.numel() for p in model.parameters())
     say(
@@ -188,16 +188,16 @@ def sample_config(config: TrainConfig, model: Piza, processes: int = 1) -> Sampl
         first_pixels=model.config.first_pixels,
         later_pixels=model.config.later_pixels,
         batch=config.batch,
-        looks=1 if config.plain else config.looks,
+        crops_per_image=1 if config.plain else config.crops_per_image,
         sentences=config.sentences,
         whole=config.plain,
-        smallest=config.smallest,
-        at_once=config.at_once,
+        min_scale=config.min_scale,
+        micro_batch=config.micro_batch,
         light=config.light,
         seed=config.seed,
         processes=processes,
         missing=config.missing,
-        listed=model.finder is not None,
+        num_proposals=model.proposals is not None,
     )
 
 
@@ -223,23 +223,28 @@ def loop_config(config: TrainConfig, steps_an_epoch: int) -> LoopConfig:
 def part_loss(model: Piza, part: Part, precision: str = "fp32") -> dict[str, Tensor]:
     """The losses of some windows of a step, weighted by their share of it."""
     batch, device = part.batch, model.device
-    if isinstance(batch, Readings):
+    if isinstance(batch, ListedFrames):
         found = listing_loss(model, batch)
         losses = {f"list_{k}": v for k, v in found.items() if k not in ("loss", "right", "missing")}
         return {k: v * part.share for k, v in {**losses, "loss": found["loss"]}.items()}
     halved = precision == "bf16"
     with torch.autocast(device.type, torch.bfloat16) if halved else nullcontext():
         text, pooling = model.encode_text(batch.prompts)
-        picture = model.encode_pictures(batch.pictures.numpy())
+        picture = model.encode_images(batch.pictures.numpy())
         # What is scored token by token is not answered sentence by sentence.
-        apart = model.config.pooling == "mean"
-        grounding = model.ground(text, pooling, picture, batch.progress.to(device), apart, training=True)
+        per_sentence_queries = model.config.pooling == "mean"
+        grounding = model.ground(
+            text, pooling, picture, batch.progress.to(device), per_sentence_queries, training=True
+        )
     if halved:
         grounding = Grounding(*(getattr(grounding, f).float() for f in grounding.__dataclass_fields__))
     targets = [Targets(t.says.to(device), t.answer.to(device), t.thing.to(device)) for t in batch.targets]
-    if not apart:
+    if not per_sentence_queries:
         grounding, targets = by_sentence(grounding, pooling, targets)
-    return {k: v * part.share for k, v in look_loss(grounding, targets, picture.shapes, apart).items()}
+    return {
+        k: v * part.share
+        for k, v in look_loss(grounding, targets, picture.shapes, per_sentence_queries).items()
+    }
 
 
 @contextmanager

@@ -16,16 +16,16 @@ import numpy as np
 from piza.boxes import clip_xyxy
 from piza.data.frames import Frame
 from piza.data.sizes import OnMissing, Sizes, read_sizes
-from piza.data.sorec import Row, find_picture
+from piza.data.sorec import Row, find_image
 from piza.data.windows import Look, first_look, later_look
 from piza.errors import InputError
-from piza.image import open_picture
+from piza.image import open_image
 from piza.search.zoom_path import PathConfig, frame_window, input_size
 from piza.training.batches import LookBatch, collate
-from piza.training.listing import Reading, Readings, reading_of
-from piza.training.trainer import Parts
+from piza.training.listing import ListedFrame, ListedFrames, listed_frame
+from piza.training.trainer import MicroBatches
 
-Said = tuple[str, np.ndarray, int]  # sentence, box xyxy in pixels of the picture, number of the thing
+Annotation = tuple[str, np.ndarray, int]  # sentence, box xyxy in pixels of the picture, number of the thing
 TRIES = 50  # to draw a window of which something can be said, or a picture that can be opened
 
 
@@ -35,23 +35,23 @@ class SampleConfig:
     first_pixels: int  # square root of the area of the model's input for a frame
     later_pixels: int  # the same for later windows
     batch: int = 4  # windows a step, in each process
-    looks: int = 4  # windows a visit: the frame and later ones; 1: frames only
+    crops_per_image: int = 4  # windows a visit: the frame and later ones; 1: frames only
     sentences: int = 4  # rows a visit at most
     whole: bool = False  # the answer to a frame is the thing, not the next window
-    smallest: float = 1.0  # inputs are shrunk by a random factor between this and 1
-    at_once: int | None = None  # windows in one batch at most; None: all of one size
+    min_scale: float = 1.0  # inputs are shrunk by a random factor between this and 1
+    micro_batch: int | None = None  # windows in one batch at most; None: all of one size
     light: bool = False  # vary brightness, colors and noise
     seed: int = 0
     processes: int = 1
     missing: OnMissing = "error"
-    listed: bool = False  # frames are for a first look that lists things
+    num_proposals: bool = False  # frames are for a first look that lists things
 
 
 @dataclass
 class Part:
     """Windows of one size, or frames whose things are to be listed, and their share in the windows of the step."""
 
-    batch: LookBatch | Readings
+    batch: LookBatch | ListedFrames
     share: float
 
 
@@ -59,7 +59,7 @@ class Part:
 class Rows:
     """Rows by picture. said: what is said of each. sizes: (width, height). skipped: rows without a picture."""
 
-    said: dict[str, list[Said]]
+    said: dict[str, list[Annotation]]
     sizes: Sizes
     skipped: int
 
@@ -83,8 +83,8 @@ def rows_by_picture(rows: Sequence[Row], images_dir: str | Path, missing: OnMiss
     if reasons and missing == "error":
         image, why = next(iter(reasons.items()))
         raise InputError(why if image in why else f"the picture {image!r} cannot be used: {why}")
-    said: dict[str, list[Said]] = {}
-    things: dict[tuple, int] = {}
+    said: dict[str, list[Annotation]] = {}
+    objects: dict[tuple, int] = {}
     skipped = 0
     for row in rows:
         if row.image not in sizes:
@@ -97,7 +97,7 @@ def rows_by_picture(rows: Sequence[Row], images_dir: str | Path, missing: OnMiss
                 f"the box of row {row.id!r} lies outside its picture {row.image!r} of {width} x {height} pixels"
             )
         of_picture = said.setdefault(row.image, [])
-        thing = things.setdefault((row.image, row.box_xyxy), len(things))
+        thing = objects.setdefault((row.image, row.box_xyxy), len(objects))
         of_picture.append((row.expression, box, thing))
     if not said:
         raise InputError(
@@ -124,20 +124,22 @@ class Samples:
     @property
     def steps(self) -> int:
         """Steps an epoch."""
-        return math.ceil(self.visits * self.config.looks / (self.config.batch * self.config.processes))
+        return math.ceil(
+            self.visits * self.config.crops_per_image / (self.config.batch * self.config.processes)
+        )
 
-    def __call__(self, step: int, process: int) -> Parts:
+    def __call__(self, step: int, process: int) -> MicroBatches:
         config = self.config
         # One scale for all processes, so that none waits for another.
-        scale = float(np.random.default_rng([config.seed, step]).uniform(config.smallest, 1.0))
+        scale = float(np.random.default_rng([config.seed, step]).uniform(config.min_scale, 1.0))
         pixels = round(config.first_pixels * scale), round(config.later_pixels * scale)
         rng = np.random.default_rng([config.seed, step, process])
         by_size: dict[tuple[int, int], list[Look]] = {}
-        frames: dict[tuple[int, int], list[Reading]] = {}
+        frames: dict[tuple[int, int], list[ListedFrame]] = {}
         begin = (step * config.processes + process) * config.batch
         for number in range(begin, begin + config.batch):
-            visit, turn = divmod(number, config.looks)
-            if turn == 0 and config.listed:
+            visit, turn = divmod(number, config.crops_per_image)
+            if turn == 0 and config.num_proposals:
                 reading, size = self._reading(visit, pixels, rng)
                 frames.setdefault(size, []).append(reading)
                 continue
@@ -146,27 +148,27 @@ class Samples:
             by_size.setdefault(size, []).append(look)
         parts = []
         for size, looks in by_size.items():
-            for some in _pieces(looks, config.at_once):
+            for some in _pieces(looks, config.micro_batch):
                 batch = collate(some, size, rng if config.light else None)
                 parts.append(Part(batch, len(some) / config.batch))
-        for readings in frames.values():
-            for few in _pieces(readings, config.at_once):
+        for frames_listed in frames.values():
+            for few in _pieces(frames_listed, config.micro_batch):
                 forced = [bool(rng.random() < 0.5) for _ in few]
-                parts.append(Part(Readings(few, forced), len(few) / config.batch))
-        return Parts(parts)
+                parts.append(Part(ListedFrames(few, forced), len(few) / config.batch))
+        return MicroBatches(parts)
 
     def _reading(
         self, visit: int, pixels: tuple[int, int], rng: np.random.Generator
-    ) -> tuple[Reading, tuple[int, int]]:
+    ) -> tuple[ListedFrame, tuple[int, int]]:
         """A frame, all things in it that rows speak of, and the rows of the visit; and the size of the input."""
         image, picture, chosen = self._picture(visit, rng)
         said = self.rows.said[image]
-        things = {thing: box for _, box, thing in said}
-        number = {thing: place for place, thing in enumerate(things)}
+        objects = {thing: box for _, box, thing in said}
+        number = {thing: place for place, thing in enumerate(objects)}
         rows = [(said[i][0], said[i][1], number[said[i][2]]) for i in chosen]
-        frame = Frame(picture, rows, things=np.array(list(things.values())))
+        frame = Frame(picture, rows, objects=np.array(list(objects.values())))
         size = input_size(frame_window(frame.size), True, *pixels)
-        return reading_of(frame, size, {}, rng, len(rows), light=self.config.light), size
+        return listed_frame(frame, size, {}, rng, len(rows), light=self.config.light), size
 
     def _look(self, visit: int, first: bool, rng: np.random.Generator) -> Look:
         for _ in range(TRIES):
@@ -196,7 +198,7 @@ class Samples:
         raise InputError(f"{TRIES} pictures in a row, {image!r} the last of them, cannot be opened")
 
     def _read(self, image: str) -> np.ndarray:
-        picture = open_picture(find_picture(self.folder, image))
+        picture = open_image(find_image(self.folder, image))
         if (picture.shape[1], picture.shape[0]) != self.rows.sizes[image]:
             raise InputError("its size is not what the head of its file said when the training began")
         return picture

@@ -50,14 +50,16 @@ class TrainConfig:
     )
 
     batch: int = 4  # windows a step, in each process
-    at_once: int | None = None  # of these, windows that go through the model together; None: all of one size
-    looks: int = (
+    micro_batch: int | None = (
+        None  # of these, windows that go through the model together; None: all of one size
+    )
+    crops_per_image: int = (
         4  # windows of each picture that is opened: the frame, then later ones (plain methods: the frame)
     )
     sentences: int = 4  # rows of a picture a visit at most
     first_pixels: int | None = None  # square root of the area a frame is resized to; None: the base's
     later_pixels: int | None = None  # the same for later windows; None: the base's
-    smallest: float = (
+    min_scale: float = (
         0.6  # random resize: inputs shrink by a factor between this and 1 (published: 480 to 800)
     )
     light: bool = False  # vary brightness, colors and noise of windows; not published
@@ -96,7 +98,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "tracker": TRACKERS,
 }
 LEAST = {
-    "steps": 1, "batch": 1, "at_once": 1, "looks": 1, "sentences": 1, "first_pixels": 32, "later_pixels": 32, "seed": 0,
+    "steps": 1, "batch": 1, "micro_batch": 1, "crops_per_image": 1, "sentences": 1, "first_pixels": 32, "later_pixels": 32, "seed": 0,
     "warmup": 0, "decay": 0, "backbone_lr": 0, "history_steps": 1, "validate_limit": 1, "every": 1, "workers": 1,
     "log_every": 1, "save_every": 0,
 }  # fmt: skip
@@ -106,8 +108,8 @@ def check_config(config: TrainConfig) -> None:
     """Raises InputError for a setting that cannot be used, whatever the rows and the base are."""
     for name, known in CHOICES.items():
         if (value := getattr(config, name)) not in known:
-            listed = ", ".join(str(choice) for choice in known if choice is not None)
-            raise InputError(f"{_option(name)} is {value!r}; known are {listed}")
+            known_names = ", ".join(str(choice) for choice in known if choice is not None)
+            raise InputError(f"{_option(name)} is {value!r}; known are {known_names}")
     for name, least in LEAST.items():
         value = getattr(config, name)
         if value is not None and not (math.isfinite(value) and value >= least):
@@ -116,8 +118,8 @@ def check_config(config: TrainConfig) -> None:
         value = getattr(config, name)
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{_option(name)} is {value}; a number over 0 is wanted")
-    if not 0 < config.smallest <= 1:
-        raise InputError(f"--smallest is {config.smallest}; a share over 0 and at most 1 is wanted")
+    if not 0 < config.min_scale <= 1:
+        raise InputError(f"--min-scale is {config.min_scale}; a share over 0 and at most 1 is wanted")
     if not 0 <= config.average < 1:
         raise InputError(f"--average is {config.average}; at least 0 and below 1 is wanted")
     if config.validate is None and (config.every or config.validate_images or config.validate_limit):
@@ -133,8 +135,8 @@ def check_config(config: TrainConfig) -> None:
     known_options = {f.name for f in fields(wanted)} - {"condition"}
     for name in config.options:
         if name not in known_options:
-            listed = ", ".join(sorted(known_options))
-            raise InputError(f"the method {config.method!r} has no option {name!r}; known are {listed}")
+            known_names = ", ".join(sorted(known_options))
+            raise InputError(f"the method {config.method!r} has no option {name!r}; known are {known_names}")
 
 
 def _option(name: str) -> str:

@@ -73,7 +73,14 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
             model = Piza(
                 start.detector,
                 start.tokenizer,
-                replace(own, method=config.method, method_options=options, listed=0, looks=0, **changes),
+                replace(
+                    own,
+                    method=config.method,
+                    method_options=options,
+                    num_proposals=0,
+                    num_attributes=0,
+                    **changes,
+                ),
             )
         except (TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, InputError):
@@ -100,7 +107,7 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
         )
     start.config = replace(own, **changes)
     names = METHODS[config.method].trained_names(start)
-    names |= {name for name, _ in start.named_parameters() if name.startswith(("finder.", "reader."))}
+    names |= {name for name, _ in start.named_parameters() if name.startswith(("proposals.", "matcher."))}
     if own.method == "full":
         base.name = None
     return start, names, base

@@ -47,7 +47,7 @@ class LoopConfig:
 
 
 @dataclass
-class Parts:
+class MicroBatches:
     """Batches of one step that go through the model one after the other; their losses are added up."""
 
     batches: list[Any]
@@ -117,7 +117,7 @@ def train(
     """Trains `parameters` and returns the averaged weights, which are also put into the model.
 
     Args:
-        make_batch: (step, process) -> batch, or `Parts`; called in a worker process.
+        make_batch: (step, process) -> batch, or `MicroBatches`; called in a worker process.
         loss_of: (model, batch) -> named losses; "loss" is minimized, all are logged.
         folder: holds `log.csv` and `checkpoint.safetensors`; a checkpoint found there is continued.
         stop_after: leave (with a checkpoint) after this step, as an interruption would.
@@ -176,7 +176,7 @@ def train(
             group["lr"] = learning_rate(step, config) * group.get("share", 1.0)
         model.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
-        for part in batch.batches if isinstance(batch, Parts) else [batch]:
+        for part in batch.batches if isinstance(batch, MicroBatches) else [batch]:
             found = loss_of(model, part)
             found["loss"].backward()
             for name, value in found.items():

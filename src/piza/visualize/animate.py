@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from piza.boxes import clip_xyxy
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable
-from piza.image import Picture, cut
+from piza.image import ImageArray, cut
 from piza.result import Result
 from piza.visualize.draw import surroundings_xyxy
 from piza.visualize.primitives import (
@@ -155,7 +155,7 @@ def _frame(result: Result, view: Box, size: tuple[int, int], shown: int, foot: I
     return page
 
 
-def _shot(picture: Picture, view: Box, size: tuple[int, int]) -> Image.Image:
+def _shot(picture: ImageArray, view: Box, size: tuple[int, int]) -> Image.Image:
     """A view that may reach out of the picture, where there are bars."""
     height, width = picture.shape[:2]
     part = clip_xyxy(view, (0, 0, width, height)).tolist()

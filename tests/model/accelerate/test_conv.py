@@ -10,7 +10,7 @@ from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MMG
 from transformers.models.rt_detr.modeling_rt_detr_resnet import RTDetrResNetConvLayer
 
 from piza.model.accelerate import conv as convolutions
-from piza.model.accelerate.conv import FastConvLayer, use_fast_convolutions
+from piza.model.accelerate.conv import FastConvLayer, use_fused_convolutions
 from piza.model.accelerate.linear import has_onednn
 
 pytestmark = pytest.mark.skipif(not has_onednn(), reason="torch without oneDNN")
@@ -28,7 +28,7 @@ def layer(activation="relu", **how):
 
 
 def fast(holder):
-    assert use_fast_convolutions(holder) and use_fast_convolutions(holder)
+    assert use_fused_convolutions(holder) and use_fused_convolutions(holder)
     return holder
 
 
@@ -82,4 +82,4 @@ def test_training_traces_and_norms_that_learn_are_the_library_s(used):
 def test_without_onednn_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(convolutions, "has_onednn", lambda: False)
     holder = layer()
-    assert not use_fast_convolutions(holder) and type(holder[0]) is RTDetrResNetConvLayer
+    assert not use_fused_convolutions(holder) and type(holder[0]) is RTDetrResNetConvLayer

@@ -222,7 +222,7 @@ def test_a_detector_learns_the_same():
     def learn():
         detector.zero_grad()
         text = grounder.encode_text(detector, ids, torch.ones_like(ids))
-        found = grounder.ground(detector, text, grounder.encode_picture(detector, pixels))
+        found = grounder.ground(detector, text, grounder.encode_image(detector, pixels))
         (found.boxes.square().sum() + found.logits.clamp(-9, 9).sum() / 9).backward()
         return {name: p.grad for name, p in detector.named_parameters() if p.grad is not None}
 
@@ -245,7 +245,7 @@ def test_a_detector_answers_the_same_and_keeps_its_names():
     def look():
         with torch.no_grad():
             text = grounder.encode_text(detector, ids, torch.ones_like(ids))
-            return grounder.ground(detector, text, grounder.encode_picture(detector, pixels))
+            return grounder.ground(detector, text, grounder.encode_image(detector, pixels))
 
     want, names = look(), list(detector.state_dict())
     if not use_fast_sampling(detector):

@@ -37,7 +37,7 @@ def test_the_embedded_model_answers_as_it_is_written():
     window = np.ascontiguousarray(picture[100:324, 200:424])
     for model in (stock, fast):
         text, pooling = model.encode_text([sentences[:1]])
-        read.append(model.ground(text, pooling, model.encode_pictures([window]), [0.5]))
+        read.append(model.ground(text, pooling, model.encode_images([window]), [0.5]))
     for want, got in (read[:2], read[2:]):
         torch.testing.assert_close(got.boxes[-1], want.boxes[-1], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(got.logits[-1], want.logits[-1], atol=1e-2, rtol=1e-2)

@@ -10,7 +10,7 @@ from transformers.models.swin.configuration_swin import SwinConfig
 from transformers.models.swin.modeling_swin import SwinMLP
 
 from piza.model.accelerate import linear as products
-from piza.model.accelerate.linear import FastLinear, feed_forward, is_plain, use_fast_products
+from piza.model.accelerate.linear import FastLinear, feed_forward, is_plain, use_onednn_linear
 
 pytestmark = pytest.mark.skipif(not products.has_onednn(), reason="torch without oneDNN")
 
@@ -36,7 +36,7 @@ def used(monkeypatch):
 
 
 def fast(module):
-    assert use_fast_products(module) and use_fast_products(module)
+    assert use_onednn_linear(module) and use_onednn_linear(module)
     return module
 
 
@@ -123,4 +123,4 @@ def test_only_what_is_a_linear_layer_and_nothing_else_is_plain():
 def test_without_onednn_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     holder = nn.Sequential(nn.Linear(2, 2))
-    assert not use_fast_products(holder) and type(holder[0]) is nn.Linear
+    assert not use_onednn_linear(holder) and type(holder[0]) is nn.Linear

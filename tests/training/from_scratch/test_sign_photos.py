@@ -64,8 +64,8 @@ def test_pasted_signs_are_told_apart_and_visible(frames):
                 x1, y1, x2, y2 = box.astype(int)
                 assert (after.picture[y1:y2, x1:x2] != before.picture[y1:y2, x1:x2]).any()
         for kind in range(3):  # a kind that stands there twice is only spoken of with its side
-            things = {thing for s, _, thing in after.rows if kinds.get(core(s)) == kind}
-            if len(things) > 1:
+            objects = {thing for s, _, thing in after.rows if kinds.get(core(s)) == kind}
+            if len(objects) > 1:
                 said = [s for s, _, _ in after.rows if kinds.get(core(s)) == kind]
                 assert all("left" in s or "right" in s for s in said)
     assert pasted > 40

@@ -222,7 +222,7 @@ class Facts:
         m = np.maximum(self.longest[:, None], self.longest[None])
         gap_x = np.maximum(b[:, None, 0], b[None, :, 0]) - np.minimum(b[:, None, 2], b[None, :, 2])
         gap_y = np.maximum(b[:, None, 1], b[None, :, 1]) - np.minimum(b[:, None, 3], b[None, :, 3])
-        apart = np.hypot(np.maximum(gap_x, 0), np.maximum(gap_y, 0))
+        per_sentence_queries = np.hypot(np.maximum(gap_x, 0), np.maximum(gap_y, 0))
         ratio = self.depth[:, None] / self.depth[None]
         same = (self.pole[:, None] == self.pole[None]) & (self.pole[:, None] >= 0)
         w_min = np.minimum(self.w[:, None], self.w[None])
@@ -244,7 +244,10 @@ class Facts:
         r["just left"] = tri(left & beside & close, (dx < slack) & fuzzy)
         r["just right"] = tri(right & beside & close, (dx > -slack) & fuzzy)
         similar = (ratio < 1.5) & (ratio > 0.67)
-        r["near"] = tri((apart < 1.2 * m) & similar & (apart < 0.12 * self.size[0]), apart < 3.2 * m)
+        r["near"] = tri(
+            (per_sentence_queries < 1.2 * m) & similar & (per_sentence_queries < 0.12 * self.size[0]),
+            per_sentence_queries < 3.2 * m,
+        )
         over = gap_x < -0.3 * w_min
         r["above"] = tri(
             (dy < 0) & over & (gap_y > -0.1 * hh) & (gap_y < 5 * m),
@@ -267,7 +270,7 @@ class Facts:
         wide = gap_x < 16 * m
         r["flank left"] = tri(left & lateral, left & wide)  # used for "between", where the nearest is meant
         r["flank right"] = tri(right & lateral, right & wide)
-        self.apart = np.hypot(dx, dy)
+        self.per_sentence_queries = np.hypot(dx, dy)
 
     def _rel(self, name: str, anchor: tuple[Clause, ...]) -> np.ndarray:
         return np.minimum(self.relation(name), self.all(anchor)[None]).max(1)
@@ -303,7 +306,7 @@ class Facts:
         """What is smallest for the extreme one, and whether margins are ratios (else pixels)."""
         if extreme == "largest":
             return 1.0 / (self.w * self.h), True
-        if extreme == "smallest":
+        if extreme == "min_scale":
             return self.w * self.h, True
         if extreme == "nearest":
             return self.depth, True
@@ -343,7 +346,7 @@ class Facts:
             return out
         j = int(np.argmax(a))
         self.relation("near")
-        far = np.where((v > 0) & (np.arange(self.n) != j), self.apart[:, j], np.inf)
+        far = np.where((v > 0) & (np.arange(self.n) != j), self.per_sentence_queries[:, j], np.inf)
         best = int(np.argmin(far))
         others = np.delete(far, best)
         if len(others) and others.min() > 1.5 * far[best]:

@@ -9,11 +9,11 @@ import numpy as np
 from .meaning import Facts
 from .objects import Clause, Expression
 
-ROLES = ("alike", "like an anchor", "anchor")
+RELEVANCE = ("alike", "like an anchor", "anchor")
 _LOOKS = ("noun", "body", "gender", "tone", "color", "part", "is", "sign")
 
 
-def roles(expression: Expression, facts: Facts) -> np.ndarray:
+def relevance(expression: Expression, facts: Facts) -> np.ndarray:
     """(things, 3) for every thing of the scene, in the order of ROLES: 1 if surely so, 0 if surely not, 0.5 in between.
 
     Alike: all that the sentence says of its target's looks is true of it, wherever it lies and whatever is larger. Like an

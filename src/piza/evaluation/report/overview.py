@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from piza.errors import InputError
-from piza.evaluation.error_analysis import CLASSES, LOOK_LABELS, Anatomy, anatomy, by_looks
+from piza.evaluation.error_analysis import CLASSES, LOOK_LABELS, ErrorAnalysis, by_looks, error_analysis
 from piza.evaluation.intervals import difference_intervals, intervals
 from piza.evaluation.metrics import (
     THRESHOLDS,
@@ -55,7 +55,7 @@ def write_report(
 
     runs: name of each and its outcomes, from `evaluate` or `read_predictions`. Several are compared on the rows they have
     in common, the others with the first. images_dir: the folder of the pictures; without it, no row is shown. section:
-    HTML of one more section, as `not_there.not_there_html` makes it. Raises InputError when the runs have no row in common,
+    HTML of one more section, as `absent.not_there_html` makes it. Raises InputError when the runs have no row in common,
     there are more than eight or none, a picture cannot be read, or the folder cannot be written.
     """
     page = report_folder(folder)
@@ -99,7 +99,7 @@ def report_page(runs: Runs, images_dir: str | Path | None = None, section: str =
     """The page as HTML; the runs have the same rows in the same order. section: as in `write_report`."""
     names = list(runs)
     first = runs[names[0]]
-    errors = {name: anatomy(found) for name, found in runs.items()}
+    errors = {name: error_analysis(found) for name, found in runs.items()}
     pictures = len({outcome.row.image for outcome in first})
     title = f"Evaluation: {names[0]}" if len(runs) == 1 else "Evaluations compared"
     parts = [
@@ -237,7 +237,7 @@ def _calibration(runs: Runs) -> str:
     )
 
 
-def _misses(errors: Mapping[str, Anatomy]) -> str:
+def _misses(errors: Mapping[str, ErrorAnalysis]) -> str:
     rows = []
     for name, meaning in CLASSES.items():
         cells = "".join(

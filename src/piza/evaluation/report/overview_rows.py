@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from piza.data.sorec import find_picture
+from piza.data.sorec import find_image
 from piza.evaluation.error_analysis import CLASSES, RIGHT, classify
 from piza.evaluation.metrics import ROUNDING
 from piza.evaluation.outcome import Outcome
 from piza.evaluation.report.charts import swatch
 from piza.evaluation.report.page import card, figure
-from piza.image import open_picture
+from piza.image import open_image
 from piza.search.zoom_path import frame_window
 from piza.visualize.draw import surroundings_xyxy
 
@@ -62,7 +62,9 @@ def several_runs(runs: Runs, images_dir: str | Path) -> list[Cards]:
     ious = np.array([[outcome.iou for outcome in found] for found in runs.values()])
     spread = np.argsort(ious.min(0) - ious.max(0), kind="stable").tolist()
     drawn = np.random.default_rng(0).permutation(ious.shape[1]).tolist()
-    apart = [place for place in spread if len(set((ious[:, place] >= RIGHT - ROUNDING).tolist())) > 1]
+    per_sentence_queries = [
+        place for place in spread if len(set((ious[:, place] >= RIGHT - ROUNDING).tolist())) > 1
+    ]
 
     def cards(places: Sequence[int]) -> list[tuple[str, Callable[[str], str]]]:
         return [
@@ -73,7 +75,7 @@ def several_runs(runs: Runs, images_dir: str | Path) -> list[Cards]:
             for place in places
         ]
 
-    first = apart[: 3 * ROWS]
+    first = per_sentence_queries[: 3 * ROWS]
     return [
         ("Disagreements", "One is right where another is not; the widest apart first.", cards(first)),
         ("Random", "Drawn from all rows.", cards([p for p in drawn if p not in first][: 2 * ROWS])),
@@ -90,7 +92,7 @@ def _who(runs: Runs, place: int) -> str:
 def _comparison(answers: Mapping[str, Outcome], images_dir: str | Path, attributes: str) -> str:
     """One row: the answers of all runs in one picture, and around the target."""
     outcome = next(iter(answers.values()))
-    picture = open_picture(find_picture(images_dir, outcome.row.image))
+    picture = open_image(find_image(images_dir, outcome.row.image))
     frame = frame_window((picture.shape[1], picture.shape[0]))
     target = np.clip(outcome.row.box_xyxy, np.tile(frame[:2], 2), np.tile(frame[2:], 2))
     marks = [("target", target)]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piza.boxes import clip_xyxy
-from piza.data.sorec import find_picture
-from piza.evaluation.error_analysis import CLASSES, anatomy, classify, holds
+from piza.data.sorec import find_image
+from piza.evaluation.error_analysis import CLASSES, classify, error_analysis, holds
 from piza.evaluation.outcome import Outcome
 from piza.files import atomic_write
-from piza.image import Picture, cut, open_picture
+from piza.image import ImageArray, cut, open_image
 from piza.search.zoom_path import frame_window, side
 from piza.visualize.draw import BOX_COLOR, WINDOW_COLORS, surroundings_xyxy
 
@@ -38,8 +38,8 @@ def write_page(path: str | Path, outcomes: Sequence[Outcome], images_dir: str | 
 
 
 def misses_page(outcomes: Sequence[Outcome], images_dir: str | Path, count: int = 4) -> str:
-    """The page as HTML: for each class of `anatomy.CLASSES` up to `count` misses, spread evenly over the rows."""
-    found = anatomy(outcomes)
+    """The page as HTML: for each class of `error_analysis.CLASSES` up to `count` misses, spread evenly over the rows."""
+    found = error_analysis(outcomes)
     by_class: dict[str, list[Outcome]] = {name: [] for name in CLASSES}
     for outcome in outcomes:
         name = classify(outcome)
@@ -78,7 +78,7 @@ def card(
 
     frame_pixels, window_pixels: longer sides of its pictures. attributes: of the article, HTML.
     """
-    picture = open_picture(find_picture(images_dir, outcome.row.image))
+    picture = open_image(find_image(images_dir, outcome.row.image))
     frame = frame_window((picture.shape[1], picture.shape[0]))
     target, answer = clip_xyxy(outcome.row.box_xyxy, frame), clip_xyxy(outcome.box_xyxy, frame)
     marks = [("target", target), ("answer", answer)]
@@ -107,7 +107,7 @@ def card(
 
 
 def figure(
-    picture: Picture, window: NDArray, marks: Sequence[tuple[str, NDArray]], caption: str, longest: int
+    picture: ImageArray, window: NDArray, marks: Sequence[tuple[str, NDArray]], caption: str, longest: int
 ) -> str:
     """One part of a picture with boxes over it, as HTML; boxes (CSS class, box) and window are xyxy in pixels of the picture."""
     extent = window[2:] - window[:2]

@@ -1,6 +1,6 @@
 """What an evaluation prints for people."""
 
-from piza.evaluation.error_analysis import CLASSES, Anatomy, Bin
+from piza.evaluation.error_analysis import CLASSES, Bin, ErrorAnalysis
 from piza.evaluation.intervals import DRAWS, LEAST_PICTURES, Interval
 from piza.evaluation.run import Evaluation
 
@@ -21,7 +21,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def anatomy_text(found: Anatomy) -> str:
+def anatomy_text(found: ErrorAnalysis) -> str:
     """The table of classes, then the accuracies by size and by length."""
     lines = [f"misses      {found.misses} of {found.rows} rows (IoU below 0.5)"]
     for name, meaning in CLASSES.items():

@@ -20,7 +20,7 @@ FROZEN = (MMGroundingDinoFrozenBatchNorm2d, GroundingDinoFrozenBatchNorm2d)
 EPSILON = 1e-5  # of both
 
 
-def use_fast_convolutions(model: nn.Module) -> bool:
+def use_fused_convolutions(model: nn.Module) -> bool:
     """Lets the convolutional layers of an RT-DETR ResNet, such as `mini`'s backbones are, compute so where they can, in place;
     weights and names stay. Returns whether they do: False where torch is built without oneDNN. Twice is once."""
     if not has_onednn():

@@ -16,7 +16,7 @@ from piza.model.accelerate.linear import feed_forward
 from piza.model.accelerate.swap import swap_classes
 
 
-def use_light_layers(detector: nn.Module) -> None:
+def use_encoder_layers(detector: nn.Module) -> None:
     """Lets every image layer of a GroundingDINO's encoder run so, in place; weights and names stay. Twice is once."""
     swap_classes(detector, LIGHT)
 

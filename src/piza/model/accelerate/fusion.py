@@ -24,7 +24,7 @@ from piza.model.accelerate.linear import is_plain
 from piza.model.accelerate.swap import swap_classes
 
 
-def use_light_fusion(detector: nn.Module) -> None:
+def use_fusion(detector: nn.Module) -> None:
     """Lets every fusion layer of a GroundingDINO attend so where it can, in place; weights and names stay. Twice is once."""
     swap_classes(detector, LIGHT)
 

@@ -19,7 +19,7 @@ WEIGHTS = (
 ROWS = 2048  # of a feed-forward network at once: what is between its two products (16 MB of 2,048 channels) stays in the cache
 
 
-def use_fast_products(model: nn.Module) -> bool:
+def use_onednn_linear(model: nn.Module) -> bool:
     """Lets large linear layers and Swin's feed-forward networks compute so where they can, in place; weights and names stay.
 
     Returns whether they do: False, and nothing is changed, where torch is built without oneDNN. Twice is once.

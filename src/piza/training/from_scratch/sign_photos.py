@@ -132,11 +132,14 @@ def paste(
         elif len(same) == 1:
             other_thing = same.pop()
             other = next(b for _, b, thing in rows if thing == other_thing)
-            apart = (x + w / 2) - (other[0] + other[2]) / 2
-            if abs(apart) < 60:
+            per_sentence_queries = (x + w / 2) - (other[0] + other[2]) / 2
+            if abs(per_sentence_queries) < 60:
                 continue
             rows = [row for row in rows if row[2] != other_thing]
-            for owner, where, left in ((number, box, apart < 0), (other_thing, other, apart > 0)):
+            for owner, where, left in (
+                (number, box, per_sentence_queries < 0),
+                (other_thing, other, per_sentence_queries > 0),
+            ):
                 rows.append((f"The {'left' if left else 'right'} {name[4:]}.", where, owner))
         else:
             continue
