@@ -97,7 +97,7 @@ def test_it_learns_which_car_is_meant(model):
     model.eval()  # no paths are dropped
     reading = listed_frame(frame(), (160, 96), WORDS, np.random.default_rng(0), most=3)
     optimizer = torch.optim.AdamW([*model.proposals.parameters(), *model.matcher.parameters()], lr=1e-3)
-    names = ("thing", "box", "looks", "which", "role_yes", "role_no")
+    names = ("thing", "box", "attributes", "which", "role_yes", "role_no")
     history = []
     for _ in range(100):
         losses, _ = losses_of(model, [reading], [True])
