@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from transformers import BertConfig, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection, SwinConfig
 
+from piza.config import PizaConfig
 from piza.methods import METHODS
-from piza.model.piza import Piza, PizaConfig
+from piza.model.piza import Piza
 
 ROWS = [  # method, conditioned, millions in the paper's table
     ("coop", False, 0.1),

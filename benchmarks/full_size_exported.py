@@ -39,7 +39,7 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
 
     def run() -> Any:
         frame = picture.open_image(file)
-        text, words = loaded.encode_text([[SENTENCE]])
+        text, words = loaded.encode_prompts([[SENTENCE]])
         found: Any = None
         for number, window in enumerate(WINDOWS):
             seen = loaded.encode_images([picture.cut(frame, window, SMALLER if number else INPUT)])

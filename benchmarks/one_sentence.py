@@ -44,7 +44,10 @@ def prepared(
 
         def run() -> Any:
             found = loaded.locate(file, sentences, greedy=greedy)
-            return {"boxes": [r.box_xyxy for r in found], "looks": sum(r.looks for r in found) / len(found)}
+            return {
+                "boxes": [r.box_xyxy for r in found],
+                "looks": sum(r.num_looks for r in found) / len(found),
+            }
 
         return run
 

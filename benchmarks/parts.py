@@ -55,7 +55,7 @@ def watch_piza(parts: MicroBatches, model: Any) -> None:
         parts.watch(module, "decode_image", "decode")
     parts.watch(piza.search.predictor, "cut", "resize")
     parts.watch(model, "encode_text", "text")
-    for name in ("encode_images", "first_features"):
+    for name in ("encode_images", "encode_frame"):
         parts.watch(model, name, "picture")
     for name in ("ground", "read"):
         parts.watch(model, name, "ground")

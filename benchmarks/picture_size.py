@@ -43,7 +43,7 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
                 found = loaded.locate(file, sentence)
                 of_sentence.append(1000 * (time.perf_counter() - started))
             times.append(statistics.median(of_sentence))
-            looks.append(found.looks)
+            looks.append(found.num_looks)
         started = time.perf_counter()
         open_image(file)
         decode = 1000 * (time.perf_counter() - started)
@@ -62,7 +62,7 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     with torch.inference_mode():
         baselines.tile_grid(loaded, part, ["the car"], tile, 0.0)
         taken = [baselines.tile_grid(loaded, part, ["the car"], tile, 0.0)[0] for _ in range(RUNS)]
-    each = statistics.median(result.milliseconds / result.looks for result in taken)
+    each = statistics.median(result.milliseconds / result.num_looks for result in taken)
     return lambda: [{**one(size), "tile": tile, "ms_of_a_tile": each} for size in SIZES]
 
 

@@ -29,12 +29,12 @@ def look(model: Any, window: np.ndarray, first: bool) -> dict[str, float]:
     """CPU milliseconds of the parts of one look; where the first one lists things, to read is its grounding."""
     lists = first and model.config.num_proposals
     times = [time.process_time()]
-    text, pooling = model.encode_text([[SENTENCE]])
+    text, pooling = model.encode_prompts([[SENTENCE]])
     times.append(time.process_time())
-    features = (model.first_features if lists else model.encode_images)([window])
+    features = model.encode_frame(window)
     times.append(time.process_time())
     if lists:
-        model.read([SENTENCE], features)
+        model.match([SENTENCE], features)
     else:
         model.ground(text, pooling, features, [0.5])
     times.append(time.process_time())

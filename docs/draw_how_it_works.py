@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from piza.boxes import iou_xyxy
+from piza.config import PathConfig, SearchConfig
 from piza.data import scenes
 from piza.image import ImageArray, cut
 from piza.result import Step
-from piza.search.best_first import Hypothesis, Observation, SearchConfig, SearchOutcome, best_first
-from piza.search.zoom_path import PathConfig, frame_window, input_size, next_window, plan_windows
+from piza.search.best_first import best_first
+from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
+from piza.search.zoom_path import frame_window, input_size, next_window, plan_windows
 from piza.visualize.draw import save_picture, surroundings_xyxy
 from piza.visualize.primitives import (
     BOX_COLOR,
@@ -33,7 +35,7 @@ from piza.visualize.primitives import (
 )
 
 FIRST, LATER = 576, 224  # `first_pixels` and `later_pixels` of the embedded model
-PATH = PathConfig(answers="thing")
+PATH = PathConfig(answers="object")
 SEARCH = SearchConfig(budget=5, accept_threshold=0.8)
 
 SEEN_SCENE, SEEN_SIZE, SEEN_KIND = 7, (2048, 1152), "number 30 inside"

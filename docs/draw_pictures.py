@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from piza.boxes import xyxy_to_xywh
+from piza.config import PathConfig
 from piza.data import scenes
 from piza.data.sorec import Row, read_rows
 from piza.image import ImageArray, open_image
 from piza.result import Result, Step
-from piza.search.zoom_path import PathConfig, frame_window, input_size, plan_windows, square_window
+from piza.search.zoom_path import frame_window, input_size, plan_windows, square_window
 from piza.visualize.draw import save_picture
 
 SEED, SIZE = 3, (2048, 1152)
@@ -52,7 +53,9 @@ def main() -> None:
     aside = others[0].box_xyxy
     center = ((aside[0] + aside[2]) / 2, (aside[1] + aside[3]) / 2)
     detour = tuple(square_window(center, 256, SIZE).tolist())
-    two = planned(picture, row, PathConfig(max_zoom=32), looks=3, detours=[detour], rejected=[(aside, 0.06)])
+    two = planned(
+        picture, row, PathConfig(max_zoom=32), num_looks=3, detours=[detour], rejected=[(aside, 0.06)]
+    )
     save_picture(two.draw(1200), folder / "pictures_two.jpg")
     four = planned(picture, row, PathConfig(max_zoom=1.9))
     save_picture(four.draw(1200), folder / "pictures_four.jpg")

@@ -17,6 +17,7 @@ import torch
 
 import piza
 from piza.boxes import iou_xyxy
+from piza.config import Evidence
 from piza.data.sorec import Row, read_rows
 from piza.evaluation.calibration import (
     auroc,
@@ -27,7 +28,7 @@ from piza.evaluation.calibration import (
 )
 from piza.files import atomic_write
 from piza.model.piza import Piza
-from piza.search.best_first import Evidence, SearchOutcome
+from piza.search.hypothesis import SearchOutcome
 
 
 def report(model: Piza, name: str, evidence: Evidence, data: list[tuple], budget: int) -> dict[str, float]:
@@ -36,13 +37,13 @@ def report(model: Piza, name: str, evidence: Evidence, data: list[tuple], budget
     asked = [(recorder.search(config), recorder.row) for recorder in data]
     found = [(f, row) for f, row in asked if not math.isnan(row.box_xyxy[0])]
     right = [bool(iou_xyxy(f.answer.boxes[-1], row.box_xyxy) >= 0.5) for f, row in found]
-    ends = [(path, row) for f, row in found for path in (f.answer, *f.rejected) if len(path.odds) > 1]
+    ends = [(path, row) for f, row in found for path in (f.answer, *f.rejected) if len(path.log_odds) > 1]
     figures = {
         "rows": len(found),
         "acc50": 100 * sum(right) / len(found),
         "looks": sum(len(f.looked) for f, _ in found) / len(found),
         "auroc_last_look": auroc(
-            [path.odds[-1] for path, _ in ends],
+            [path.log_odds[-1] for path, _ in ends],
             [bool(iou_xyxy(path.boxes[-1], row.box_xyxy) >= 0.5) for path, row in ends],
         ),
         "auroc_answer": auroc([f.answer.probability for f, _ in found], right),

@@ -26,10 +26,10 @@ HERE, BESIDE, NOWHERE = 40.0, 110.0, 60.0  # distances of centers, in frame pixe
 
 
 def answer(model: Piza, features, sentence: str) -> Grounding:
-    """What a first look answers; features as `model.first_features` gives them."""
+    """What a first look answers; features as `model.encode_frame` gives them."""
     if model.config.num_proposals:
-        return model.read([sentence], features)
-    text, pooling = model.encode_text([[sentence]])
+        return model.match([sentence], features)
+    text, pooling = model.encode_prompts([[sentence]])
     return model.ground(text, pooling, features, torch.zeros(1))
 
 
@@ -74,7 +74,7 @@ def main() -> None:
         scene = scenes.render(seed, SIZE)
         rng = np.random.default_rng([seed, 4])
         rows = pick_rows(scenes.expressions(scene.objects, SIZE, rng, 4), 8, rng)
-        features = model.first_features([cut(scene.image, frame, size)])
+        features = model.encode_frame(cut(scene.image, frame, size))
         for row in rows:
             found = taken_for(best_center(model, features, row.ref), scene.objects, row.index)
             counts["all"][found] += 1

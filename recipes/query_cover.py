@@ -49,7 +49,7 @@ def main() -> None:
         objects = torch.from_numpy(
             np.hstack([(box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]])
         ).float()
-        features = model.first_features([cut(scene.image, frame, size)])
+        features = model.encode_frame(cut(scene.image, frame, size))
         for row in rows:
             overlap = overlaps(answer(model, features, row.ref).boxes[-1, 0], objects)
             seen = (overlap >= ON).any(0).numpy()

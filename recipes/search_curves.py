@@ -16,16 +16,16 @@ import numpy as np
 
 import piza
 from piza.boxes import iou_xyxy
+from piza.config import SearchConfig
 from piza.data.sorec import read_rows
 from piza.evaluation.calibration import recorders
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.files import atomic_write
-from piza.search.best_first import SearchConfig
 
 
 def searches(own: SearchConfig) -> Iterator[tuple[str, float, SearchConfig]]:
     """(family, knob, settings)."""
-    yield "greedy", 0, replace(own, top_k=1, budget=own.max_steps)
+    yield "greedy", 0, replace(own, top_k=1, budget=own.max_looks)
     for k in range(1, 7):
         yield "beam", k, replace(own, top_k=10, budget=1 + k, accept_threshold=1.0)
     for budget in (3, 4, 5, 7):

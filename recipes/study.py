@@ -38,13 +38,13 @@ from study_table import (
 )
 
 import piza
+from piza.config import PizaConfig, read
 from piza.data.sorec import read_rows
 from piza.errors import InputError
 from piza.evaluation.outcome import Outcome, read_predictions
 from piza.files import atomic_write
 from piza.hub import find_model
 from piza.methods import METHODS as CODE
-from piza.model.piza import read_config
 
 NAME = re.compile(rf"({'|'.join(METHODS)})-(plain|piza)-(\d+)")
 BASELINES = ("tiles", "sliding")
@@ -143,7 +143,7 @@ def predictions(task: Task) -> list[Outcome] | None:
 
 def command(task: Task, work: Path) -> list[str]:
     """The evaluation as a command. The search of mini is what is shipped; its evidence is each model's own."""
-    own = read_config(find_model("mini") / "piza.json").search
+    own = read(PizaConfig, find_model("mini") / "piza.json").search
     how = {
         "frame": ["--whole-frame"],
         "greedy": ["--greedy"],

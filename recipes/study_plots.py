@@ -90,7 +90,7 @@ def plot_looks(lines: dict[tuple[Row, str], Line], out: str | Path) -> None:
                     list(MARKS).index(row.method) - 2
                 )  # so that points of equal looks are seen apart
                 axis.errorbar(
-                    [line.looks * beside],
+                    [line.num_looks * beside],
                     [line.macc],
                     yerr=_errors([line]),
                     **style,

@@ -72,7 +72,7 @@ class Line:
     acc50: float
     acc75: float
     ranges: dict[str, Interval] | None
-    looks: float
+    num_looks: float
     milliseconds: float
     by_seed: dict[int, float]
     trained: int | None
@@ -94,7 +94,7 @@ def line_of(row: Row, part: str, seeds: dict[int, list[Outcome]], trained: int |
         acc50=accuracy(ious, 0.5),
         acc75=accuracy(ious, 0.75),
         ranges=intervals(ious, pictures),
-        looks=float(np.mean([outcome.looks for outcome in answers])),
+        num_looks=float(np.mean([outcome.num_looks for outcome in answers])),
         milliseconds=float(np.mean([outcome.milliseconds for outcome in answers])),
         by_seed={seed: mean_accuracy(_ious(seeds[seed])) for seed in sorted(seeds)},
         trained=trained,
@@ -107,7 +107,7 @@ class Difference:
 
     macc: float
     other: float
-    looks: float
+    num_looks: float
     other_looks: float
     rows: int
     range: Interval | None
@@ -130,8 +130,8 @@ def difference(ours: dict[int, list[Outcome]], theirs: dict[int, list[Outcome]])
     return Difference(
         mean_accuracy(_ious(mine)),
         mean_accuracy(_ious(other)),
-        float(np.mean([a.looks for a in mine])),
-        float(np.mean([b.looks for b in other])),
+        float(np.mean([a.num_looks for a in mine])),
+        float(np.mean([b.num_looks for b in other])),
         len({a.index for a in mine}),
         found["macc"] if found else None,
     )
@@ -240,7 +240,7 @@ def against_tiles(found: Found) -> str:
                         f"{some.macc:.1f}",
                         f"{some.other:.1f}",
                         _points(some),
-                        f"{some.looks:.1f}",
+                        f"{some.num_looks:.1f}",
                         f"{some.other_looks:.1f}",
                     ]
                 )
@@ -300,7 +300,7 @@ def all_rows(lines: dict[tuple[Row, str], Line], part: str) -> str:
                 *names,
                 "" if line.trained is None else f"{line.trained:,}",
                 *cells,
-                f"{line.looks:.2f}",
+                f"{line.num_looks:.2f}",
                 f"{line.milliseconds:.0f}",
                 str(line.rows),
                 "1" if len(line.by_seed) == 1 else f"{len(line.by_seed)}: {spread}",
@@ -313,7 +313,7 @@ def short(line: Line) -> str:
     """A line in a line, for a terminal."""
     found = [f"{name} {getattr(line, name.lower()):.1f} %" for name in ("mAcc", "Acc50", "Acc75")]
     return (
-        f"{line.set}, {SEARCHES[line.row.search]}: {', '.join(found)}, {line.looks:.2f} looks, {line.milliseconds:.0f} ms, "
+        f"{line.set}, {SEARCHES[line.row.search]}: {', '.join(found)}, {line.num_looks:.2f} looks, {line.milliseconds:.0f} ms, "
         f"{line.rows} rows"
     )
 
@@ -345,7 +345,7 @@ def plain_values(line: Line) -> dict[str, Any]:
         "rows": line.rows,
         "pictures": line.pictures,
         "trained": line.trained,
-        "looks": round(line.looks, 3),
+        "looks": round(line.num_looks, 3),
         "ms": round(line.milliseconds, 1),
         "seeds": " ".join(map(str, line.by_seed)),
         "macc_by_seed": " ".join(f"{value:.2f}" for value in line.by_seed.values()),

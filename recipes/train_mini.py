@@ -34,15 +34,15 @@ from transformers import (
     RTDetrResNetConfig,
 )
 
+from piza.config import PathConfig, PizaConfig
 from piza.data.frames import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.sorec import read_rows
 from piza.data.windows import Look, first_look, ground_look, later_look, part_of, window_around
 from piza.files import atomic_write
 from piza.methods import METHODS, train_only
 from piza.model.accelerate.deformable import use_fast_sampling
-from piza.model.piza import Piza, PizaConfig, load_weights, save_folder
+from piza.model.piza import Piza, load_weights, save_folder
 from piza.model.text import CLS, DOT, SEP
-from piza.search.zoom_path import PathConfig
 from piza.training.batches import LookBatch, batch_loss, collate, freeze_batch_norm, thaw_batch_norm
 from piza.training.box_history import train_progress
 from piza.training.box_sequences import HistorySample, draw_history
@@ -57,7 +57,7 @@ WIDE, TALL_WIDE = (768, 448), (672, 512)  # first looks in the end
 COUNTS = (1, 8, 16)  # sentences of a first look
 SCENE_SEED, TALL_SEED, HALF_SEED = 2**40, 2**41, 2**42
 HELD_OUT_PHOTOS = 100
-PATH = PathConfig(answers="thing")
+PATH = PathConfig(answers="object")
 WIDTH = 96
 
 

@@ -63,7 +63,8 @@ def tiny_detector(family: str = "mm", **changes):
 @pytest.fixture(scope="session")
 def tiny_piza(tiny_tokenizer):
     """A random model that zooms, small enough to search in milliseconds."""
-    from piza.model.piza import Piza, PizaConfig
+    from piza.config import PizaConfig
+    from piza.model.piza import Piza
 
     options = {"bottleneck": 8, "embedding_dim": 32}
     config = PizaConfig(method="full", method_options=options, first_pixels=128, later_pixels=96)
@@ -73,7 +74,8 @@ def tiny_piza(tiny_tokenizer):
 @pytest.fixture
 def tiny_object_queries_piza(tiny_tokenizer):
     """The same with relations, three of its queries being for things."""
-    from piza.model.piza import Piza, PizaConfig
+    from piza.config import PizaConfig
+    from piza.model.piza import Piza
 
     options = {"bottleneck": 8, "embedding_dim": 32}
     config = PizaConfig(
@@ -87,7 +89,8 @@ def tiny_listing_piza(tiny_tokenizer):
     """One whose first look lists nine things and reads sentences against them."""
     import torch
 
-    from piza.model.piza import Piza, PizaConfig
+    from piza.config import PizaConfig
+    from piza.model.piza import Piza
 
     options = {"bottleneck": 8, "embedding_dim": 32}
     config = PizaConfig(

@@ -112,8 +112,8 @@ def test_the_smallest_picture(tmp_path):
     ("content", "says"),
     [
         (b"", "is empty"),
-        (b"not a picture at all", "is not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
+        (b"not a picture at all", "is not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
         (bomb_png(30_000, 30_000), "too large"),
         (bomb_png(13_000, 13_000), "too large"),  # between the limit and Pillow's own
         (bomb_png(900, 900), "damaged"),

@@ -41,7 +41,7 @@ def test_load_and_locate(folder):
     assert many[0].box_xyxy == pytest.approx(result.box_xyxy, abs=1e-3)
     again = piza.locate(picture, "the red car", model=str(folder))
     assert again.box_xyxy == pytest.approx(result.box_xyxy, abs=1e-6)
-    assert len(piza.locate(picture, "the red car", model=str(folder), max_steps=1).path) == 1
+    assert len(piza.locate(picture, "the red car", model=str(folder), max_looks=1).path) == 1
 
 
 def test_a_model_is_loaded_once(folder, monkeypatch):

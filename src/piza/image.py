@@ -1,10 +1,12 @@
-"""Opening pictures from untrusted places, and cutting windows out of them.
+"""Opening images from untrusted places, and cutting windows out of them.
 
-Everything after this module sees one kind of picture: an array of uint8, shape (height, width, 3), RGB, upright.
+Everything after this module sees one kind of image: an array of uint8, shape (height, width, 3), RGB.
 """
 
+import io
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +14,24 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from piza.errors import InputError, reason
 
 ImageArray: TypeAlias = NDArray[np.uint8]
-ImageSource: TypeAlias = "str | Path | Image.Image | NDArray | DecodedImage"
+ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray | DecodedImage"
 
 MAX_PIXELS = 150_000_000
-"""Larger pictures are refused before they are decoded: 150 megapixels are 450 MB of RGB."""
+"""Larger images are refused before they are decoded: 150 megapixels are 450 MB of RGB."""
+
+MAX_SIDE = 65_535
+"""And so are longer ones (the most that a JPEG can have)."""
+
+MAX_ASPECT = 1_000
+"""And thinner ones: decoders and filters work row by row, and a row or a column of one pixel costs them as much as many."""
+
+MAX_SCANS = 100
+"""A progressive JPEG decodes all of its pixels once a scan; cameras and tools write at most a dozen."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 """What is read. A closed list, because Pillow also reads formats that start other programs (EPS)."""
@@ -69,48 +80,83 @@ class DecodedImage:
         return np.array(self.array(), dtype=dtype, copy=copy)
 
 
+class ImageReference:
+    """Where an image is, without holding its pixels: the name or the bytes of a file, or what the program gave.
+
+    What the program gave (an array, a Pillow image) is held weakly, unless `keep`: a list of results must not hold every
+    frame of a film.
+    """
+
+    def __init__(self, source: ImageSource, keep: bool = False):
+        self._given: Any = source if keep or isinstance(source, (str, Path, bytes)) else weakref.ref(source)
+        self._opened: weakref.ref[ImageArray] | None = None
+
+    def open(self) -> ImageArray:
+        """The image as `open_image` gives it; the same array for as long as somebody holds it.
+
+        Raises InputError where it is gone or has changed so that it cannot be read.
+        """
+        opened = self._opened() if self._opened is not None else None
+        if opened is None:
+            given = self._given() if isinstance(self._given, weakref.ref) else self._given
+            if given is None:
+                raise InputError(
+                    "the image of this result is no longer held by the program: hold it, or search with keep_image=True"
+                )
+            opened = open_image(given)
+            self._opened = weakref.ref(opened)
+        return opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        given = self._given() if isinstance(self._given, weakref.ref) else self._given
+        return {"_given": given, "_opened": None}
+
+
 def decode_image(image: ImageSource) -> ImageArray | DecodedImage:
     """As `open_image`, but a file of plain RGB is left as Pillow decoded it."""
     if isinstance(image, DecodedImage):
         return image
-    if not isinstance(image, (str, Path)):
+    if not isinstance(image, (str, Path, bytes)):
         return open_image(image)
+    name = _name(image)
     with _open_file(image) as opened:
         if opened.mode != "RGB" or opened.has_transparency_data:
-            return _from_pillow(opened, repr(str(image)))
-        _decode(opened, repr(str(image)))
+            return _from_pillow(opened, name)
+        _decode(opened, name)
         if opened.mode != "RGB" or _orientation(opened) != 1:  # known for certain when it is decoded
-            return _from_pillow(opened, repr(str(image)))
+            return _from_pillow(opened, name)
         return DecodedImage(opened.copy() if opened.readonly else opened)
 
 
 def open_image(image: ImageSource) -> ImageArray:
-    """Any picture a user may hand over -> uint8 array (height, width, 3), RGB, turned upright.
+    """Any image a user may hand over -> uint8 array (height, width, 3), RGB.
 
-    Takes the path of a file (JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PPM, JPEG 2000; the first frame of an animation), a
-    Pillow image, or a numpy array of uint8 or uint16 with shape (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA.
-    The EXIF orientation is respected; palette, gray, CMYK, one-bit and 16-bit pictures are converted (16 bits are
-    scaled, not clipped); transparent pixels are laid on gray.
+    Takes the path or the bytes of a file (JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PPM, JPEG 2000; the first frame of an
+    animation), a Pillow image, or a numpy array of uint8 or uint16 with shape (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4)
+    RGBA. What comes straight from a file (a path, bytes, what `PIL.Image.open` returned) is turned upright as its EXIF
+    orientation says; any other Pillow image and any array are taken as they are, whatever metadata they still carry, so that
+    boxes are in the pixels of what was given. Palette, gray, CMYK, one-bit and 16-bit images are converted (16 bits are
+    scaled by the bit depth in use: 12-bit values of a camera become the full range); transparent pixels are laid on gray.
 
-    Raises InputError, in one sentence, for a file that is missing, is no picture, is damaged or is over
-    `MAX_PIXELS`, and for an array of another shape or type.
+    Raises InputError, in one sentence, for a file that is missing, is no image, is damaged or is over `MAX_PIXELS`,
+    `MAX_SIDE`, `MAX_ASPECT` or `MAX_SCANS`, and for an array of another shape or type.
     """
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, DecodedImage):
         return image.array()
     if isinstance(image, Image.Image):
-        return _from_pillow(image, "the picture")
-    if not isinstance(image, (str, Path)):
+        return _from_pillow(image, "the image")
+    if not isinstance(image, (str, Path, bytes)):
         raise InputError(
-            f"a picture must be a path, a Pillow image or a numpy array, got {type(image).__name__}"
+            f"an image should be a path, the bytes of a file, a Pillow image or a numpy array, got {type(image).__name__}"
         )
     with _open_file(image) as opened:
-        return _from_pillow(opened, repr(str(image)))
+        return _from_pillow(opened, _name(image))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) of the picture `open_image` would give, read from the head of the file; no pixel is decoded.
+    """(width, height) of the image `open_image` would give, read from the head of the file; no pixel is decoded.
 
     Raises InputError for a file that is missing, is no picture, or is over `MAX_PIXELS`; damaged pixels are not seen.
     """
@@ -123,30 +169,42 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return (opened.height, opened.width) if turned else opened.size
 
 
-def _open_file(image: str | Path) -> Image.Image:
-    name = repr(str(image))
-    _check_file(image, name)
+def _name(image: str | Path | bytes) -> str:
+    return "the image" if isinstance(image, bytes) else repr(str(image))
+
+
+def _open_file(image: str | Path | bytes) -> Image.Image:
+    name = _name(image)
+    if isinstance(image, bytes):
+        if not image:
+            raise InputError(f"{name} is empty, expected an image file")
+    else:
+        _check_file(image, name)
     try:
         with _quiet():
-            return Image.open(image, formats=FORMATS)
+            opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS)
+            _check_scans(opened, image, name)
+            return opened
+    except InputError:
+        raise
     except UnidentifiedImageError:
-        raise InputError(f"{name} is not a picture that can be read (JPEG, PNG, WebP, TIFF, ...)") from None
+        raise InputError(f"{name} is not an image that can be read (JPEG, PNG, WebP, TIFF, ...)") from None
     except Image.DecompressionBombError:
         raise InputError(f"{name} is too large: over {MAX_PIXELS // 10**6} megapixels") from None
     except PermissionError:
         raise InputError(f"{name} cannot be read: no permission") from None
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
-        raise InputError(f"{name} cannot be read as a picture: {reason(error)}") from None
+        raise InputError(f"{name} cannot be read as an image: {reason(error)}") from None
 
 
 def cut(
     picture: ImageArray | DecodedImage, window_xyxy: Sequence[float] | NDArray, size_wh: tuple[int, int]
 ) -> ImageArray:
-    """Cut a window out of a picture and resize it: uint8 (h, w, 3) with (w, h) = `size_wh`.
+    """Cut a window out of an image and resize it: uint8 (h, w, 3) with (w, h) = `size_wh`.
 
-    `window_xyxy` is in pixels of the picture, need not be whole numbers, and must lie inside the picture (to
+    `window_xyxy` is in pixels of the image, need not be whole numbers, and must lie inside the image (to
     1e-6) and have an area. Bilinear; when the window shrinks the filter widens with the scale, so nothing
-    aliases. Pixels just outside the window take part at its edges, as if the whole picture were resized.
+    aliases. Pixels just outside the window take part at its edges, as if the whole image were resized.
 
     Raises ValueError for a window outside the picture or without area, or a size below 1: those are faults of
     the caller, not of the user.
@@ -156,7 +214,7 @@ def cut(
     out_w, out_h = (int(value) for value in size_wh)
     inside = x1 >= -1e-6 and y1 >= -1e-6 and x2 <= width + 1e-6 and y2 <= height + 1e-6
     if not (inside and x2 > x1 and y2 > y1):
-        raise ValueError(f"the window {(x1, y1, x2, y2)} is not inside a picture of {width} x {height}")
+        raise ValueError(f"the window {(x1, y1, x2, y2)} is not inside an image of {width} x {height}")
     if out_w < 1 or out_h < 1:
         raise ValueError(f"a window cannot be cut to {out_w} x {out_h} pixels")
 
@@ -164,7 +222,7 @@ def cut(
         box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
         return _shrunk(picture.image, (out_w, out_h), box)
 
-    # Only the part of the picture the filter can reach is handed to Pillow, which copies what it gets.
+    # Only the part of the image the filter can reach is handed to Pillow, which copies what it gets.
     reach_x = math.ceil(max((x2 - x1) / out_w, 1.0)) + 1
     reach_y = math.ceil(max((y2 - y1) / out_h, 1.0)) + 1
     left, right = max(math.floor(x1) - reach_x, 0), min(math.ceil(x2) + reach_x, width)
@@ -187,13 +245,13 @@ def _check_file(path: str | Path, name: str) -> None:
     try:
         path = Path(path)
         if path.is_dir():
-            raise InputError(f"{name} is a folder, a picture file is wanted")
+            raise InputError(f"{name} is a folder, expected an image file")
         if not path.exists():
-            raise InputError(f"{name} does not exist, a picture file is wanted")
+            raise InputError(f"{name} does not exist, expected an image file")
         if not path.is_file():  # a pipe or a device, which may never end
-            raise InputError(f"{name} is not a regular file, a picture file is wanted")
+            raise InputError(f"{name} is not a regular file, expected an image file")
         if path.stat().st_size == 0:
-            raise InputError(f"{name} is empty, a picture file is wanted")
+            raise InputError(f"{name} is empty, expected an image file")
     except OSError as error:  # a name too long, a folder that may not be looked into
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
 
@@ -206,7 +264,8 @@ def _from_pillow(image: Image.Image, name: str) -> ImageArray:
         raise
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         raise InputError(f"{name} is damaged and cannot be decoded: {reason(error)}") from None
-    turn = _UPRIGHT.get(_orientation(image))
+    # What the program made of a file (rotated, cropped) may still carry the file's orientation.
+    turn = _UPRIGHT.get(_orientation(image)) if isinstance(image, ImageFile.ImageFile) else None
     return np.ascontiguousarray(turn(rgb)) if turn else rgb
 
 
@@ -237,7 +296,7 @@ def _rgb(image: Image.Image, name: str) -> ImageArray:
             raise InputError(f"{name} has more than 16 bits a pixel, at most 16 are read")
         return _gray_to_rgb(_scale_16_bit(gray))
     if image.mode == "F":
-        raise InputError(f"{name} holds float pixels, 8 or 16 bits are wanted")
+        raise InputError(f"{name} holds float pixels, expected 8 or 16 bits")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         flat = Image.new("RGB", image.size, (BACKGROUND, BACKGROUND, BACKGROUND))
@@ -249,21 +308,27 @@ def _rgb(image: Image.Image, name: str) -> ImageArray:
 def _from_array(array: NDArray) -> ImageArray:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise InputError(
-            f"a picture array must have shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), got {array.shape}"
+            f"an image array should have shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), got {array.shape}"
         )
     if array.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"a picture array must be of uint8 (0 to 255) or uint16, got {array.dtype}")
-    _check_size(array.shape[1], array.shape[0], "the picture")
+        raise InputError(f"an image array should be of uint8 (0 to 255) or uint16, got {array.dtype}")
+    _check_size(array.shape[1], array.shape[0], "the image")
     pixels = array if array.dtype == np.uint8 else _scale_16_bit(array)
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return _gray_to_rgb(pixels.reshape(pixels.shape[:2]))
     if pixels.shape[2] == 4:
-        return _rgb(Image.fromarray(np.ascontiguousarray(pixels)), "the picture")
+        return _rgb(Image.fromarray(np.ascontiguousarray(pixels)), "the image")
     return np.ascontiguousarray(pixels)
 
 
 def _scale_16_bit(values: NDArray) -> ImageArray:
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 -> 255, rounded
+    """Values of 8 to 16 bits to 8, rounded: cameras store 10, 12 or 14 bits in 16. Row by row, as it takes eight bytes each."""
+    highest = int(values.max(initial=0))
+    depth = min(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
+    scaled = np.empty(values.shape, np.uint8)
+    for row, out in zip(values, scaled, strict=True):
+        out[...] = (row.astype(np.uint32) * 510 + 2**depth - 1) // (2 * (2**depth - 1))
+    return scaled
 
 
 def _gray_to_rgb(gray: NDArray) -> ImageArray:
@@ -272,7 +337,7 @@ def _gray_to_rgb(gray: NDArray) -> ImageArray:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings (odd metadata, its own size limit) off the screen: a picture opens, or says why not."""
+    """Keep Pillow's warnings (odd metadata, its own size limit) off the screen: an image opens, or says why not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -284,3 +349,20 @@ def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         limit = MAX_PIXELS // 10**6
         raise InputError(f"{name} is too large: {width} x {height} pixels are over {limit} megapixels")
+    if max(width, height) > MAX_SIDE:
+        raise InputError(
+            f"{name} is too long: {width} x {height} pixels, expected sides of at most {MAX_SIDE:,}"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InputError(
+            f"{name} is too thin: {width} x {height} pixels, expected at most {MAX_ASPECT:,} to 1"
+        )
+
+
+def _check_scans(image: Image.Image, source: str | Path | bytes, name: str) -> None:
+    """Refuses a progressive JPEG of very many scans, each of which costs as much as decoding the whole image."""
+    if image.format != "JPEG" or not image.info.get("progressive"):
+        return
+    content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if (scans := content.count(b"\xff\xda")) > MAX_SCANS:
+        raise InputError(f"{name} is a JPEG of {scans} scans, expected at most {MAX_SCANS}")

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piza.errors import InputError
-from piza.image import DecodedImage, ImageArray
+from piza.image import ImageArray, ImageReference
 
 if TYPE_CHECKING:
     from PIL import Image
 
 CANDIDATES_IN_DICT = 5
+
+STOP_REASONS = {
+    "stop": "the model said stop",
+    "max_looks": "the path may not be longer",
+    "no_shrink": "there was no closer window to look at",
+    "budget": "all looks were used up",
+    "nothing": "no look saw anything",
+    "tiles": "all tiles were looked at",
+}
+"""Why a path ended (`Result.stopped`), in words."""
 
 
 @dataclass(eq=False)
@@ -50,23 +59,23 @@ class Step:
 
 @dataclass(eq=False)
 class Result:
-    """The answer to one sentence about one picture.
+    """The answer to one sentence about one image.
 
     expression: the sentence, as it was given.
-    box_xyxy: the answer, in pixels of the frame (the upright picture); not rounded.
+    box_xyxy: the answer, in pixels of the frame; not rounded. The frame is the image as it was given; only what comes
+        straight from a file is turned upright first.
     score: how probable it is that this is what the sentence names, 0 to 1, as far as the model's search was calibrated.
-    path: the looks, in the order they were taken.
+    path: the looks that led to the answer, in order.
     frame_size: (width, height) of the frame in pixels.
-    stopped: why the path ended: "stop" (the model said so), "max_steps", "no_shrink" (no closer window to look at) or
-        "budget" (no look was left to follow it to its end) or "nothing" (no look saw anything); "tiles" where there was
-        no search (`piza.evaluation.baselines`).
+    stopped: why the path ended, a key of `STOP_REASONS`.
     milliseconds: time this sentence took, without loading the model.
-    picture: the frame, uint8 (height, width, 3) RGB, kept for drawing.
-    looks: how many looks the search took; more than the path has where it followed other windows first.
+    source: where the frame is, for drawing. A result does not hold its pixels, unless `keep_image` was asked for.
+    num_looks: how many looks the search took; more than the path has where it followed other windows first.
     rejected: other answers that were found, with their scores, best first.
     detours: windows looked at that are not on the path, in order, xyxy in pixels of the frame.
-    found: False where the score is below the `min_score` that was asked for: the picture is believed to hold no such
-        thing, and the box is only the best guess. Always True without a `min_score`.
+    found: False where the score is below `SearchConfig.min_score`: the image is believed to hold no such thing, and the
+        box is only the best guess.
+    unknown_words: words of the sentence that the model was never taught.
     """
 
     expression: str
@@ -76,14 +85,23 @@ class Result:
     frame_size: tuple[int, int]
     stopped: str
     milliseconds: float
-    picture: ImageArray = field(repr=False)
-    looks: int = 0
+    source: ImageReference = field(repr=False)
+    num_looks: int = 0
     rejected: list[tuple[tuple[float, ...], float]] = field(default_factory=list)
     detours: list[tuple[float, float, float, float]] = field(default_factory=list)
     found: bool = True
+    unknown_words: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.looks = self.looks or len(self.path)
+        self.num_looks = self.num_looks or len(self.path)
+
+    @property
+    def image(self) -> ImageArray:
+        """The frame, uint8 (height, width, 3) RGB; a file is read again.
+
+        Raises InputError where the image is gone: a file that was removed, an array that the program no longer holds.
+        """
+        return self.source.open()
 
     @property
     def windows(self) -> list[tuple[float, float, float, float]]:
@@ -93,10 +111,10 @@ class Result:
     @property
     def looks_in_words(self) -> str:
         """How many looks were taken, and how many of them led to the answer when not all did."""
-        words = f"{self.looks} look{'' if self.looks == 1 else 's'}"
+        words = f"{self.num_looks} look{'' if self.num_looks == 1 else 's'}"
         return (
             words
-            if self.looks == len(self.path)
+            if self.num_looks == len(self.path)
             else f"{words}, {len(self.path)} of them on the way to the answer"
         )
 
@@ -138,7 +156,8 @@ class Result:
             "frame_size": [int(v) for v in self.frame_size],
             "stopped": self.stopped,
             "milliseconds": float(self.milliseconds),
-            "looks": self.looks,
+            "num_looks": self.num_looks,
+            "unknown_words": list(self.unknown_words),
             "rejected": [{"box_xyxy": list(box), "score": score} for box, score in self.rejected],
             "detours": [list(window) for window in self.detours],
             "path": [step.to_dict() for step in self.path],
@@ -186,25 +205,3 @@ class Result:
         from piza.exports import to_supervision
 
         return to_supervision(self)
-
-
-class _Pixels:
-    """`Result.picture`: an array, made when it is first asked for where the search needed none."""
-
-    def __get__(self, result: Result | None, owner: type) -> Any:
-        if result is None:  # asked of the class
-            return self
-        given = result.__dict__["picture"]
-        return given.array() if isinstance(given, DecodedImage) else given
-
-    def __set__(self, result: Result, value: ImageArray | DecodedImage) -> None:
-        result.__dict__["picture"] = value
-
-
-Result.picture = _Pixels()  # type: ignore[assignment]
-
-
-def check_min_score(min_score: float | None) -> None:
-    """Raise InputError unless `min_score` is None or a probability, 0 to 1."""
-    if min_score is not None and not 0 <= min_score <= 1:  # NaN is refused, too
-        raise InputError(f"min_score must be a probability from 0 to 1, but {min_score} was given.")

@@ -14,10 +14,11 @@ from PIL import Image
 
 import piza
 from piza.cli import main as cli
+from piza.config import SearchConfig
 from piza.data.sorec import find_image, read_rows
 from piza.grounders.base import GrounderSearch
+from piza.image import ImageReference
 from piza.result import Result, Step
-from piza.search.best_first import SearchConfig
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(piza.__file__).parents[1])}
 
@@ -29,14 +30,20 @@ class Fake:
     asked: list = field(default_factory=list)
     config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(search=SearchConfig()))
 
-    def locate(self, image, expression, max_steps=None, whole_frame=False, greedy=False, min_score=None):
-        self.asked.append((expression, max_steps, whole_frame))
+    options: dict = field(default_factory=dict)
+
+    def locate(self, image, expression, max_looks=None, whole_frame=False, min_score=None, **options):
+        self.asked.append((expression, max_looks, whole_frame))
+        self.options = options
         size = (image.shape[1], image.shape[0])
         box = (10.0, 10.0, 20.25, 20.0)
         windows = [(0.0, 0.0, *map(float, size)), (4.0, 4.0, 36.0, 36.0)]
         steps = [Step(w, (64, 48), 0.0, 0.5, np.array([box]), np.array([0.75])) for w in windows]
         found = min_score is None or min_score <= 0.75
-        return [Result(s, box, 0.75, steps, size, "stop", 12.0, image, found=found) for s in expression]
+        return [
+            Result(s, box, 0.75, steps, size, "stop", 12.0, ImageReference(image, keep=True), found=found)
+            for s in expression
+        ]
 
 
 @pytest.fixture
@@ -84,7 +91,7 @@ def test_locate_prints_box_score_windows_and_time(fake, photo, capsys):
 
 
 def test_options_reach_the_model(fake, photo):
-    options = ["--max-steps", "2", "--whole-frame", "--model", "folder", "--device", "cuda:1"]
+    options = ["--max-looks", "2", "--whole-frame", "--model", "folder", "--device", "cuda:1"]
     assert cli.main(["locate", photo, "the red car", *options]) == 0
     assert fake.loaded == [("folder", "cuda:1")] and fake.asked == [(["the red car"], 2, True)]
 
@@ -108,8 +115,7 @@ def test_a_grounder_is_searched_with_as_was_said(tmp_path, monkeypatch, capsys):
 
 def test_budget_and_enough_are_the_search_s(fake, photo):
     assert cli.main(["locate", photo, "the red car", "--budget", "3", "--accept-threshold", "0.4"]) == 0
-    search = fake.config.search
-    assert (search.budget, search.accept_threshold) == (3, 0.4)
+    assert (fake.options["budget"], fake.options["accept_threshold"]) == (3, 0.4)
 
 
 def test_nothing_matches(fake, photo, tmp_path, capsys):

@@ -4,7 +4,7 @@ from PIL import Image
 
 import piza
 from piza.cli import demo
-from piza.image import open_image
+from piza.image import ImageReference, open_image
 from piza.result import Result, Step
 
 
@@ -33,7 +33,18 @@ def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, 
             for i, sentence in enumerate(expressions):
                 box = truth[sentence] if i == 0 else (0.0, 0.0, 5.0, 5.0)
                 step = Step(frame, (64, 36), 0.0, 0.0, np.array([box]), np.array([0.5]))
-                answers.append(Result(sentence, box, 0.5, [step], (960, 540), "stop", 20.0, picture))
+                answers.append(
+                    Result(
+                        sentence,
+                        box,
+                        0.5,
+                        [step],
+                        (960, 540),
+                        "stop",
+                        20.0,
+                        ImageReference(picture, keep=True),
+                    )
+                )
             return answers
 
     monkeypatch.setattr(demo, "draw_scene", remember)

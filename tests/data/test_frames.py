@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from piza.config import PathConfig
 from piza.data.frames import Frame, Pool, photo_frames, scene_frames, write_pool
 from piza.data.sorec import Row
 from piza.errors import InputError
-from piza.search.zoom_path import PathConfig, plan_windows
+from piza.search.zoom_path import plan_windows
 from piza.training.box_sequences import draw_history
 
 
@@ -71,7 +72,7 @@ def test_histories_follow_the_path_and_stop_at_its_end():
 
 def test_histories_of_things_stop_at_the_last_window_only():
     target, size = np.array([700.0, 400.0, 725.0, 420.0]), (2048, 1152)
-    config = PathConfig(answers="thing", max_zoom=4.0)
+    config = PathConfig(answers="object", max_zoom=4.0)
     length = len(plan_windows(target, size, config))
     ended = set()
     for seed in range(100):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from piza.config import PathConfig
 from piza.data.frames import Frame
 from piza.data.windows import (
     COMPARING,
@@ -14,7 +15,7 @@ from piza.data.windows import (
     relight,
     window_around,
 )
-from piza.search.zoom_path import PathConfig, plan_windows, side
+from piza.search.zoom_path import plan_windows, side
 
 SIZE = (1600, 900)
 
@@ -49,9 +50,9 @@ def looks_of(kind, frame, count=60):
         elif kind == "whole":
             yield first_look(frame, rng, PathConfig(), whole=True)
         elif kind == "first thing":
-            yield first_look(frame, rng, PathConfig(answers="thing"))
+            yield first_look(frame, rng, PathConfig(answers="object"))
         elif kind == "later thing":
-            yield later_look(frame, rng, PathConfig(answers="thing", max_zoom=4.0))
+            yield later_look(frame, rng, PathConfig(answers="object", max_zoom=4.0))
         else:
             yield later_look(frame, rng, PathConfig())
 
@@ -141,7 +142,7 @@ def test_a_part_knows_what_it_shows_and_what_it_does_not(frame):
     shown = {thing for _, _, thing in part.rows}
     told = {int(sentence.split()[-1]) for sentence in part.absent}
     assert not shown & told and not any("left" in sentence for sentence in part.absent)
-    look = first_look(part, np.random.default_rng(2), PathConfig(answers="thing"), absent_share=0.5)
+    look = first_look(part, np.random.default_rng(2), PathConfig(answers="object"), absent_share=0.5)
     absent = [s for i, s in enumerate(look.sentences) if i not in look.block]
     assert absent and set(absent) <= set(part.absent)
 

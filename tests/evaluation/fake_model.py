@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from piza.config import PathConfig
 from piza.model.grounder import Grounding
-from piza.search.zoom_path import PathConfig
 
 
 class FakeModel:
@@ -19,7 +19,7 @@ class FakeModel:
         self.sure, self.batches, self.progress = sure, [], set()
         self.texts = 0
 
-    def encode_text(self, prompts):
+    def encode_prompts(self, prompts):
         self.texts += 1
         return torch.zeros(1, 4, 2), torch.ones(1, 4, 1)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.evaluation.fake_model import FakeModel
 
 from piza.boxes import iou_xyxy
+from piza.config import PathConfig
 from piza.data.sorec import Row
 from piza.errors import InputError
 from piza.evaluation.baselines import last_progress, oracle_first_window, sliding_window, tile_grid
@@ -14,7 +15,7 @@ from piza.evaluation.error_analysis import holds
 from piza.evaluation.run import evaluate
 from piza.evaluation.tiles import tile_windows
 from piza.result import Result
-from piza.search.zoom_path import PathConfig, frame_window, plan_windows
+from piza.search.zoom_path import frame_window, plan_windows
 
 FRAME = (500, 300)
 NOISE = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
@@ -47,22 +48,22 @@ def test_every_tile_is_a_look_and_is_encoded_once_for_all_sentences():
     results = tile_grid(seer, street((10, 10, 20, 20)), ["one", "two", "three"], tile=64, overlap=0.25)
     count = len(tile_windows(FRAME, 64, 0.25))
     assert [result.expression for result in results] == ["one", "two", "three"]
-    assert {result.looks for result in results} == {count} and sum(seer.batches) == count
+    assert {result.num_looks for result in results} == {count} and sum(seer.batches) == count
     assert max(seer.batches) > 1 and seer.texts == 3
     assert all(result.milliseconds > 0 and len(result.path) == 1 for result in results)
     assert iou_xyxy(results[0].path[0].candidates_xyxy[0], (10, 10, 20, 20)) > 0.8
-    assert 0 < results[0].score <= 1 and results[0].to_dict()["looks"] == count
+    assert 0 < results[0].score <= 1 and results[0].to_dict()["num_looks"] == count
 
 
 def test_the_tile_is_by_default_as_large_as_the_models_input():
     (result,) = sliding_window(FakeModel(), street((10, 10, 20, 20)), ["one"])
-    assert result.looks == len(tile_windows(FRAME, 64, 0.5))
+    assert result.num_looks == len(tile_windows(FRAME, 64, 0.5))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (40, 40)])
 def test_a_frame_smaller_than_a_tile_is_one_look(size):
     (result,) = tile_grid(FakeModel(), street((0, 0, 1, 1), size=size), ["one"], tile=224)
-    assert result.looks == 1 + (size[1] > 224) and result.score > 0.5
+    assert result.num_looks == 1 + (size[1] > 224) and result.score > 0.5
 
 
 def test_a_tile_is_asked_as_a_last_look():
@@ -95,7 +96,7 @@ def test_what_cannot_be_asked():
 def test_the_oracles_first_window_holds_the_target(tiny_piza, x, y, width, height):
     target = (x, y, min(x + width, 500), min(y + height, 300))
     (result,) = oracle_first_window(tiny_piza, NOISE, ["the red car"], [target])
-    assert result.windows[0] == (0, 0, *FRAME) and result.looks >= 1
+    assert result.windows[0] == (0, 0, *FRAME) and result.num_looks >= 1
     first = result.windows[1] if len(result.windows) > 1 else result.box_xyxy
     assert holds(first, target)
     planned = plan_windows(np.array(target, dtype=float), FRAME, tiny_piza.config.path)[1]
@@ -106,12 +107,12 @@ def test_the_oracles_first_window_holds_the_target(tiny_piza, x, y, width, heigh
 def test_the_oracle_tells_every_sentence_its_own_window(tiny_piza):
     targets = [(20.0, 20, 30, 30), (400.0, 200, 410, 215)]
     sentences = ["the red car", "the blue sign"]
-    windows_per_batch = oracle_first_window(tiny_piza, NOISE, sentences, targets)
-    for sentence, target, result in zip(sentences, targets, windows_per_batch, strict=True):
+    together = oracle_first_window(tiny_piza, NOISE, sentences, targets)
+    for sentence, target, result in zip(sentences, targets, together, strict=True):
         (alone,) = oracle_first_window(tiny_piza, NOISE, [sentence], [target])
         np.testing.assert_allclose(alone.box_xyxy, result.box_xyxy, atol=1e-2)
     (greedy,) = oracle_first_window(tiny_piza, NOISE, sentences[:1], targets[:1], greedy=True)
-    assert greedy.looks == len(greedy.path)
+    assert greedy.num_looks == len(greedy.path)
 
 
 def test_a_real_model_looks_at_tiles_alone_and_in_batches_alike(tiny_piza, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from piza.config import Evidence, SearchConfig
 from piza.data.sorec import read_rows
 from piza.evaluation.calibration import (
     Choice,
@@ -15,7 +16,7 @@ from piza.evaluation.calibration import (
     recorders,
     surprise,
 )
-from piza.search.best_first import Evidence, SearchConfig
+from piza.search.best_first import best_first
 
 
 def drawn_choices(evidence, count, seed=0):
@@ -57,13 +58,13 @@ def test_replayed_searches_are_the_searches(tiny_piza, tmp_path):
 
     write(tmp_path, count=1, seed=3, size=(640, 360), expressions_per_image=3)
     rows = read_rows(tmp_path / "rows.json")
-    config = SearchConfig(budget=4, max_steps=3)
+    config = SearchConfig(budget=4, max_looks=3)
     for recorder in recorders(tiny_piza, rows, tmp_path / "images"):
         found = recorder.search(config)
         again = recorder.search(config)
         assert [tuple(w) for w in found.looked] == [tuple(w) for w in again.looked]
         assert len(recorder.seen) == len(found.looked) and recorder.cost(found) > 0
-        direct = recorder.looks.search(config)
+        direct = best_first(recorder.looker, config)
         np.testing.assert_allclose(direct.answer.boxes[-1], found.answer.boxes[-1])
         recorder.forget_picture()
         np.testing.assert_allclose(recorder.search(config).answer.boxes[-1], found.answer.boxes[-1])

@@ -23,16 +23,22 @@ TARGET, THING = (40.0, 40.0, 50.0, 50.0), (120.0, 40.0, 130.0, 50.0)
 AROUND, AWAY = (10.0, 10.0, 90.0, 90.0), (110.0, 10.0, 190.0, 90.0)
 
 
-def outcome(index, box=TARGET, text="the red car", image=None, score=0.8, windows=(FRAME, AROUND), looks=2):
+def outcome(
+    index, box=TARGET, text="the red car", image=None, score=0.8, windows=(FRAME, AROUND), num_looks=2
+):
     row = Row(image or f"{index % 6}.png", TARGET, text, index)
     iou = float(iou_xyxy(box, TARGET))
-    return Outcome(index, row, box, score, iou, list(windows), [AROUND, box], (200, 120), looks, "stop", 2.0)
+    return Outcome(
+        index, row, box, score, iou, list(windows), [AROUND, box], (200, 120), num_looks, "stop", 2.0
+    )
 
 
 def run(right, count=12, **changes):
     """`count` rows, of which those in `right` are answered well, and the others in the wrong window."""
     return [
-        outcome(n, **changes) if n in right else outcome(n, THING, windows=(FRAME, AWAY), looks=3, **changes)
+        outcome(n, **changes)
+        if n in right
+        else outcome(n, THING, windows=(FRAME, AWAY), num_looks=3, **changes)
         for n in range(count)
     ]
 

@@ -78,13 +78,13 @@ def test_only_borders_inside_the_frame_cut():
     assert ends_at_inner_border(boxes, window, frame).tolist() == [False, False, True, False]
 
 
-def seen(*num_first_windows):
+def seen(*views):
     """Views (tile, cut, score, box)."""
     return TileDetections(
-        boxes=np.array([view[3] for view in num_first_windows], dtype=float),
-        scores=np.array([view[2] for view in num_first_windows]),
-        tile=np.array([view[0] for view in num_first_windows]),
-        cut=np.array([view[1] for view in num_first_windows]),
+        boxes=np.array([view[3] for view in views], dtype=float),
+        scores=np.array([view[2] for view in views]),
+        tile=np.array([view[0] for view in views]),
+        cut=np.array([view[1] for view in views]),
     )
 
 
@@ -98,7 +98,7 @@ def test_a_whole_view_beats_a_cut_one_unless_that_is_twice_as_sure():
 
 
 def test_a_thing_cut_by_a_border_is_made_whole():
-    num_first_windows = seen(
+    views = seen(
         (0, True, 0.9, (40, 10, 100, 30)),
         (1, True, 0.8, (80, 11, 150, 31)),  # agrees in 80 to 100
         (2, True, 0.8, (280, 10, 300, 30)),  # elsewhere
@@ -106,16 +106,16 @@ def test_a_thing_cut_by_a_border_is_made_whole():
         (3, True, 0.8, (90, 0, 120, 90)),  # another thing, over this one
         (0, True, 0.8, (40, 10, 100, 90)),  # of the same tile: another reading of it, not another part
     )
-    box, best = best_merged(num_first_windows, WINDOWS)
+    box, best = best_merged(views, WINDOWS)
     assert box.tolist() == [40, 10, 150, 31] and best == 0
 
 
 def test_two_views_of_a_whole_thing_are_not_united():
-    num_first_windows = seen((0, False, 0.8, (60, 10, 90, 30)), (3, False, 0.9, (62, 12, 91, 33)))
-    box, best = best_merged(num_first_windows, WINDOWS)
+    views = seen((0, False, 0.8, (60, 10, 90, 30)), (3, False, 0.9, (62, 12, 91, 33)))
+    box, best = best_merged(views, WINDOWS)
     assert box.tolist() == [62, 12, 91, 33] and best == 1
 
 
 def test_tiles_that_share_nothing_unite_nothing():
-    num_first_windows = seen((0, True, 0.9, (60, 10, 100, 30)), (2, True, 0.8, (280, 10, 300, 30)))
-    assert best_merged(num_first_windows, WINDOWS)[0].tolist() == [60, 10, 100, 30]
+    views = seen((0, True, 0.9, (60, 10, 100, 30)), (2, True, 0.8, (280, 10, 300, 30)))
+    assert best_merged(views, WINDOWS)[0].tolist() == [60, 10, 100, 30]

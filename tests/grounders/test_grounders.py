@@ -16,20 +16,19 @@ from PIL import Image
 import piza
 from piza.boxes import iou_xyxy
 from piza.cli import main as cli
+from piza.config import SearchConfig, ZoomPolicy
 from piza.errors import InputError
 from piza.grounders.base import (
     SEARCH,
     GrounderSearch,
-    ZoomPolicy,
     checked,
+    input_size_of,
     load_grounder,
     locate_with,
-    picture_size_of,
     quarters_of,
 )
 from piza.grounders.transformers import inside, prompt, transformers_grounder
 from piza.grounders.vlm import boxes_in, chat_grounder
-from piza.search.best_first import SearchConfig
 
 FRAME = (2000, 1500)
 RED = (1620, 410, 1634, 426)  # 14 x 16 pixels of the frame
@@ -67,9 +66,9 @@ def test_zooming_finds_what_the_frame_is_too_small_for(picture):
     result = locate_with(red_seer(12, asked), picture, "the red thing")
     assert iou_xyxy(result.box_xyxy, RED) > 0.8
     assert result.score > 0.6 and result.stopped == "no_shrink"
-    assert result.looks == len(asked) <= SEARCH.budget
+    assert result.num_looks == len(asked) <= SEARCH.budget
     assert result.windows[0] == (0, 0, *FRAME) and len(result.path) >= 3  # frame, quarter, closer
-    assert len(result.path) + len(result.detours) == result.looks
+    assert len(result.path) + len(result.detours) == result.num_looks
     for shape, dtype, sentence in asked:
         assert dtype == np.uint8 and shape[2] == 3 and sentence == "the red thing"
         assert shape[0] * shape[1] <= 1024 * 1024
@@ -84,7 +83,7 @@ def test_without_zooming_it_is_not_found(picture):
         locate_with(grounder, picture, "the red thing", zoom=ZoomPolicy(quarters=False)),
         GrounderSearch(grounder).locate(picture, "the red thing", whole_frame=True),
     ):
-        assert result.stopped == "nothing" and result.score == 0 and result.looks == 1
+        assert result.stopped == "nothing" and result.score == 0 and result.num_looks == 1
         assert result.box_xyxy == (0, 0, *FRAME) and len(result.path) == 1
 
 
@@ -94,14 +93,14 @@ def test_an_answer_below_the_wanted_score_is_not_found(picture):
     found, lost = (search.locate(picture, ["the red thing"], min_score=least)[0] for least in (score, 0.99))
     assert found.found and not lost.found and lost.box_xyxy == found.box_xyxy
     assert not locate_with(red_seer(12), picture, "it", SearchConfig(budget=1), min_score=0.01).found
-    with pytest.raises(InputError, match="min_score must be a probability"):
+    with pytest.raises(InputError, match="min_score: expected"):
         search.locate(picture, "the red thing", min_score=2)
 
 
 def test_what_the_frame_shows_needs_few_looks(picture):
     result = locate_with(red_seer(5), picture, "the red thing")
     assert (
-        result.looks <= 3 and iou_xyxy(result.box_xyxy, RED) > 0.9
+        result.num_looks <= 3 and iou_xyxy(result.box_xyxy, RED) > 0.9
     )  # its size is not quite right in the frame
     first, last = result.windows[0], result.windows[-1]
     assert last[2] - last[0] == pytest.approx(8 * np.sqrt(14 * 16), rel=0.2)
@@ -121,9 +120,9 @@ def test_it_comes_back_from_a_wrong_window(picture):
 
     result = locate_with(misled, picture, "the red thing")
     assert iou_xyxy(result.box_xyxy, RED) > 0.9
-    assert result.looks <= 4 and len(result.detours) == 1
+    assert result.num_looks <= 4 and len(result.detours) == 1
     greedy = GrounderSearch(misled).locate(picture, ["the red thing"], greedy=True)[0]
-    assert greedy.stopped == "nothing" and greedy.looks == 2
+    assert greedy.stopped == "nothing" and greedy.num_looks == 2
 
 
 def test_a_better_box_of_the_last_look_is_not_lost(picture):
@@ -154,7 +153,7 @@ def test_one_window_is_never_looked_at_twice(picture):
         many, picture, "a thing", SearchConfig(budget=20, top_k=44, evidence=SEARCH.evidence)
     )
     windows = result.windows + result.detours
-    assert len(set(windows)) == len(windows) == result.looks
+    assert len(set(windows)) == len(windows) == result.num_looks
 
 
 numbers = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
@@ -172,7 +171,7 @@ numbers = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
     st.booleans(),
     st.sampled_from([(900, 900), (1500, 300), (40, 30), (1, 1)]),
 )
-def test_it_ends_for_any_answers(answers, budget, max_steps, top_k, accept_threshold, quarters, size):
+def test_it_ends_for_any_answers(answers, budget, max_looks, top_k, accept_threshold, quarters, size):
     calls = []
 
     def anything(picture, sentence):
@@ -182,13 +181,13 @@ def test_it_ends_for_any_answers(answers, budget, max_steps, top_k, accept_thres
         corners = np.sort(rows[:, :4].reshape(-1, 2, 2), axis=1).reshape(-1, 4)
         return (2 + corners * 2 * np.array([width, height] * 2)).clip(0, [width, height] * 2), rows[:, 4]
 
-    config = SearchConfig(budget, accept_threshold, top_k, max_steps, evidence=SEARCH.evidence)
+    config = SearchConfig(budget, accept_threshold, top_k, max_looks, evidence=SEARCH.evidence)
     zoom = ZoomPolicy(quarters=quarters, max_pixels=64 * 64, min_pixels=32 * 32)
     frame = np.zeros((size[1], size[0], 3), np.uint8)
     result = locate_with(anything, frame, "a thing", config, zoom)
-    assert 1 <= result.looks == len(calls) <= budget
-    assert 1 <= len(result.path) <= max_steps
-    assert result.stopped in ("max_steps", "no_shrink", "budget", "nothing")
+    assert 1 <= result.num_looks == len(calls) <= budget
+    assert 1 <= len(result.path) <= max_looks
+    assert result.stopped in ("max_looks", "no_shrink", "budget", "nothing")
     assert 0 <= result.score <= 1
     x1, y1, x2, y2 = result.box_xyxy
     assert 0 <= x1 < x2 <= size[0] + 1e-9 and 0 <= y1 < y2 <= size[1] + 1e-9
@@ -209,8 +208,8 @@ BAD = {
     "not a number": (([[1, 2, np.nan, 40]], [0.5]), "finite.*nan"),
     "endless": (([[1, 2, np.inf, 40]], [0.5]), "finite.*inf"),
     "inverted": (([[30, 2, 1, 40]], [0.5]), "left, top, right, bottom.*30, 2, 1, 40"),
-    "outside": (([[1, 2, 3000, 40]], [0.5]), "inside the picture.*3000"),
-    "far to the left": (([[-300, 2, -200, 40]], [0.5]), "inside the picture.*-300"),
+    "outside": (([[1, 2, 3000, 40]], [0.5]), "inside the image.*3000"),
+    "far to the left": (([[-300, 2, -200, 40]], [0.5]), "inside the image.*-300"),
     "normalized": (([[0.1, 0.2, 0.3, 0.4]], [0.5]), "between 0 and 1"),
     "percent": ((BOX, [95]), "scores from 0 to 1, got 95"),
     "a score that is no number": ((BOX, [np.nan]), "scores.*nan"),
@@ -234,11 +233,11 @@ def test_what_is_slightly_outside_is_cut_off():
 
 def test_bad_settings_and_sentences():
     frame, seer = np.zeros((30, 40, 3), np.uint8), red_seer(1)
-    for sentence in ("", "  ", None, ["the car"]):
+    for sentence in ("", "  ", None, ["the car", ""]):
         with pytest.raises(InputError, match="sentence"):
             locate_with(seer, frame, sentence)
     with pytest.raises(InputError, match="budget"):
-        locate_with(seer, frame, "the car", SearchConfig(budget=0))
+        locate_with(seer, frame, "the car", budget=0)
     for zoom in ({"context": 0}, {"overlap": 1}, {"prior": 2}, {"max_pixels": 100}):
         with pytest.raises(InputError, match=next(iter(zoom))):
             locate_with(seer, frame, "the car", zoom=ZoomPolicy(**zoom))
@@ -252,11 +251,11 @@ def test_quarters_and_sizes():
     np.testing.assert_allclose(quarters[0], [100, 0, 600, 500])
     np.testing.assert_allclose(quarters[3], [500, 400, 1000, 900])  # 100 of 500 pixels overlap
     assert len(quarters_of(np.array([0.0, 0.0, 450.0, 450.0]), zoom)) == 0
-    assert picture_size_of(np.array([0.0, 0.0, 600.0, 500.0]), zoom) == (600, 500)  # its own pixels
-    assert picture_size_of(np.array([0.0, 0.0, 64.0, 64.0]), zoom) == (448, 448)
-    width, height = picture_size_of(np.array([0.0, 0.0, 8000.0, 2000.0]), zoom)
+    assert input_size_of(np.array([0.0, 0.0, 600.0, 500.0]), zoom) == (600, 500)  # its own pixels
+    assert input_size_of(np.array([0.0, 0.0, 64.0, 64.0]), zoom) == (448, 448)
+    width, height = input_size_of(np.array([0.0, 0.0, 8000.0, 2000.0]), zoom)
     assert width * height <= 1024**2 and width / height == pytest.approx(4, rel=0.01)
-    assert picture_size_of(np.array([0.0, 0.0, 1.0, 5000.0]), zoom)[0] >= 1
+    assert input_size_of(np.array([0.0, 0.0, 1.0, 5000.0]), zoom)[0] >= 1
 
 
 def test_the_package_offers_it():
@@ -322,7 +321,7 @@ def test_a_random_detector_is_a_grounder(detectors, kind):
     assert len(boxes) == len(scores) > 0 and boxes.shape[1] == 4
     np.testing.assert_array_equal(checked((boxes, scores), (520, 300))[0], boxes)
     result = locate_with(grounder, noise, "the red car", SearchConfig(budget=3, top_k=44))
-    assert result.looks <= 3 and result.stopped != "nothing"
+    assert result.num_looks <= 3 and result.stopped != "nothing"
 
 
 def test_detectors_are_asked_as_they_were_trained():
@@ -426,7 +425,7 @@ def test_a_chat_model_is_a_grounder(endpoint, picture):
 
     endpoint.says = says
     result = locate_with(chat_grounder(endpoint.url + "/", "seer-7b", "sk-secret"), picture, "the red thing")
-    assert iou_xyxy(result.box_xyxy, RED) > 0.7 and result.looks == len(endpoint.asked) > 2
+    assert iou_xyxy(result.box_xyxy, RED) > 0.7 and result.num_looks == len(endpoint.asked) > 2
     path, asked = endpoint.asked[0]
     assert path == "/v1/chat/completions" and asked["model"] == "seer-7b"
     assert endpoint.headers[0]["Authorization"] == "Bearer sk-secret"
@@ -557,7 +556,7 @@ def test_the_command_line_with_a_chat_model(endpoint, picture, tmp_path, monkeyp
     command = ["locate", str(tmp_path / "photo.png"), "one", "two", "--json", "--whole-frame", "--grounder"]
     assert cli.main([*command, f"chat:org/m@2@{endpoint.url}"]) == 0
     out, err = capsys.readouterr()
-    assert [answer["looks"] for answer in json.loads(out)] == [1, 1] and err == ""
+    assert [answer["num_looks"] for answer in json.loads(out)] == [1, 1] and err == ""
     assert endpoint.asked[0][1]["model"] == "org/m@2"
     assert endpoint.headers[0]["Authorization"] == f"Bearer {KEY}"
     endpoint.status = 403

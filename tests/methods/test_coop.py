@@ -5,10 +5,11 @@ import pytest
 import torch
 from tests.conftest import tiny_detector
 
+from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.methods.coop import CoopConfig, apply, prefix_ids, trained_names
 from piza.model import grounder
-from piza.model.piza import Piza, PizaConfig
+from piza.model.piza import Piza
 from piza.model.text import CLS, DOT, SEP, Prompter
 
 PICTURES = np.random.default_rng(0).integers(0, 255, (2, 96, 128, 3), dtype=np.uint8)
@@ -28,7 +29,7 @@ def plain(tokenizer, family: str = "mm", pooling: str = "mean") -> Piza:
 
 def look(model: Piza) -> grounder.Grounding:
     with torch.no_grad():
-        text, pooling = model.encode_text(PROMPTS)
+        text, pooling = model.encode_prompts(PROMPTS)
         return model.ground(text, pooling, model.encode_images(PICTURES), PROGRESS)
 
 
@@ -44,7 +45,7 @@ def test_every_block_starts_with_the_vectors(tiny_tokenizer) -> None:
         pooling.sum(1), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
     )
 
-    text, _ = model.encode_text(PROMPTS)
+    text, _ = model.encode_prompts(PROMPTS)
     second = 1 + 2 + len(words[0])
     assert text.position_ids[0, 1:second].tolist() == list(range(second - 1))
     assert text.position_ids[0, second : second + 3].tolist() == [0, 1, 2]
@@ -119,7 +120,7 @@ def test_the_vectors_count_to_the_longest_sentence(tiny_tokenizer) -> None:
     model = build(tiny_tokenizer, tokens=16)
     ids, _, _ = model.prompter([["car " * 237]])  # with a full stop, two marks and 16 vectors: just fits
     assert ids.shape[1] == 256 and (ids == DOT).sum() == 1
-    model.encode_text([["car " * 237]])
+    model.encode_prompts([["car " * 237]])
     with pytest.raises(InputError, match="240"):
         model.prompter([["car " * 238]])
 

@@ -9,12 +9,13 @@ from tests.conftest import tiny_detector
 from torch import Tensor
 
 import piza
+from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.methods import METHODS, train_only
 from piza.model.accelerate.deformable import use_library_sampling
 from piza.model.accelerate.facade import use_fast_forward
 from piza.model.adapter_io import save_adapter
-from piza.model.piza import Piza, PizaConfig, load_folder, merge_method, save_folder
+from piza.model.piza import Piza, load_folder, merge_method, save_folder
 
 ROWS = {  # small numbers, all else as it comes
     "full": {"bottleneck": 8},
@@ -50,7 +51,7 @@ def build(
 def look(
     model: Piza, rows: slice = slice(None), progress: tuple[float, ...] = PROGRESS
 ) -> tuple[Tensor, ...]:
-    text, pooling = model.encode_text(PROMPTS[rows])
+    text, pooling = model.encode_prompts(PROMPTS[rows])
     seen = model.encode_images(PICTURES[rows])
     found = model.ground(text, pooling, seen, torch.tensor(progress[rows]), training=True)
     return found.logits, found.boxes, found.proposal_logits, found.proposal_boxes
@@ -189,7 +190,7 @@ def test_merged_equals_unmerged_or_is_refused(method, condition, tiny_tokenizer,
 def test_a_search_runs(family, method, condition, tiny_tokenizer) -> None:
     model = build(tiny_tokenizer, method, condition, family=family)
     picture = np.random.default_rng(1).integers(0, 255, (200, 320, 3), dtype=np.uint8)
-    one, other = model.locate(picture, ["the red car", "a round sign"], max_steps=2)
+    one, other = model.locate(picture, ["the red car", "a round sign"], max_looks=2)
     assert one.box_xyxy != other.box_xyxy and 0 <= one.score <= 1
 
 

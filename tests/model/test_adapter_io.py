@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import tiny_detector
 
 import piza
+from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.model.adapter_io import load_adapter, save_adapter
-from piza.model.piza import Piza, PizaConfig, load_folder, save_folder
+from piza.model.piza import Piza, load_folder, save_folder
 
 OPTIONS = {"rank": 4, "embedding_dim": 32}
 

@@ -151,12 +151,12 @@ def test_a_batch_equals_each_alone_whatever_stands_in_the_padding() -> None:
     histories = [torch.rand(n, 4) * 500 + 1 for n in (1, 4, 2, 7)]
     boxes, mask = pad_histories(histories)
     boxes[~mask] = 1e6
-    windows_per_batch = model(boxes, mask)
+    together = model(boxes, mask)
     for i, history in enumerate(histories):
         alone = model(*pad_histories([history]))
-        close(windows_per_batch.features[i], alone.features[0])
-        close(windows_per_batch.stop[i], alone.stop[0])
-        close(windows_per_batch.progress[i], alone.progress[0])
+        close(together.features[i], alone.features[0])
+        close(together.stop[i], alone.stop[0])
+        close(together.progress[i], alone.progress[0])
 
 
 @pytest.mark.parametrize(

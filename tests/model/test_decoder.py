@@ -39,16 +39,12 @@ def test_sentences_of_one_prompt_do_not_meet_in_the_decoder(tiny_tokenizer):
     with torch.no_grad():
         text = grounder.encode_text(detector, ids, mask)
         picture = grounder.encode_image(detector, torch.randn(1, *PIXELS))
-        windows_per_batch = grounder.ground(detector, text, picture, pooling, per_sentence_queries=True)
+        together = grounder.ground(detector, text, picture, pooling, per_sentence_queries=True)
         for number in range(3):
             only = pooling[:, :, number : number + 1]
             one = grounder.ground(detector, text, picture, only, per_sentence_queries=True)
-            torch.testing.assert_close(
-                windows_per_batch.boxes[:, number], one.boxes[:, 0], atol=1e-5, rtol=1e-4
-            )
-            torch.testing.assert_close(
-                windows_per_batch.logits[:, number], one.logits[:, 0], atol=1e-5, rtol=1e-4
-            )
+            torch.testing.assert_close(together.boxes[:, number], one.boxes[:, 0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(together.logits[:, number], one.logits[:, 0], atol=1e-5, rtol=1e-4)
 
 
 def test_tokens_of_groups_keep_their_order_and_say_which_are_real():

@@ -43,17 +43,15 @@ def test_a_batch_equals_each_alone(family, pooled, tiny_tokenizer):
     detector, prompter = tiny_detector(family), Prompter(tiny_tokenizer)
     pixels = torch.randn(3, 3, 96, 128)
     ids, mask, pooling = prompter([[s] for s in SENTENCES])
-    windows_per_batch = staged(detector, ids, mask, pixels, pooling=pooling if pooled else None)
+    together = staged(detector, ids, mask, pixels, pooling=pooling if pooled else None)
     for i, sentence in enumerate(SENTENCES):
         one_ids, one_mask, one_pooling = prompter([[sentence]])
         alone = staged(
             detector, one_ids, one_mask, pixels[i : i + 1], pooling=one_pooling if pooled else None
         )
-        torch.testing.assert_close(windows_per_batch.boxes[:, i], alone.boxes[:, 0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(together.boxes[:, i], alone.boxes[:, 0], atol=1e-5, rtol=1e-4)
         width = alone.logits.shape[-1]
-        torch.testing.assert_close(
-            windows_per_batch.logits[:, i, :, :width], alone.logits[:, 0], atol=1e-5, rtol=1e-4
-        )
+        torch.testing.assert_close(together.logits[:, i, :, :width], alone.logits[:, 0], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["mm", "gd"])

@@ -9,8 +9,9 @@ import torch
 from tests.conftest import tiny_detector
 
 import piza
+from piza.config import PizaConfig
 from piza.errors import InputError
-from piza.model.piza import Piza, PizaConfig, load_folder, save_folder
+from piza.model.piza import Piza, load_folder, save_folder
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (200, 320, 3), dtype=np.uint8)
 
@@ -55,7 +56,7 @@ def test_heads_that_are_shared_stay_shared(share, tiny_tokenizer, tmp_path):
     ).eval()
     save_folder(model, tmp_path / "m")
     loaded = load_folder(tmp_path / "m")
-    one, two = (m.locate(PICTURE, "the red car", max_steps=2) for m in (model, loaded))
+    one, two = (m.locate(PICTURE, "the red car", max_looks=2) for m in (model, loaded))
     np.testing.assert_allclose(one.box_xyxy, two.box_xyxy, atol=1e-4)
     heads = loaded.detector.bbox_embed
     assert (heads[0].layers[0].weight is heads[1].layers[0].weight) == share
@@ -67,7 +68,7 @@ def test_half_precision_halves_the_file_and_hardly_moves_the_box(tiny_piza, fold
     assert sizes[0] < 0.6 * sizes[1]
     loaded = load_folder(tmp_path / "half")
     assert next(loaded.parameters()).dtype == torch.float32
-    one, two = (m.locate(PICTURE, "the red car", max_steps=1) for m in (tiny_piza, loaded))
+    one, two = (m.locate(PICTURE, "the red car", max_looks=1) for m in (tiny_piza, loaded))
     assert abs(one.score - two.score) < 0.01
 
 

@@ -21,11 +21,12 @@ from transformers import (
 )
 from transformers.models.swin.modeling_swin import SwinPatchMerging
 
+from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.methods import METHODS
 from piza.model import grounder
 from piza.model.box_history import pad_histories, round_progress
-from piza.model.piza import Piza, PizaConfig, load_folder, save_folder
+from piza.model.piza import Piza, load_folder, save_folder
 from piza.model.reference import (
     NEVER_USED,
     RECOMPUTED,
@@ -274,7 +275,7 @@ def base_folder(tmp_path_factory) -> Path:
 def test_a_converted_model_is_saved_and_loaded(base_folder: Path, converted, golden, tmp_path: Path) -> None:
     model, report = reference_model(STATE, base_folder)
     assert report.used == converted[1].used
-    assert (model.config.zoom_scale, model.config.pooling, model.config.search.max_steps) == (1.0, "max", 5)
+    assert (model.config.zoom_scale, model.config.pooling, model.config.search.max_looks) == (1.0, "max", 5)
     ids, mask, _ = model.prompter([["The small red car is parked left of the white van, near the building."]])
     assert torch.equal(ids, golden["text.input_ids"]) and mask.all()
 
@@ -293,7 +294,9 @@ def test_a_converted_model_is_saved_and_loaded(base_folder: Path, converted, gol
 
 def one_look(model: Piza, picture: Tensor) -> Tensor:
     """Boxes (queries, 4) of two sentences of different lengths, padded to one batch."""
-    text, pooling = model.encode_text([["The red car."], ["The white van to the left of the tall building."]])
+    text, pooling = model.encode_prompts(
+        [["The red car."], ["The white van to the left of the tall building."]]
+    )
     features = model.encode_images([picture.numpy()] * 2)
     return model.ground(text, pooling, features, torch.tensor([0.0, 0.5])).boxes[-1]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from piza.config import Evidence
 from piza.model.piza import save_folder
-from piza.search.best_first import Evidence
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "recipes"))
 

@@ -28,7 +28,7 @@ PLAIN, GREEDY, BEST = (
 ADAPTER = [table.Row("adapter_plus", "piza", search) for search in ("best", "tiles")]
 
 
-def outcome(index, iou, looks=1, picture=None):
+def outcome(index, iou, num_looks=1, picture=None):
     """An answer of this IoU about one of six pictures; the target has a thousandth of its area."""
     image = f"{index % 6 if picture is None else picture}.jpg"
     row = Asked(image, (10.0, 10.0, 30.0, 20.0), f"the red car {index}", index + 1)
@@ -42,23 +42,23 @@ def outcome(index, iou, looks=1, picture=None):
         [frame],
         [frame],
         (500, 400),
-        looks,
+        num_looks,
         "stop",
         7.0,
     )
 
 
-def outcomes(*ious, looks=1):
-    return [outcome(index, iou, looks) for index, iou in enumerate(ious)]
+def outcomes(*ious, num_looks=1):
+    return [outcome(index, iou, num_looks) for index, iou in enumerate(ious)]
 
 
-RIGHT, HALF = outcomes(*[1.0] * 12, looks=2), outcomes(*[1.0, 0.0] * 6)
+RIGHT, HALF = outcomes(*[1.0] * 12, num_looks=2), outcomes(*[1.0, 0.0] * 6)
 
 
 def test_a_line_takes_all_seeds_together():
     line = table.line_of(GREEDY, "scenes", {0: RIGHT, 3: HALF}, 42)
     assert (line.macc, line.acc50, line.acc75) == (75.0, 75.0, 75.0)
-    assert (line.rows, line.pictures, line.looks, line.trained) == (12, 6, 1.5, 42)
+    assert (line.rows, line.pictures, line.num_looks, line.trained) == (12, 6, 1.5, 42)
     assert line.by_seed == {0: 100.0, 3: 50.0}
     low, high = line.ranges["macc"]
     assert 50 <= low < 75 < high <= 100
@@ -67,7 +67,7 @@ def test_a_line_takes_all_seeds_together():
 def test_differences_are_paired_by_seed_and_row():
     some = table.difference({0: RIGHT[:10], 1: RIGHT}, {0: list(reversed(HALF))})
     assert (some.macc, some.other, some.ratio, some.rows) == (100.0, 50.0, 2.0, 10)
-    assert (some.looks, some.other_looks) == (2.0, 1.0)
+    assert (some.num_looks, some.other_looks) == (2.0, 1.0)
     low, high = some.range
     assert low <= 50 <= high
     assert table.difference({0: RIGHT}, {1: HALF}) is None
@@ -104,9 +104,9 @@ def test_nothing_run_says_so_everywhere():
 def test_tiles_are_compared_on_the_rows_both_were_asked():
     found = {
         (ADAPTER[0], "scenes"): {0: RIGHT, 1: RIGHT},
-        (ADAPTER[1], "scenes"): {0: outcomes(1.0, 0.0, looks=84)},
+        (ADAPTER[1], "scenes"): {0: outcomes(1.0, 0.0, num_looks=84)},
     }
-    found[table.BASE[1], "scenes"] = {0: outcomes(0.0, 0.0, 0.0, looks=84)}
+    found[table.BASE[1], "scenes"] = {0: outcomes(0.0, 0.0, 0.0, num_looks=84)}
     text = table.against_tiles(found)
     own, base = (
         next(x for x in text.splitlines() if f"| best first, as shipped | tile grid, {n}" in x).split(" | ")

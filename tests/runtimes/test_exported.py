@@ -16,8 +16,9 @@ from tests.conftest import tiny_detector
 import piza
 from piza.boxes import xyxy_to_xywh
 from piza.cli import main as cli
+from piza.config import PizaConfig
 from piza.errors import InputError
-from piza.model.piza import Piza, PizaConfig, save_folder
+from piza.model.piza import Piza, save_folder
 from piza.runtimes import export as exporting
 from piza.runtimes import load_exported
 from piza.runtimes.export import PROBES, export_model
@@ -98,7 +99,7 @@ def other(tiny_tokenizer):
 def look(model, window, sentence, progress):
     """(boxes (queries, 4), scores (queries,)) of a model or an exported one."""
     with torch.no_grad():
-        text, pooling = model.encode_text([[sentence]])
+        text, pooling = model.encode_prompts([[sentence]])
         found = model.ground(text, pooling, model.encode_images([window]), [progress])
     logits, boxes = (np.asarray(values) for values in (found.logits[-1, 0], found.boxes[-1, 0]))
     return boxes, 1 / (1 + np.exp(-logits.max(-1)))
@@ -128,8 +129,8 @@ def test_a_look_equals_the_models(mini, exported, number, size):
 def check_equal_first(model, exported, size, sentences):
     window = picture(size, seed=size[0])
     with torch.no_grad():
-        want = model.read(sentences, model.first_features([window]))
-    got = exported.read(sentences, exported.first_features([window]))
+        want = model.match(sentences, model.encode_frame(window))
+    got = exported.match(sentences, exported.encode_frame(window))
     pixels = np.abs(got.boxes - want.boxes.numpy()) * np.tile(size, 2)
     assert got.logits.shape == want.logits.shape and pixels.max() < 0.5 and np.median(pixels) < 0.01
     assert np.abs(got.logits - want.logits.numpy()).max() < 1e-2
@@ -194,7 +195,7 @@ def test_a_search_is_the_same_search(mini, exported, options):
     scene = picture((1280, 736), seed=3)
     ours, theirs = (locate(model, scene, SENTENCES[:2], **options) for model in (exported, mini))
     for got, want in zip(ours, theirs, strict=True):
-        assert (got.looks, got.stopped) == (want.looks, want.stopped)
+        assert (got.num_looks, got.stopped) == (want.num_looks, want.stopped)
         np.testing.assert_allclose(got.windows, want.windows, atol=0.5)
         np.testing.assert_allclose(got.box_xyxy, want.box_xyxy, atol=0.5)
         # A window that differs in its last digit is cut with other roundings of its pixels.
@@ -222,7 +223,7 @@ def test_torch_is_not_imported(folder, tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.strip() == "[]"
-    assert json.loads(ran.stdout)["looks"] >= 1
+    assert json.loads(ran.stdout)["num_looks"] >= 1
 
 
 def test_evaluate_takes_a_runtime_and_no_rival(folder, tmp_path, capsys):

@@ -1,14 +1,18 @@
 """The search by itself, with looks that are told: it ends, it comes back, it never looks twice at one window."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piza.boxes import iou_xyxy
+from piza.config import Evidence, PathConfig, SearchConfig
 from piza.result import Step
-from piza.search.best_first import Evidence, Observation, SearchConfig, best_first
-from piza.search.zoom_path import PathConfig, next_window, side
+from piza.search.best_first import best_first
+from piza.search.hypothesis import Observation
+from piza.search.zoom_path import first_windows, next_window, side
 
 SIZE = (1000, 600)
 
@@ -33,7 +37,14 @@ def search(answers, config, last_side=100.0):
     def at_end(path, boxes):
         return [bool(side(box) < last_side) for box in boxes]
 
-    return best_first(SIZE, look, at_end, window_of, config), seen_windows
+    looker = SimpleNamespace(
+        frame_size=SIZE,
+        first_windows=first_windows(SIZE, config.num_first_windows),
+        look=look,
+        at_end=at_end,
+        window_of=window_of,
+    )
+    return best_first(looker, config), seen_windows
 
 
 THING = np.array([700.0, 300.0, 720.0, 325.0])
@@ -123,7 +134,7 @@ def test_looks_that_see_nothing():
     st.floats(0, 1),
 )
 def test_it_always_ends_within_its_limits(
-    seed, budget, max_steps, top_k, windows_per_batch, accept_threshold
+    seed, budget, max_looks, top_k, windows_per_batch, accept_threshold
 ):
     rng = np.random.default_rng(seed)
 
@@ -134,11 +145,11 @@ def test_it_always_ends_within_its_limits(
         boxes = np.clip(boxes, np.tile(window[:2], 2), np.tile(window[2:], 2))
         return boxes, np.sort(rng.uniform(0, 1, 6))[::-1]
 
-    config = SearchConfig(budget, accept_threshold, top_k, max_steps, windows_per_batch)
+    config = SearchConfig(budget, accept_threshold, top_k, max_looks, windows_per_batch)
     found, windows = search(anything, config)
     assert 1 <= len(found.looked) == len(windows) <= budget
-    assert found.answer.stopped in ("stop", "max_steps", "no_shrink", "budget")
-    assert 1 <= len(found.answer.steps) <= max_steps
+    assert found.answer.stopped in ("stop", "max_looks", "no_shrink", "budget")
+    assert 1 <= len(found.answer.steps) <= max_looks
     assert 0 <= found.answer.probability <= 1
     assert all(path.probability <= found.answer.probability + 1e-9 for path in found.rejected)
     for i, one in enumerate(windows):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from piza.config import PathConfig
 from piza.search.zoom_path import (
-    PathConfig,
     first_windows,
     frame_window,
     input_size,
@@ -82,7 +82,7 @@ def test_the_next_window_is_inside_the_frame_and_not_too_small(case):
 @given(frame_and_target())
 def test_a_thing_is_looked_at_in_the_windows_of_its_path(case):
     frame_size, target = case
-    config = PathConfig(answers="thing")
+    config = PathConfig(answers="object")
     planned = plan_windows(target, frame_size, config)
     window = planned[0]
     for step in range(1, len(planned)):

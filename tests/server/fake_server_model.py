@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from piza.config import SearchConfig
+from piza.image import ImageReference
 from piza.result import Result, Step
-from piza.search.best_first import SearchConfig
 from piza.search.zoom_path import frame_window, square_window
 
 
@@ -48,6 +49,6 @@ def answer(picture, sentence: str) -> Result:
         for window, size, progress, stop in looks
     ]
     return Result(
-        sentence, box, 0.83, path, (width, height), "stop", 12.5, picture, looks=3,
+        sentence, box, 0.83, path, (width, height), "stop", 12.5, ImageReference(picture, keep=True), num_looks=3,
         rejected=[((1.0, 2.0, 9.0, 8.0), 0.07)], detours=[(0.0, 0.0, 30.0, 30.0)],
     )  # fmt: skip

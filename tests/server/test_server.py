@@ -86,19 +86,18 @@ def test_choices_reach_the_model_for_this_request_only(client, model):
         whole_frame="false",
         budget="3",
         accept_threshold="0.5",
-        max_steps="2",
+        max_looks="2",
         min_score="0.2",
     )
     assert post(client, sentences="the car", **fields).status_code == 200
     call = model.calls[0]
-    assert (call["greedy"], call["whole_frame"], call["max_steps"], call["min_score"]) == (
+    assert (call["greedy"], call["whole_frame"], call["max_looks"], call["min_score"]) == (
         True,
         False,
         2,
         0.2,
     )
-    search = call["search"]
-    assert (search.budget, search.accept_threshold) == (3, 0.5)
+    assert (call["budget"], call["accept_threshold"]) == (3, 0.5)
     assert model.config.search is own
     post(client, sentences="the car", model="other")
     assert len(model.calls) == 1

@@ -5,9 +5,10 @@ import pytest
 import torch
 from tests.conftest import tiny_detector
 
+from piza.config import PizaConfig
 from piza.data.frames import Frame, scene_frames
 from piza.data.windows import part_of
-from piza.model.piza import Piza, PizaConfig
+from piza.model.piza import Piza
 from piza.training.listing import NONE, ListedFrame, forced_cells, listed_frame, matching_loss, proposal_loss
 
 WORDS = {"category=car": 0, "category=sign": 1, "color=red": 2}

@@ -208,7 +208,7 @@ def test_a_first_look_that_lists_things_learns(place, tmp_path, tiny_listing_piz
     for name in ("list_which", "list_thing"):
         assert float(lines[-1][name]) < 0.7 * float(lines[0][name]), name
     model = piza.load(str(out))
-    result = model.locate(str(place / "photos" / "0.jpg"), "The red car.", max_steps=1)
+    result = model.locate(str(place / "photos" / "0.jpg"), "The red car.", max_looks=1)
     assert model.config.num_proposals == 9 and len(result.windows) == 1
 
 

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from piza.boxes import iou_xyxy
+from piza.config import PathConfig
 from piza.data.sorec import read_rows
 from piza.errors import InputError
-from piza.search.zoom_path import PathConfig, plan_windows
+from piza.search.zoom_path import plan_windows
 from piza.training.listing import ListedFrames
 from piza.training.samples import SampleConfig, Samples, rows_by_picture
 

@@ -55,7 +55,7 @@ def test_odd_shapes_are_shown(size, box, windows):
 
 def test_a_large_file_is_made_smaller(tmp_path, monkeypatch):
     result = small()
-    result.picture[:] = np.random.default_rng(0).integers(0, 256, result.picture.shape, np.uint8)
+    result.image[:] = np.random.default_rng(0).integers(0, 256, result.image.shape, np.uint8)
     result.animate(tmp_path / "large.gif", 320)
     monkeypatch.setattr(animate, "LARGEST", (tmp_path / "large.gif").stat().st_size // 2)
     result.animate(tmp_path / "small.gif", 320)

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from piza.errors import InputError
+from piza.image import ImageReference
 from piza.result import Result, Step
 from piza.visualize.draw import BOX_COLOR, FORMATS, WINDOW_COLORS, draw_result
 from piza.visualize.layout import Sizes, place_panels
@@ -21,7 +22,7 @@ def made_up(size=(1600, 900), box=(700, 400, 725, 420), windows=WINDOWS, **chang
         Step(tuple(w), (512, 288), 0.3 * i, np.float32(0.1), np.array([box] * 7, float), SCORES)
         for i, w in enumerate(windows)
     ]
-    made = Result("the red car", box, 0.87, steps, size, "stop", 12.5, picture)
+    made = Result("the red car", box, 0.87, steps, size, "stop", 12.5, ImageReference(picture, keep=True))
     return replace(made, **changes)
 
 
@@ -39,7 +40,7 @@ def test_windows_and_box_are_drawn():
 
 def test_the_enlarged_part_shows_the_last_window():
     result = made_up()
-    result.picture[300:480, 601:900] = (0, 0, 250)  # the window, and nothing else
+    result.image[300:480, 601:900] = (0, 0, 250)  # the window, and nothing else
     columns = (np.asarray(draw_result(result)) == (0, 0, 250)).all(axis=2).sum()
     assert columns > 0.8 * 600 * 360  # 299 x 180 pixels, enlarged two times, and a little of the frame
 
@@ -50,7 +51,7 @@ def test_every_look_has_its_color_and_what_the_model_saw():
     for color in WINDOW_COLORS[:4]:
         assert has_color(image, color) > 500
     noise = made_up(windows=[windows[0], windows[1]])
-    noise.picture[:] = np.random.default_rng(0).integers(0, 256, noise.picture.shape, np.uint8)
+    noise.image[:] = np.random.default_rng(0).integers(0, 256, noise.image.shape, np.uint8)
     noise.path[1].input_size = (600, 600)
     sharp = draw_result(noise)
     noise.path[1].input_size = (32, 32)
@@ -62,7 +63,7 @@ def test_every_look_has_its_color_and_what_the_model_saw():
 def test_what_was_not_believed_is_gray_and_explained():
     plain = draw_result(made_up())
     doubted = draw_result(
-        made_up(detours=[(100, 100, 300, 300)], rejected=[((1200, 700, 1230, 730), 0.04)], looks=3)
+        made_up(detours=[(100, 100, 300, 300)], rejected=[((1200, 700, 1230, 730), 0.04)], num_looks=3)
     )
     assert has_color(plain, DETOUR_COLOR) < 100 and has_color(doubted, DETOUR_COLOR) > 500
     assert doubted.height > plain.height  # by the line that says what gray means
@@ -186,8 +187,8 @@ def test_a_result_becomes_plain_json():
 
 def test_looks_that_led_elsewhere_are_counted_in_words():
     assert made_up().looks_in_words == "2 looks"
-    assert made_up(windows=WINDOWS[:1], looks=0).looks_in_words == "1 look"
-    assert made_up(looks=7).looks_in_words == "7 looks, 2 of them on the way to the answer"
+    assert made_up(windows=WINDOWS[:1], num_looks=0).looks_in_words == "1 look"
+    assert made_up(num_looks=7).looks_in_words == "7 looks, 2 of them on the way to the answer"
 
 
 def test_windows_are_those_of_the_path():

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from piza.cli.main import describe, guard
 from piza.errors import InputError
@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"cannot write to {options.out!r}: it is a file, a folder is wanted")
     out.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    model = piza.load(options.model)
+    model: Any = piza.load(options.model)
     print(f"model {options.model}, loaded in {time.perf_counter() - begin:.1f} s\n")
 
     right, times = 0, []

@@ -10,7 +10,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 STOPPED = {
     "stop": "the model said stop",
-    "max_steps": "the path may not be longer",
+    "max_looks": "the path may not be longer",
     "no_shrink": "there was no closer window to look at",
     "budget": "all looks were used up",
     "nothing": "no look saw anything",
@@ -86,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "the key in PIZA_API_KEY",
     )
     locate.add_argument(
-        "--max-steps", metavar="N", type=_at_least(1), help="the most looks from the picture to the answer"
+        "--max-looks", metavar="N", type=_at_least(1), help="the most looks from the picture to the answer"
     )
     locate.add_argument(
         "--min-score",
@@ -171,7 +170,8 @@ def _locate(options: argparse.Namespace) -> None:
     results = model.locate(
         picture,
         options.sentences,
-        max_steps=options.max_steps,
+        **_chosen(options),
+        max_looks=options.max_looks,
         whole_frame=options.whole_frame,
         greedy=options.greedy,
         min_score=options.min_score,
@@ -208,8 +208,6 @@ def _load(options: argparse.Namespace) -> Any:
         from piza.cli.export import load_runtime
 
         model = load_runtime(options)
-    if chosen := _chosen(options):
-        model.config.search = replace(model.config.search, **chosen)
     return model
 
 
@@ -222,8 +220,7 @@ def _chosen(options: argparse.Namespace) -> dict[str, Any]:
 def _load_grounder(options: argparse.Namespace) -> Any:
     from piza.grounders.base import load_grounder
 
-    search = load_grounder(options.grounder, options.device)
-    return replace(search, config=replace(search.config, **_chosen(options)))
+    return load_grounder(options.grounder, options.device)
 
 
 def _check_sentence(sentence: str) -> None:

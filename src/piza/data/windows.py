@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import clip_xyxy
+from piza.config import PathConfig
 from piza.data.frames import Frame
 from piza.image import cut
-from piza.search.zoom_path import PathConfig, frame_window, jitter_window, plan_windows, side, square_window
+from piza.search.zoom_path import frame_window, jitter_window, plan_windows, side, square_window
 
 
 @dataclass
@@ -236,7 +237,7 @@ def first_look(
         order.append((told[thing], int(index)))
     for _, index in sorted(order, key=lambda item: item[0])[: max(1, wanted - few)]:
         sentence, box, _ = frame.rows[index]
-        tight = whole or config.answers == "thing"
+        tight = whole or config.answers == "object"
         answer = box if tight else plan_windows(box, frame.size, config)[1]
         look.add(sentence, [answer], [box], frame.relevance[index] if frame.relevance else None)
     for index in rng.permutation(len(frame.absent))[:few]:
@@ -293,7 +294,7 @@ def later_look(
             ratio = side(window) / side(planned[step]) if step < len(planned) else 0.0
             if owner != thing and not (len(planned) == len(windows) and 0.5 < ratio < 2.0):
                 continue  # of another size: this window is not one of its path
-            tight = last or config.answers == "thing"
+            tight = last or config.answers == "object"
             look.add(ref, [clip_xyxy(box if tight else planned[step + 1], window)], [clip_xyxy(box, window)])
         elif owner == thing or absent > 0:
             absent -= owner != thing

@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from piza.boxes import clip_xyxy, cxcywh_to_xyxy, xyxy_to_cxcywh
+from piza.boxes import clip_xyxy, cxcywh_to_xyxy
+from piza.config import PathConfig, PizaConfig
 from piza.errors import InputError
 from piza.evaluation.tiles import TileDetections, best_merged, best_single, ends_at_inner_border, tile_windows
-from piza.image import ImageArray, ImageSource, cut, open_image
-from piza.model.grounder import Grounding, ImageFeatures
+from piza.image import ImageArray, ImageReference, ImageSource, cut, open_image
+from piza.model.grounder import Grounding
 from piza.model.piza import Piza
-from piza.model.proposals import Proposals
 from piza.result import Result, Step
 from piza.search.predictor import locate
-from piza.search.zoom_path import PathConfig, frame_window, input_size, plan_windows, side
+from piza.search.protocols import Detections, ZoomModel
+from piza.search.zoom_path import frame_window, input_size, plan_windows, side
 
 SLIDING_OVERLAP = 0.5
 TILES_OVERLAP = 0.2  # SAHI's
@@ -80,15 +81,16 @@ def oracle_first_window(
     """
     picture = open_image(image)
     frame_size = (picture.shape[1], picture.shape[0])
-    shared: list[ImageFeatures | Proposals] = []
-    results = []
-    for sentence, target in zip(expressions, targets, strict=True):
+    answers = []
+    for target in targets:
         inside = clip_xyxy(target, frame_window(frame_size))
-        objects = model.config.path.answers == "thing"
+        objects = model.config.path.answers == "object"
         answer = inside if objects else plan_windows(inside, frame_size, model.config.path)[1]
-        told = cast(Piza, _Told(model, answer / np.tile(frame_size, 2), shared))
-        results.append(cast(Result, locate(told, picture, sentence, greedy=greedy)))
-    return results
+        answers.append(answer / np.tile(frame_size, 2))
+    search = replace(model.config.search, num_first_windows=1)
+    return cast(
+        list[Result], locate(OracleModel(model, answers), picture, list(expressions), search, greedy=greedy)
+    )
 
 
 def last_progress(window: NDArray, frame_size: tuple[int, int], config: PathConfig) -> float:
@@ -122,7 +124,7 @@ def _over_tiles(
     windows = tile_windows(frame_size, model.config.later_pixels if tile is None else tile, overlap)
     size = input_size(windows[0], False, model.config.first_pixels, model.config.later_pixels)
     progress = last_progress(windows[0], frame_size, model.config.path)
-    texts = [model.encode_text([[sentence]]) for sentence in expressions]
+    texts = [model.encode_prompts([[sentence]]) for sentence in expressions]
     micro_batch = max(1, PIXELS_AT_ONCE // (size[0] * size[1]))
     looks: list[list[tuple[NDArray, NDArray]]] = [[] for _ in expressions]
     own = np.zeros(len(expressions))  # seconds of grounding, which sentences do not share
@@ -160,8 +162,8 @@ def _over_tiles(
                 frame_size=frame_size,
                 stopped="tiles",
                 milliseconds=1000 * (shared + seconds + time.perf_counter() - begin),
-                picture=picture,
-                looks=len(windows),
+                source=ImageReference(image),
+                num_looks=len(windows),
             )
         )
     return results
@@ -179,33 +181,45 @@ def _best_of_each(grounding: Grounding, windows: NDArray) -> list[tuple[NDArray,
     ]
 
 
-class _Told:
-    """A model whose first look answers with a given box (xyxy, normalized to the frame); all else is the model's own.
-    `shared` keeps what a first look shows for the next sentence."""
+class OracleModel:
+    """A `ZoomModel` whose first look is told the answer; all else is the model's own.
 
-    def __init__(self, model: Piza, box: NDArray, shared: list[ImageFeatures | Proposals]):
-        self._model, self._shared = model, shared
-        self._box: NDArray | None = box
+    boxes: (4,) xyxy, normalized to the frame, of each sentence in the order in which they will be encoded.
+    """
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    def __init__(self, model: ZoomModel, boxes: Sequence[NDArray]):
+        self._model = model
+        self._boxes = iter(boxes)
 
-    def first_features(self, pictures: Sequence[ImageArray]) -> ImageFeatures | Proposals:
-        if not self._shared:
-            self._shared.append(self._model.first_features(pictures))
-        return self._shared[0]
+    @property
+    def config(self) -> PizaConfig:
+        """The model's."""
+        return self._model.config
 
-    def read(self, *look: Any) -> Grounding:
-        return self._told(self._model.read(*look))
+    @property
+    def max_windows(self) -> int:
+        """The model's."""
+        return self._model.max_windows
 
-    def ground(self, *look: Any) -> Grounding:
-        return self._told(self._model.ground(*look))
+    def encode_text(self, sentences: Sequence[str]) -> list[tuple[Any, NDArray]]:
+        """The model's encodings, each with the box to answer."""
+        return [(text, next(self._boxes)) for text in self._model.encode_text(sentences)]
 
-    def _told(self, answer: Grounding) -> Grounding:
-        if self._box is None:
-            return answer
-        box = torch.as_tensor(xyxy_to_cxcywh(self._box)).to(answer.boxes)
-        self._box = None
-        logits = torch.full_like(answer.logits, -SURE)
-        logits[:, :, 0] = SURE
-        return replace(answer, logits=logits, boxes=box.expand_as(answer.boxes).clone())
+    def encode_frame(self, image: ImageArray) -> Any:
+        """The model's."""
+        return self._model.encode_frame(image)
+
+    def first_look(self, texts: Sequence[Any], frame: Any, progress: float) -> list[Detections]:
+        """The look is taken, so that its time is counted, and overruled."""
+        self._model.first_look([text for text, _ in texts], frame, progress)
+        return [Detections(box[None], np.ones(1)) for _, box in texts]
+
+    def refine(
+        self, texts: Sequence[Any], images: Sequence[ImageArray], progress: Sequence[float]
+    ) -> list[Detections]:
+        """The model's."""
+        return self._model.refine([text for text, _ in texts], images, progress)
+
+    def read_history(self, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+        """The model's."""
+        return self._model.read_history(histories)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from piza.boxes import iou_xyxy
+from piza.config import Evidence, SearchConfig
 from piza.data.sorec import Row, find_image
 from piza.evaluation.metrics import (
     auroc as auroc,
@@ -21,9 +22,10 @@ from piza.evaluation.metrics import (
 from piza.evaluation.metrics import calibration_error as calibration_error
 from piza.image import cut, open_image
 from piza.model.piza import Piza
-from piza.search.best_first import Evidence, Hypothesis, Observation, SearchConfig, SearchOutcome, best_first
+from piza.search.best_first import best_first
+from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
 from piza.search.predictor import ModelLooker
-from piza.search.zoom_path import first_windows, input_size
+from piza.search.zoom_path import first_windows, input_size, next_window
 
 
 @dataclass
@@ -32,16 +34,19 @@ class Recorder:
     the picture."""
 
     row: Row
-    looks: ModelLooker
+    looker: ModelLooker
     seen: dict[bytes, Observation] = field(default_factory=dict)
     milliseconds: dict[bytes, float] = field(default_factory=dict)
     ends: dict[bytes, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._frame_size = self.looker.frame_size
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
         keys = [_key(path.window, len(path.steps)) for path in paths]
         if any(key not in self.seen for key in keys):
             begin = time.perf_counter()
-            seen = self.looks.look(paths)
+            seen = self.looker.look(paths)
             share = 1000 * (time.perf_counter() - begin) / len(paths)
             for key, one in zip(keys, seen, strict=True):
                 if key not in self.seen:
@@ -49,27 +54,42 @@ class Recorder:
                     self.milliseconds[key] = self.milliseconds.get(key, 0.0) + share
         return [self.seen[key] for key in keys]
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self._frame_size
+
+    @property
+    def first_windows(self) -> Sequence[NDArray]:
+        """See `Looker.first_windows`."""
+        return self.looker.first_windows
+
+    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
+        """See `Looker.window_of`."""
+        return next_window(box, window, self.frame_size, self.looker.model.config.path)
+
     def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
         before = np.concatenate([*path.boxes, path.window]).tobytes()
         keys = [before + box.tobytes() for box in boxes]
         unknown = [number for number, key in enumerate(keys) if key not in self.ends]
         if unknown:
-            answers = self.looks.at_end(path, boxes[unknown])
+            answers = self.looker.at_end(path, boxes[unknown])
             self.ends |= {keys[number]: end for number, end in zip(unknown, answers, strict=True)}
         return [self.ends[key] for key in keys]
 
     def search(self, config: SearchConfig) -> SearchOutcome:
-        return best_first(self.looks.frame_size, self.look, self.at_end, self.looks.window_of, config)
+        return best_first(self, config)
 
     def forget_picture(self) -> None:
         """Frees the picture and its features; searches that need no new look still work."""
-        self.looks.picture = None  # type: ignore[assignment]
-        self.looks.first = [None] * len(self.looks.first)
+        self.looker.image = np.zeros((0, 0, 3), np.uint8)
+        self.looker.frames = []
 
     def cost(self, found: SearchOutcome) -> float:
         """Milliseconds of a search's looks."""
         keys = [
-            _key(window, int(number >= len(self.looks.first))) for number, window in enumerate(found.looked)
+            _key(window, int(number >= len(self.looker.first_windows)))
+            for number, window in enumerate(found.looked)
         ]
         return sum(self.milliseconds[key] for key in keys)
 
@@ -87,25 +107,23 @@ def recorders(model: Piza, rows: Sequence[Row], images: str | Path) -> Iterator[
     with torch.inference_mode():
         for name, asked in by_picture.items():
             picture = open_image(find_image(images, name))
-            num_first_windows = first_windows(
+            windows = first_windows(
                 (picture.shape[1], picture.shape[0]), model.config.search.num_first_windows
             )
             begin = time.perf_counter()
             sizes = [
                 input_size(view, True, model.config.first_pixels, model.config.later_pixels)
-                for view in num_first_windows
+                for view in windows
             ]
-            first = [
-                model.first_features([cut(picture, view, size)])
-                for view, size in zip(num_first_windows, sizes, strict=True)
+            frames = [
+                model.encode_frame(cut(picture, view, size))
+                for view, size in zip(windows, sizes, strict=True)
             ]
-            encoding = 1000 * (time.perf_counter() - begin) / len(num_first_windows)
+            encoding = 1000 * (time.perf_counter() - begin) / len(windows)
             for row in asked:
-                text, pooling = model.encode_text([[row.expression]])
-                looks = ModelLooker(model, picture, text, pooling, first, row.expression)
-                yield Recorder(
-                    row, looks, milliseconds={_key(view, 0): encoding for view in num_first_windows}
-                )
+                (text,) = model.encode_text([row.expression])
+                looker = ModelLooker(model, picture, text, windows, frames)
+                yield Recorder(row, looker, milliseconds={_key(view, 0): encoding for view in windows})
 
 
 @dataclass
@@ -130,7 +148,7 @@ def choice_of(found: SearchOutcome, target: tuple[float, ...]) -> Choice:
     for path in found.open:
         low, high = path.window[:2] <= np.array(target[:2]) + 1, path.window[2:] >= np.array(target[2:]) - 1
         right.append(bool(low.all() and high.all()))
-    return Choice([path.odds for path in [*answers, *found.open]], right)
+    return Choice([path.log_odds for path in [*answers, *found.open]], right)
 
 
 def surprise(evidence: Evidence, choices: Sequence[Choice]) -> float:

@@ -124,7 +124,7 @@ def holds(window: ArrayLike, target: ArrayLike) -> bool:
 
 def by_looks(outcomes: Sequence[Outcome]) -> list[Bin]:
     """The accuracy by how many looks were taken, in the bins that hold rows; `LOOK_LABELS` are all of them."""
-    return binned(outcomes, lambda o: o.looks, LOOKS, _looks_label)
+    return binned(outcomes, lambda o: o.num_looks, LOOKS, _looks_label)
 
 
 def binned(

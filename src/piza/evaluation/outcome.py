@@ -35,7 +35,7 @@ class Outcome:
     windows: list[Box]
     boxes: list[Box]
     frame_size: tuple[int, int]
-    looks: int
+    num_looks: int
     stopped: str
     milliseconds: float
 
@@ -50,7 +50,7 @@ class Outcome:
             "box_xyxy": [float(v) for v in self.box_xyxy],
             "score": float(self.score),
             "iou": self.iou,
-            "steps": self.looks,
+            "steps": self.num_looks,
             "stopped": self.stopped,
             "milliseconds": round(self.milliseconds, 3),
             "windows": [[float(v) for v in window] for window in self.windows],
@@ -73,7 +73,7 @@ def outcome_of(index: int, row: Row, result: Result, milliseconds: float) -> Out
         windows=list(result.windows),
         boxes=[tuple(float(v) for v in box) for box in best],
         frame_size=result.frame_size,
-        looks=result.looks,
+        num_looks=result.num_looks,
         stopped=result.stopped,
         milliseconds=milliseconds,
     )
@@ -127,7 +127,7 @@ def _outcome(line: str, where: str) -> Outcome:
             windows=_windows(values["windows"]),
             boxes=[_box(box) for box in values["boxes"]],
             frame_size=(int(width), int(height)),
-            looks=int(values["steps"]),
+            num_looks=int(values["steps"]),
             stopped=_text(values["stopped"]),
             milliseconds=_number(values["milliseconds"]),
         )

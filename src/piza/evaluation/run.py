@@ -185,7 +185,7 @@ def _summary(outcomes: list[Outcome], skipped: int) -> Evaluation:
         acc50=accuracy(ious, 0.50),
         acc75=accuracy(ious, 0.75),
         macc=mean_accuracy(ious),
-        mean_steps=sum(outcome.looks for outcome in outcomes) / len(outcomes),
+        mean_steps=sum(outcome.num_looks for outcome in outcomes) / len(outcomes),
         mean_ms=sum(outcome.milliseconds for outcome in outcomes) / len(outcomes),
         outcomes=outcomes,
         skipped=skipped,

@@ -1,4 +1,4 @@
-"""The search with any grounder: anything that answers a picture and a sentence with boxes and scores, without training.
+"""The search with any grounder: anything that answers an image and a sentence with boxes and scores, without training.
 
 A grounder that was not taught to zoom says neither how far along the search is nor when to stop, so both follow from
 sizes: a box is looked at closer in a window of `context` times its side, and where that window would be no smaller than
@@ -11,174 +11,166 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import area_xyxy, clip_xyxy, iou_xyxy
+from piza.config import LastLookEvidence, SearchConfig, ZoomPolicy
 from piza.errors import InputError, reason
 from piza.grounders.transformers import transformers_grounder
 from piza.grounders.vlm import chat_grounder
-from piza.image import ImageArray, ImageSource, cut, open_image
-from piza.result import Result, Step, check_min_score
-from piza.search.best_first import (
-    SAME_WINDOW,
-    SHRINK,
-    Evidence,
-    Hypothesis,
-    Observation,
-    SearchConfig,
-    best_first,
-)
-from piza.search.zoom_path import frame_window, side, square_window
+from piza.image import ImageArray, ImageReference, ImageSource, cut, open_image
+from piza.result import Result, Step
+from piza.search.best_first import SAME_WINDOW, SHRINK, best_first
+from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
+from piza.search.predictor import as_floats, check_sentences, result_of, search_config
+from piza.search.zoom_path import first_windows, frame_window, side, square_window
 
 Grounder: TypeAlias = Callable[[NDArray[np.uint8], str], tuple[NDArray, NDArray]]
-"""(picture of a window, uint8 RGB (h, w, 3); sentence) -> boxes (n, 4) xyxy in pixels of that picture, and scores (n,)
+"""(image of a window, uint8 RGB (h, w, 3); sentence) -> boxes (n, 4) xyxy in pixels of that image, and scores (n,)
 in [0, 1]; in any order, n may be 0."""
 
 KEPT = 40  # boxes of one look that are hypotheses, the best ones
 CANDIDATES = 10  # and of these, kept for drawings
-OUTSIDE = 0.05  # a box may leave the picture by this share of the picture's sides; what is outside is cut off
+OUTSIDE = 0.05  # a box may leave the image by this share of its sides; what is outside is cut off
 KEY = "PIZA_API_KEY"
 
 
-@dataclass(frozen=True)
-class LastLook(Evidence):
-    """A path is worth its last look's log-odds alone; `first`, `later` and `bias` are not used.
-
-    From close by an untrained grounder sees best, and the prior of a quarter says nothing more once it was looked at.
-    """
-
-    def of(self, odds: Sequence[float]) -> float:
-        return odds[-1]
-
-
-@dataclass(frozen=True)
-class ZoomPolicy:
-    """Where to look next after a box, and how large a picture the grounder is given. None of it is trained or tuned."""
-
-    context: float = (
-        8.0  # side of the window after a box over the side of the box (as `PathConfig.last_zoom`)
-    )
-    min_side: float = 64.0  # no such window is smaller, in frame pixels
-    quarters: bool = True  # whether the quarters of a window are looked at, too
-    overlap: float = 0.2  # of two neighboring quarters, as a share of their side
-    min_quarter: float = 256.0  # no quarter is smaller (square root of its area, in frame pixels)
-    prior: float = 0.1  # score of a quarter that was not looked at yet
-    max_pixels: int = 1024 * 1024  # a window is given to the grounder with at most this area
-    min_pixels: int = 448 * 448  # and a small one is enlarged to this
-
-
-SEARCH = SearchConfig(budget=12, accept_threshold=0.6, top_k=KEPT + 4, max_steps=5, evidence=LastLook())
+ZOOM = ZoomPolicy()
+SEARCH = SearchConfig(
+    budget=12, accept_threshold=0.6, top_k=KEPT + 4, max_looks=5, evidence=LastLookEvidence()
+)
 """The search of an untrained grounder: more looks than a trained one needs, and every box of a look may be followed."""
 
 
 def locate_with(
     grounder: Grounder,
     image: ImageSource,
-    expression: str,
-    config: SearchConfig = SEARCH,
-    zoom: ZoomPolicy = ZoomPolicy(),
-    min_score: float | None = None,
-) -> Result:
-    """Finds the one thing a sentence describes with any grounder.
+    expression: str | Sequence[str],
+    search: SearchConfig = SEARCH,
+    zoom: ZoomPolicy = ZOOM,
+    *,
+    keep_image: bool = False,
+    **options: Any,
+) -> Result | list[Result]:
+    """Finds the one thing each sentence describes with any grounder.
 
     Args:
-        grounder: see `Grounder`. It is called at most `config.budget` times, one window after the other.
-        image: a path, a PIL picture, or an array (height, width, 3) of uint8 RGB.
-        config: the search; its `accept_threshold` is compared with the probability below.
-        min_score: a result with a lower score has `found` False, and its box is only the best guess; 0 to 1.
+        grounder: see `Grounder`. It is called at most `search.budget` times a sentence, one window after the other.
+        image, expression, keep_image: see `piza.search.predictor.locate`.
+        search: its `accept_threshold` is compared with the probability below.
+        zoom: where to look next after a box, and how large an image the grounder is given.
+        options: `budget`, `accept_threshold`, `max_looks`, `min_score`, `greedy`, `whole_frame` replace single settings of
+            the search. `greedy` follows the best box only, and a quarter only where no box scored more than its prior.
 
     Returns:
-        A Result with its box xyxy in frame pixels. `score` is the answer's share among all hypotheses and "none of them",
-        each weighted by the odds of its last look: the grounder's own score where there is no other hypothesis, and no
-        better calibrated than that. `looks` counts the calls of the grounder. Steps hold 0 for progress and stop, which
-        nobody told.
-        If no look saw a box, the answer is the frame with score 0, stopped by "nothing".
+        A Result, or a list of them for a list of sentences; boxes are xyxy in frame pixels. `score` is the answer's share
+        among all hypotheses and "none of them", each weighted by the odds of its last look: the grounder's own score where
+        there is no other hypothesis, and no better calibrated than that. `num_looks` counts the calls of the grounder. Steps
+        hold 0 for progress and stop, which nobody knows here. If no look saw a box, the answer is the frame with score 0,
+        stopped by "nothing".
 
     Raises:
-        InputError: for a picture that cannot be read, an empty sentence, settings out of range, or a grounder that
-            answers with something else than boxes and scores. What the grounder raises itself comes through.
+        InputError: for an image that cannot be read, an expression that is no sentence, settings out of range, or a
+            grounder that answers with something else than boxes and scores. What the grounder raises itself comes through.
     """
-    if not isinstance(expression, str) or not expression.strip():
-        raise InputError(f"a sentence that says what to find is wanted, got {expression!r:.60}")
-    _check_settings(config, zoom)
-    check_min_score(min_score)
+    sentences = check_sentences(expression)
+    for sentence in sentences:
+        if not sentence.strip():
+            raise InputError(f"expected a sentence that says what to find, got {sentence!r:.60}")
+    config = search_config(search, **options)
+    pixels = open_image(image)
+    source = ImageReference(pixels if keep_image else image, keep=keep_image)
+    results = [_locate_one(grounder, pixels, source, sentence, config, zoom) for sentence in sentences]
+    return results[0] if isinstance(expression, str) else results
+
+
+def _locate_one(
+    grounder: Grounder,
+    pixels: ImageArray,
+    source: ImageReference,
+    sentence: str,
+    config: SearchConfig,
+    zoom: ZoomPolicy,
+) -> Result:
     started = time.perf_counter()
-    looks = GrounderLooker(grounder, open_image(image), expression, config, zoom)
-    found = best_first(looks.frame_size, looks.look, looks.at_end, looks.window_of, config)
-    answer, rejected = found.answer, found.rejected
+    looker = GrounderLooker(grounder, pixels, sentence, config, zoom)
+    outcome = best_first(looker, config)
     # A quarter is no answer. And when the looks are used up, a box of the last ones may be worth more than any answer.
-    boxes = [path for path in found.open if not looks.is_quarter(path.boxes[-1])]
+    answer, rejected = outcome.answer, outcome.rejected
+    boxes = [path for path in outcome.open if not looker.is_quarter(path.boxes[-1])]
     best = max(boxes, key=lambda path: path.evidence, default=None)
-    if answer.steps and looks.is_quarter(answer.boxes[-1]):
-        frame = frame_window(looks.frame_size)
-        answer = best or Hypothesis([frame], frame, looks.steps[:1], stopped="nothing")
-    elif best and len(found.looked) >= config.budget and config.top_k > 1:
+    if answer.steps and looker.is_quarter(answer.boxes[-1]):
+        frame = frame_window(looker.frame_size)
+        answer = best or Hypothesis([frame], frame, looker.steps[:1], stopped="nothing")
+    elif best and len(outcome.looked) >= config.budget and config.top_k > 1:
         if answer.stopped == "nothing" or best.evidence > answer.evidence:
             rejected = [answer, *rejected] if answer.stopped != "nothing" else rejected
             answer = best
     answer.stopped = answer.stopped or "budget"
-    on_path = {step.window_xyxy for step in answer.steps}
-    return Result(
-        expression=expression,
-        box_xyxy=_floats(answer.boxes[-1]),
-        score=answer.probability,
-        path=answer.steps,
-        frame_size=looks.frame_size,
-        stopped=answer.stopped,
-        milliseconds=(time.perf_counter() - started) * 1000,
-        picture=looks.picture,
-        looks=len(looks.steps),
-        rejected=[(_floats(other.boxes[-1]), other.probability) for other in rejected],
-        detours=[step.window_xyxy for step in looks.steps if step.window_xyxy not in on_path],
-        found=min_score is None or answer.probability >= min_score,
-    )
+    # Windows that two boxes led to are looked at once.
+    looked = [np.array(step.window_xyxy) for step in looker.steps]
+    outcome = SearchOutcome(answer, rejected, outcome.open, looked)
+    milliseconds = (time.perf_counter() - started) * 1000
+    return result_of(sentence, outcome, looker.frame_size, source, milliseconds, config)
 
 
 @dataclass
 class GrounderLooker:
-    """All that `best_first` asks about one sentence and one picture. steps: the calls of the grounder so far, in order."""
+    """A grounder that looks for one sentence in one image: the `Looker` of `best_first`.
+
+    steps: the calls of the grounder so far, in order.
+    """
 
     grounder: Grounder
-    picture: ImageArray
+    image: ImageArray
     expression: str
     config: SearchConfig
     zoom: ZoomPolicy
     steps: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.frame_size = (self.picture.shape[1], self.picture.shape[0])
         self._quarters: set[tuple[float, ...]] = set()
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def first_windows(self) -> list[NDArray]:
+        """See `Looker.first_windows`."""
+        return first_windows(self.frame_size, self.config.num_first_windows)
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
         return [self._one(path) for path in paths]
 
     def _one(self, path: Hypothesis) -> Observation:
         window = path.window
-        size = picture_size_of(window, self.zoom)
+        size = input_size_of(window, self.zoom)
         if self._was_looked_at(window):  # two boxes led here; what was seen is a hypothesis already
             nothing = np.zeros((0, 4))
             return Observation(
-                Step(_floats(window), size, 0.0, 0.0, nothing, nothing[:, 0]), nothing, nothing[:, 0]
+                Step(as_floats(window), size, 0.0, 0.0, nothing, nothing[:, 0]), nothing, nothing[:, 0]
             )
-        answer = self.grounder(cut(self.picture, window, size), self.expression)
+        answer = self.grounder(cut(self.image, window, size), self.expression)
         boxes, scores = checked(answer, size)
         boxes = boxes * np.tile((window[2:] - window[:2]) / size, 2) + np.tile(window[:2], 2)
         boxes = clip_xyxy(boxes, window)
         best = np.argsort(-scores, kind="stable")[:KEPT]
         boxes, scores = boxes[best], scores[best]
-        step = Step(_floats(window), size, 0.0, 0.0, boxes[:CANDIDATES], scores[:CANDIDATES])
+        step = Step(as_floats(window), size, 0.0, 0.0, boxes[:CANDIDATES], scores[:CANDIDATES])
         self.steps.append(step)
-        here = {_floats(window), *(before.window_xyxy for before in path.steps)}
+        here = {as_floats(window), *(before.window_xyxy for before in path.steps)}
         elsewhere = [other.window_xyxy for other in self.steps if other.window_xyxy not in here]
         new = np.array([not self._leads_back(box, window, elsewhere) for box in boxes], dtype=bool)
         boxes, scores = boxes[new], scores[new]
-        if self.zoom.quarters and len(path.steps) + 1 < self.config.max_steps:
+        if self.zoom.quarters and len(path.steps) + 1 < self.config.max_looks:
             quarters = quarters_of(window, self.zoom)
-            self._quarters.update(_floats(quarter) for quarter in quarters)
+            self._quarters.update(as_floats(quarter) for quarter in quarters)
             boxes = np.concatenate([boxes, quarters])
             scores = np.concatenate([scores, np.full(len(quarters), self.zoom.prior)])
         order = np.argsort(-scores, kind="stable")
@@ -197,10 +189,10 @@ class GrounderLooker:
 
     def is_quarter(self, box: NDArray) -> bool:
         """Whether a hypothesis' box was not seen, but is a quarter of a window."""
-        return _floats(box) in self._quarters
+        return as_floats(box) in self._quarters
 
     def _was_looked_at(self, window: NDArray) -> bool:
-        return any(step.window_xyxy == _floats(window) for step in self.steps)
+        return any(step.window_xyxy == as_floats(window) for step in self.steps)
 
     def _leads_back(self, box: NDArray, window: NDArray, elsewhere: Sequence[Sequence[float]]) -> bool:
         """Whether a box in a window asks for a closer look that was taken already, coming from elsewhere."""
@@ -225,8 +217,8 @@ def quarters_of(window: NDArray, zoom: ZoomPolicy) -> NDArray:
     )
 
 
-def picture_size_of(window: NDArray, zoom: ZoomPolicy) -> tuple[int, int]:
-    """(width, height) of the picture of a window that a grounder is given: its own pixels, unless they are more than
+def input_size_of(window: NDArray, zoom: ZoomPolicy) -> tuple[int, int]:
+    """(width, height) of the image of a window that a grounder is given: its own pixels, unless they are more than
     `max_pixels` or fewer than `min_pixels`."""
     width, height = float(window[2] - window[0]), float(window[3] - window[1])
     area = width * height
@@ -235,7 +227,7 @@ def picture_size_of(window: NDArray, zoom: ZoomPolicy) -> tuple[int, int]:
 
 
 def checked(answer: Any, size_wh: tuple[int, int]) -> tuple[NDArray, NDArray]:
-    """What a grounder answered about a picture of (width, height) pixels -> boxes (n, 4), xyxy in pixels of that picture
+    """What a grounder answered about an image of (width, height) pixels -> boxes (n, 4), xyxy in pixels of that image
     and inside it, each with an area, and scores (n,).
 
     What is slightly outside is cut off, and boxes without an area are left out. Raises InputError for anything else than
@@ -254,7 +246,7 @@ def checked(answer: Any, size_wh: tuple[int, int]) -> tuple[NDArray, NDArray]:
         raise InputError(f"{wanted}, got shapes {boxes.shape} and {scores.shape}")
     width, height = size_wh
     frame = np.array([0.0, 0.0, width, height])
-    of = f"xyxy in pixels of the {width} x {height} picture it was given"
+    of = f"xyxy in pixels of the {width} x {height} image it was given"
     if not np.isfinite(boxes).all():
         raise InputError(
             f"a grounder must answer with finite boxes, {of}, got {_first(boxes, ~np.isfinite(boxes))}"
@@ -270,7 +262,7 @@ def checked(answer: Any, size_wh: tuple[int, int]) -> tuple[NDArray, NDArray]:
     outside = np.abs(boxes - clip_xyxy(boxes, frame)) > OUTSIDE * np.tile([width, height], 2)
     if outside.any():
         raise InputError(
-            f"a grounder must answer with boxes inside the picture, {of}, got {_first(boxes, outside)}"
+            f"a grounder must answer with boxes inside the image, {of}, got {_first(boxes, outside)}"
         )
     boxes = clip_xyxy(boxes, frame)
     real = area_xyxy(boxes) > 0
@@ -286,39 +278,24 @@ class GrounderSearch:
 
     grounder: Grounder
     config: SearchConfig = SEARCH
-    zoom: ZoomPolicy = ZoomPolicy()
+    zoom: ZoomPolicy = ZOOM
 
     def locate(
         self,
         image: ImageSource,
         expression: str | Sequence[str],
-        max_steps: int | None = None,
-        whole_frame: bool = False,
-        greedy: bool = False,
-        min_score: float | None = None,
+        search: SearchConfig | None = None,
+        **options: Any,
     ) -> Result | list[Result]:
-        """Finds what each sentence describes; the arguments, results and errors are those of `piza.search.predictor.locate`.
-
-        `greedy` follows the best box only, and a quarter only where no box scored more than its prior.
-        """
-        most = 1 if whole_frame else (self.config.max_steps if max_steps is None else max_steps)
-        config = replace(self.config, max_steps=most)
-        if whole_frame or greedy:
-            config = replace(config, budget=most, top_k=1 if greedy else config.top_k)
-        picture = open_image(image)
-        if isinstance(expression, str):
-            return locate_with(self.grounder, picture, expression, config, self.zoom, min_score)
-        return [
-            locate_with(self.grounder, picture, sentence, config, self.zoom, min_score)
-            for sentence in expression
-        ]
+        """Finds what each sentence describes: see `locate_with`."""
+        return locate_with(self.grounder, image, expression, search or self.config, self.zoom, **options)
 
 
 def load_grounder(name: str, device: str = "cpu") -> GrounderSearch:
     """A grounder by one line of text, as the command line takes it.
 
     name: a folder or a hub name for `transformers_grounder`; or chat:MODEL@URL for `chat_grounder`, or
-    chat-thousandths:MODEL@URL for a model that counts in thousandths of the picture; the key, if one is needed, is taken
+    chat-thousandths:MODEL@URL for a model that counts in thousandths of the image; the key, if one is needed, is taken
     from the environment variable PIZA_API_KEY. Raises InputError as these two do.
     """
     if name.startswith(("chat:", "chat-")):
@@ -330,31 +307,6 @@ def load_grounder(name: str, device: str = "cpu") -> GrounderSearch:
         unit = "thousandths" if match[1] else "pixels"
         return GrounderSearch(chat_grounder(match[3], match[2], os.environ.get(KEY) or None, unit))
     return GrounderSearch(transformers_grounder(name, device))
-
-
-def _check_settings(config: SearchConfig, zoom: ZoomPolicy) -> None:
-    for name, value in (
-        ("budget", config.budget),
-        ("max_steps", config.max_steps),
-        ("top_k", config.top_k),
-    ):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, but {value} was given.")
-    for name in ("context", "min_side", "min_quarter", "min_pixels"):
-        if not getattr(zoom, name) > 0:
-            raise InputError(f"{name} must be above 0, but {getattr(zoom, name)} was given.")
-    if not 0 <= zoom.overlap < 0.9:
-        raise InputError(f"overlap must be at least 0 and below 0.9, but {zoom.overlap} was given.")
-    if not 0 <= zoom.prior <= 1:
-        raise InputError(f"prior must be from 0 to 1, but {zoom.prior} was given.")
-    if zoom.max_pixels < zoom.min_pixels:
-        raise InputError(
-            f"max_pixels must be at least min_pixels, {zoom.min_pixels}, but {zoom.max_pixels} was given."
-        )
-
-
-def _floats(box: NDArray) -> tuple[float, float, float, float]:
-    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
 
 
 def _first(boxes: NDArray, wrong: NDArray) -> str:

@@ -7,7 +7,6 @@ GroundingDINO as transformers writes it, or a piza model without adapters, and i
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from piza.config import PizaConfig, read, write
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.hub import find_model
@@ -70,8 +70,7 @@ def save_adapter(model: "Piza", folder: str | Path, base: str | Path) -> None:
     note = {"base": str(base), "fingerprint": fingerprint(model)}
     with atomic_write(folder / WEIGHTS) as part:
         save_file(weights, part, metadata={"format": "pt"})
-    with atomic_write(folder / CONFIG) as part:
-        Path(part).write_text(json.dumps(asdict(model.config), indent=2) + "\n")
+    write(model.config, folder / CONFIG)
     with atomic_write(folder / NOTE) as part:
         Path(part).write_text(json.dumps(note, indent=2) + "\n")
 
@@ -82,7 +81,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
     Raises InputError if the folder is damaged, if the base is not to be had, has adapters itself, is of other
     sizes, or is of the same sizes but not the one that was fine-tuned.
     """
-    from piza.model.piza import Piza, load_folder, read_config
+    from piza.model.piza import Piza, load_folder
 
     folder = Path(folder)
     missing = [name for name in (WEIGHTS, CONFIG) if not (folder / name).is_file()]
@@ -91,7 +90,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
     try:
         note = json.loads((folder / NOTE).read_text())
         name, mark = str(note["base"] if base is None else base), note["fingerprint"]
-        config = read_config(folder / CONFIG)
+        config = read(PizaConfig, folder / CONFIG)
         weights = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{folder} is no adapter that can be read: {reason(error)}.") from None

@@ -247,9 +247,9 @@ def ground(
 def _groups(text: TextFeatures, pooling: Tensor | None) -> Tensor:
     """(batch, blocks, tokens) bool: what a sentence alone would have for its prompt, [CLS] and [SEP] with it."""
     assert pooling is not None
-    windows_per_batch = text.self_mask & text.token_mask[:, None] & text.token_mask[:, :, None]
-    own = (pooling.transpose(1, 2) > 0).float() @ windows_per_batch.float() > 0
-    alone = windows_per_batch.sum(-1) == 1
+    together = text.self_mask & text.token_mask[:, None] & text.token_mask[:, :, None]
+    own = (pooling.transpose(1, 2) > 0).float() @ together.float() > 0
+    alone = together.sum(-1) == 1
     return own | alone[:, None]
 
 

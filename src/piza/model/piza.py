@@ -4,20 +4,22 @@ A model folder holds `piza.json` (PizaConfig), `config.json` (the grounder's, as
 `model.safetensors` (all weights) and the tokenizer's files. Adapter folders are in adapter_io.py.
 """
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from piza.config import PizaConfig, SearchConfig, read, write
 from piza.errors import InputError, reason
 from piza.files import atomic_write
+from piza.image import ImageArray, ImageSource
 from piza.methods import METHODS
 from piza.model import adapter_io, grounder
 from piza.model.box_history import BoxHistoryEncoder
@@ -27,40 +29,8 @@ from piza.model.proposals import ProposalNetwork, Proposals
 from piza.model.relations import Relations
 from piza.model.text import Prompter
 from piza.model.zoom_embedding import ZoomEmbedding
-from piza.search.best_first import Evidence, SearchConfig
-from piza.search.zoom_path import PathConfig
-
-
-@dataclass
-class PizaConfig:
-    """All that is not in the grounder's own config. Lengths are pixels of the model's input."""
-
-    method: str = "full"  # a key of METHODS
-    method_options: dict[str, Any] = field(default_factory=dict)
-    path: PathConfig = field(default_factory=PathConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
-    first_pixels: int = 480  # square root of the area the frame is resized to for the first look
-    later_pixels: int = 224  # the same for every later window
-    pooling: str = "mean"  # over a sentence's tokens: "mean", or "max" as GroundingDINO does
-    local_maxima: bool = (
-        False  # whether only local maxima of the proposals become queries; False as published
-    )
-    relations: bool = (
-        False  # whether queries know where they lie to one another: relations.py; False as published
-    )
-    object_queries: int = (
-        0  # with relations: so many of the queries are of what looks like a thing; 0 as published
-    )
-    # The first look lists so many things before it hears a sentence, and reads sentences against them: finder.py, reader.py;
-    # 0 as published. looks: how many words there are for the looks of a thing.
-    num_proposals: int = 0
-    num_attributes: int = 0
-    zoom_scale: float = 100.0  # of the progress before its sinusoid; 1 as published
-    stop_at: float = 0.95  # stop at this probability
-    progress_step: float | None = 0.05  # progress is rounded to multiples of this
-    image_mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # RGB, of 255
-    image_std: tuple[float, ...] = (58.395, 57.12, 57.375)
-
+from piza.result import Result
+from piza.search.protocols import Detections, ranked
 
 FAMILIES = ("mm-grounding-dino", "grounding-dino")
 
@@ -71,8 +41,20 @@ PLAIN = PizaConfig(
     first_pixels=923,
     later_pixels=923,
     pooling="max",
-    search=SearchConfig(budget=1, max_steps=1),
+    search=SearchConfig(budget=1, max_looks=1),
 )
+
+
+MATCHED_AT_ONCE = 8  # sentences, against the objects of a frame
+
+
+@dataclass
+class EncodedSentence:
+    """One sentence. text, pooling: of a prompt that holds it alone."""
+
+    sentence: str
+    text: TextFeatures
+    pooling: Tensor
 
 
 class Piza(nn.Module):
@@ -114,7 +96,7 @@ class Piza(nn.Module):
     def device(self) -> torch.device:
         return next(self.zoom.parameters()).device
 
-    def encode_text(self, prompts: list[list[str]]) -> tuple[TextFeatures, Tensor]:
+    def encode_prompts(self, prompts: list[list[str]]) -> tuple[TextFeatures, Tensor]:
         """Prompts of one or more sentences each -> features and pooling (batch, tokens, blocks)."""
         ids, mask, pooling = (tensor.to(self.device) for tensor in self.prompter(prompts))
         return grounder.encode_text(self.detector, ids, mask), pooling
@@ -155,26 +137,82 @@ class Piza(nn.Module):
                 answer_only=not training,
             )
 
-    def first_features(self, pictures: Iterable[np.ndarray]) -> Proposals | ImageFeatures:
-        """What sentences share of a first look: the things that there are, if the model lists them, or the window's features."""
-        if self.proposals is None:
-            return self.encode_images(pictures)
-        return self.proposals(self.pixels(pictures))
+    @property
+    def max_windows(self) -> int:
+        """See `ZoomModel`; larger batches are no faster on a CPU and need more memory."""
+        return 4
 
-    def read(self, sentences: Sequence[str], found: Proposals) -> Grounding:
-        """A first look of one window for each sentence, against the things that were found in it: (1, sentences, k, ...)."""
+    def encode_text(self, sentences: Sequence[str]) -> list[EncodedSentence]:
+        """See `ZoomModel`; all are padded to the longest."""
+        text, pooling = self.encode_prompts([[sentence] for sentence in sentences])
+        return [
+            EncodedSentence(sentence, text[[row]], pooling[[row]]) for row, sentence in enumerate(sentences)
+        ]
+
+    def encode_frame(self, image: ImageArray) -> Proposals | ImageFeatures:
+        """See `ZoomModel`: the objects in the frame, if the model lists them, or its features."""
+        if self.proposals is None:
+            return self.encode_images([image])
+        found: Proposals = self.proposals(self.pixels([image]))
+        return found
+
+    def first_look(
+        self, texts: Sequence[EncodedSentence], frame: Proposals | ImageFeatures, progress: float
+    ) -> list[Detections]:
+        """See `ZoomModel`: sentences are matched against the list, or grounded in the frame."""
+        found: list[Detections] = []
+        most = self.max_windows if isinstance(frame, ImageFeatures) else MATCHED_AT_ONCE
+        for part in np.array_split(np.arange(len(texts)), -(-len(texts) // most)):
+            some = [texts[number] for number in part]
+            if isinstance(frame, ImageFeatures):
+                text, pooling = _stacked(some)
+                windows = frame[[0] * len(some)] if len(some) > 1 else frame
+                found += detections(self.ground(text, pooling, windows, [progress] * len(some)))
+            else:
+                found += detections(self.match([text.sentence for text in some], frame))
+        return found
+
+    def refine(
+        self, texts: Sequence[EncodedSentence], images: Sequence[ImageArray], progress: Sequence[float]
+    ) -> list[Detections]:
+        """See `ZoomModel`."""
+        text, pooling = _stacked(texts)
+        return detections(self.ground(text, pooling, self.encode_images(images), progress))
+
+    def read_history(self, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+        """See `ZoomModel`."""
+        progress, stop = self.history.read(histories, self.config.progress_step)
+        return progress.cpu().numpy(), stop.cpu().numpy()
+
+    def match(self, sentences: Sequence[str], frame: Proposals) -> Grounding:
+        """Sentences against the objects that were listed in one frame.
+
+        Returns logits (1, sentences, k, 1) and boxes (1, sentences, k, 4) cxcywh, normalized to the frame.
+        """
         assert self.matcher is not None
         ids, mask, _ = (tensor.to(self.device) for tensor in self.plain_prompter([[s] for s in sentences]))
-        answers = self.matcher(ids[None], mask[None].bool(), found)[0][-1, 0]
-        boxes = found.boxes[-1].expand(len(sentences), -1, -1)
+        answers = self.matcher.read(
+            ids[None],
+            mask[None].bool(),
+            frame.features,
+            frame.boxes[-1].detach(),
+            frame.size[1] / frame.size[0],
+        )[0][-1, 0]
+        boxes = frame.boxes[-1].expand(len(sentences), -1, -1)
         nothing = answers.new_zeros(())
         return Grounding(log_odds(answers)[None, ..., None], boxes[None], nothing, nothing)
 
-    def locate(self, image, expression: str | list[str], **options):
+    def locate(
+        self,
+        image: ImageSource,
+        expression: str | Sequence[str],
+        search: SearchConfig | None = None,
+        **options: Any,
+    ) -> Result | list[Result]:
         """Finds what a sentence describes: see `piza.search.predictor.locate`, of which this is the short form."""
         from piza.search.predictor import locate
 
-        return locate(self, image, expression, **options)
+        return locate(self, image, expression, search, **options)
 
 
 def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
@@ -193,8 +231,7 @@ def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
         save_file(weights, part, metadata={"format": "pt"})
     with atomic_write(folder / "config.json") as part:
         Path(part).write_text(model.detector.config.to_json_string())
-    with atomic_write(folder / "piza.json") as part:
-        Path(part).write_text(json.dumps(asdict(model.config), indent=2) + "\n")
+    write(model.config, folder / "piza.json")
     model.tokenizer.save_pretrained(folder)
 
 
@@ -218,7 +255,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
             raise InputError(
                 f"{folder} holds a {base.model_type!r} model; wanted is one of {', '.join(FAMILIES)}."
             )
-        config = read_config(folder / "piza.json") if (folder / "piza.json").is_file() else PLAIN
+        config = read(PizaConfig, folder / "piza.json") if (folder / "piza.json").is_file() else PLAIN
         tokenizer = AutoTokenizer.from_pretrained(folder)
         weights = load_file(folder / "model.safetensors")
         if config is PLAIN:
@@ -248,13 +285,23 @@ def merge_method(model: Piza) -> None:
     model.config = replace(model.config, method="full", method_options=options)
 
 
-def read_config(path: Path) -> PizaConfig:
-    """Reads piza.json. Raises what broken files raise: OSError, ValueError, TypeError, KeyError."""
-    written = json.loads(path.read_text())
-    search = SearchConfig(**{**written["search"], "evidence": Evidence(**written["search"]["evidence"])})
-    config = PizaConfig(**{**written, "path": PathConfig(**written["path"]), "search": search})
-    config.image_mean, config.image_std = tuple(config.image_mean), tuple(config.image_std)
-    return config
+def detections(grounding: Grounding) -> list[Detections]:
+    """The boxes that a batch of looks proposes, best first, for each window or sentence."""
+    return ranked(
+        grounding.logits[-1].max(-1)[0].float().cpu().numpy(), grounding.boxes[-1].float().cpu().numpy()
+    )
+
+
+def _stacked(texts: Sequence[EncodedSentence]) -> tuple[TextFeatures, Tensor]:
+    """The encodings of several sentences as one batch."""
+    if len(texts) == 1:
+        return texts[0].text, texts[0].pooling
+    return (
+        TextFeatures(
+            *(torch.cat([getattr(one.text, field.name) for one in texts]) for field in fields(TextFeatures))
+        ),
+        torch.cat([one.pooling for one in texts]),
+    )
 
 
 def load_weights(model: Piza, weights: dict[str, Tensor], source: str) -> None:

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
 
+from piza.config import PizaConfig, SearchConfig
 from piza.errors import InputError, reason
 from piza.methods import AdapterPlusConfig, FullConfig
-from piza.model.piza import Piza, PizaConfig, load_weights
-from piza.search.best_first import SearchConfig
+from piza.model.piza import Piza, load_weights
 
 # How the published model looks and searches. Our lengths are square roots of an area: a 16:9 to 4:3 frame
 # whose shorter side is brought to 800 (the longer to 1333 at most) has 1000 to 924, a square window 800.

@@ -378,12 +378,12 @@ def _compare(model: Piza, folder: Path) -> None:
 
 
 def _later_look(model: Any, window: np.ndarray, sentence: str, progress: list[float]) -> Any:
-    text, pooling = model.encode_text([[sentence]])
+    text, pooling = model.encode_prompts([[sentence]])
     return model.ground(text, pooling, model.encode_images([window]), progress)
 
 
 def _first_look(model: Any, window: np.ndarray, sentence: str, progress: list[float]) -> Any:
-    return model.read([sentence], model.first_features([window]))
+    return model.match([sentence], model.encode_frame(window))
 
 
 def _compare_histories(model: Piza, exported: Exported) -> None:

@@ -19,17 +19,17 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from piza.config import PizaConfig, read
 from piza.errors import InputError, reason
+from piza.image import ImageArray
 from piza.model.text import Prompter
 from piza.runtimes.engines import RUNTIMES, Graph, load_graph
-from piza.search.best_first import Evidence, SearchConfig
-from piza.search.zoom_path import PathConfig
+from piza.search.protocols import Detections, ranked
 
 NOTE = "export.json"
 GRAPHS = ("text", "image", "ground", "history")
@@ -91,7 +91,7 @@ class Exported:
     device = "cpu"
 
     def __init__(
-        self, config: SimpleNamespace, note: dict[str, Any], prompter: Prompter, graphs: dict[str, Graph]
+        self, config: PizaConfig, note: dict[str, Any], prompter: Prompter, graphs: dict[str, Graph]
     ):
         self.config = config
         self.prompter = prompter
@@ -102,7 +102,7 @@ class Exported:
         self._vocabulary = int(note["vocabulary"])
         self._levels = int(note["levels"])
 
-    def encode_text(self, prompts: list[list[str]]) -> tuple[Words, NDArray]:
+    def encode_prompts(self, prompts: list[list[str]]) -> tuple[Words, NDArray]:
         """One prompt -> features, and pooling (1, tokens, blocks)."""
         if len(prompts) != 1:
             raise ValueError(f"an exported model encodes one prompt at a time, got {len(prompts)}")
@@ -124,22 +124,54 @@ class Exported:
         mean, std = (np.array(v, dtype=np.float32) for v in (self.config.image_mean, self.config.image_std))
         return ((pixels - mean) / std).transpose(0, 3, 1, 2)
 
-    def first_features(self, pictures: Iterable[NDArray[np.uint8]]) -> list[NDArray] | Listed:
-        """What sentences share of a first look: the things in it, if the model lists them, or the levels of the pyramid."""
+    @property
+    def max_windows(self) -> int:
+        """One: the graphs take one window."""
+        return 1
+
+    def encode_text(self, sentences: Sequence[str]) -> list[tuple[str, Words, NDArray]]:
+        """See `ZoomModel`."""
+        return [(sentence, *self.encode_prompts([[sentence]])) for sentence in sentences]
+
+    def encode_frame(self, image: ImageArray) -> list[NDArray] | Listed:
+        """See `ZoomModel`: the objects in the frame, if the model lists them, or the levels of the pyramid."""
         if not self.config.num_proposals:
-            return self.encode_images(pictures)
-        pixels = self._pixels(pictures)
+            return self.encode_images([image])
+        pixels = self._pixels([image])
         features, boxes = self._graphs["proposals"]({"pixels": pixels})
         return Listed(features, boxes, pixels.shape[2] / pixels.shape[3])
 
-    def read(self, sentences: Sequence[str], found: Listed) -> Answer:
-        """A first look for each sentence, against the things in it."""
+    def first_look(
+        self, texts: Sequence[tuple[str, Words, NDArray]], frame: list[NDArray] | Listed, progress: float
+    ) -> list[Detections]:
+        """See `ZoomModel`."""
+        if isinstance(frame, Listed):
+            return _detections(self.match([sentence for sentence, _, _ in texts], frame))
+        answers = [self.ground(text, pooling, frame, [progress]) for _, text, pooling in texts]
+        return [one for answer in answers for one in _detections(answer)]
+
+    def refine(
+        self,
+        texts: Sequence[tuple[str, Words, NDArray]],
+        images: Sequence[ImageArray],
+        progress: Sequence[float],
+    ) -> list[Detections]:
+        """See `ZoomModel`."""
+        ((_, text, pooling),) = texts
+        return _detections(self.ground(text, pooling, self.encode_images(images), progress))
+
+    def read_history(self, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+        """See `ZoomModel`."""
+        return self.history.read(histories, self.config.progress_step)
+
+    def match(self, sentences: Sequence[str], frame: Listed) -> Answer:
+        """Sentences against the objects that were listed in one frame."""
         logits = []
         for sentence in sentences:
             ids, _, _ = self._plain_prompter.arrays([[sentence]])
-            given = {"input_ids": ids, "features": found.features, "boxes": found.boxes}
-            logits += self._graphs["matcher"]({**given, "aspect": np.array(found.aspect, dtype=np.float32)})
-        return Answer(np.stack(logits, 1)[..., None], np.stack([found.boxes] * len(sentences), 1))
+            given = {"input_ids": ids, "features": frame.features, "boxes": frame.boxes}
+            logits += self._graphs["matcher"]({**given, "aspect": np.array(frame.aspect, dtype=np.float32)})
+        return Answer(np.stack(logits, 1)[..., None], np.stack([frame.boxes] * len(sentences), 1))
 
     def ground(
         self, text: Words, pooling: NDArray, picture: list[NDArray], progress: Sequence[float]
@@ -161,7 +193,7 @@ class Exported:
         """Finds what a sentence describes: see `piza.search.predictor.locate`, of which this is the short form."""
         from piza.search.predictor import locate
 
-        return locate(self, image, expression, **options)  # type: ignore[arg-type]
+        return locate(self, image, expression, **options)
 
 
 def load_exported(folder: str | Path, runtime: str = "onnx", threads: int | None = None) -> Exported:
@@ -182,7 +214,7 @@ def load_exported(folder: str | Path, runtime: str = "onnx", threads: int | None
         note = json.loads((folder / NOTE).read_text())
         if note["format"] != FORMAT:
             raise ValueError(f"it is of format {note['format']}, and format {FORMAT} is read")
-        config = _config(folder / "piza.json")
+        config = read(PizaConfig, folder / "piza.json")
         wanted = GRAPHS + (LISTING if config.num_proposals else ())
         lacking = [f"{name}.onnx" for name in wanted if not (folder / f"{name}.onnx").is_file()]
         if lacking:
@@ -217,11 +249,8 @@ def block_masks(ids: NDArray, special: NDArray) -> tuple[NDArray[np.bool_], NDAr
     return see | np.eye(count, dtype=bool), np.where(real, places - before - 1, 0)
 
 
-def _config(path: Path) -> SimpleNamespace:
-    """The values of a `piza.model.piza.PizaConfig`, whose module imports torch."""
-    written = json.loads(path.read_text())
-    search = SearchConfig(**{**written["search"], "evidence": Evidence(**written["search"]["evidence"])})
-    return SimpleNamespace(**{**written, "path": PathConfig(**written["path"]), "search": search})
+def _detections(answer: Answer) -> list[Detections]:
+    return ranked(answer.logits[-1].max(-1), answer.boxes[-1])
 
 
 def _tokenizer(path: Path) -> Any:

@@ -1,8 +1,8 @@
-"""Finding with a model: the looks that the best-first search asks for.
+"""Searching with a model: the looks that the best-first search asks for.
 
-"Stop" is asked of the box history before a look, so no backbone runs only to be told that the path is at its end. A
-sentence is encoded once, all sentences about a picture share what is known of it from the first look's window, and their
-searches go on in step, so that their looks can be taken together.
+"Stop" is asked of the box history before a look, so no backbone runs only to be told that the path is at its end. A sentence is
+encoded once, all sentences about an image share what is known of it from the first windows, and their searches go on in step, so
+that their looks can be taken in batches.
 """
 
 import sys
@@ -10,67 +10,121 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from piza.boxes import clip_xyxy, cxcywh_to_xyxy, xyxy_to_xywh
+from piza.boxes import clip_xyxy, xyxy_to_xywh
+from piza.config import SearchConfig, override
 from piza.errors import InputError
-from piza.image import DecodedImage, ImageArray, ImageSource, cut, decode_image
-from piza.result import Result, Step, check_min_score
-from piza.search.best_first import Hypothesis, Observation, SearchConfig, SearchOutcome, best_first, searching
+from piza.image import DecodedImage, ImageArray, ImageReference, ImageSource, cut, decode_image
+from piza.result import Result, Step
+from piza.search.best_first import search_steps
+from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
+from piza.search.protocols import Detections, ZoomModel
 from piza.search.zoom_path import first_windows, input_size, next_window
 
-if TYPE_CHECKING:
-    from piza.model.grounder import Grounding, TextFeatures
-    from piza.model.piza import Piza
-
-WINDOWS_AT_ONCE = 4  # in one batch; larger ones are no faster on a CPU, and need more memory
-PIXELS_AT_ONCE = 250_000  # of the inputs of a batch
-READ_AT_ONCE = 8  # sentences read against the things of a picture
-SENTENCES_AT_ONCE = 32  # whose searches go on in step
+MAX_BATCH_PIXELS = 250_000  # of the inputs of a batch of later windows; larger ones are no faster on a CPU
+SENTENCES_IN_STEP = 32  # whose searches go on together
 CANDIDATES = 10  # kept of each look, for drawings and for those who want to know what else was seen
 
 
 def locate(
-    model: "Piza",
+    model: ZoomModel,
     image: ImageSource,
     expression: str | Sequence[str],
-    max_steps: int | None = None,
-    whole_frame: bool = False,
-    greedy: bool = False,
+    search: SearchConfig | None = None,
+    *,
+    budget: int | None = None,
+    accept_threshold: float | None = None,
+    max_looks: int | None = None,
     min_score: float | None = None,
+    greedy: bool = False,
+    whole_frame: bool = False,
+    keep_image: bool = False,
 ) -> Result | list[Result]:
     """Finds the one thing each sentence describes.
 
     Args:
         model: what looks.
-        image: a path, a PIL picture, or an array (height, width, 3) of uint8 RGB.
-        expression: a sentence, or several about the same picture.
-        max_steps: the longest path from the frame to the answer, in looks; None takes the model's own limit.
+        image: the path or the bytes of a file, a PIL image, or an array (height, width, 3) of uint8 RGB.
+        expression: a sentence, or several about the same image.
+        search: the search's settings; None takes the model's own. The keywords below replace single ones.
+        budget: looks at most.
+        accept_threshold: an answer of this probability ends the search, 0 to 1.
+        max_looks: the longest path from the frame to the answer, in looks.
+        min_score: an answer with a lower score has `found` False, and its box is only the best guess; 0 to 1.
+        greedy: follow the best window only, as published.
         whole_frame: answer from one look at the whole frame.
-        greedy: follow the best window only, as published; otherwise up to the model's budget of looks is spent.
-        min_score: a result with a lower score has `found` False, and its box is only the best guess; 0 to 1.
+        keep_image: let results hold the frame's pixels, so that they can be drawn when the image is gone.
 
     Returns:
         A Result, or a list of them when a list of sentences was given. Boxes are xyxy in frame pixels.
 
     Raises:
-        InputError: for a picture that cannot be read, an empty or over-long sentence, max_steps below 1, or a min_score
-            that is no probability.
+        InputError: for an image that cannot be read, an expression that is no sentence, too long or without words, and for
+            settings of a wrong type or out of range.
     """
-    single = isinstance(expression, str)
-    sentences = [expression] if isinstance(expression, str) else list(expression)
-    most = 1 if whole_frame else (model.config.search.max_steps if max_steps is None else max_steps)
-    if most < 1:
-        raise InputError(f"max_steps must be at least 1, but {most} was given.")
-    check_min_score(min_score)
+    sentences = check_sentences(expression)
+    config = search_config(
+        model.config.search if search is None else search,
+        budget=budget,
+        accept_threshold=accept_threshold,
+        max_looks=max_looks,
+        min_score=min_score,
+        greedy=greedy,
+        whole_frame=whole_frame,
+    )
     if not sentences:
         return []
     with _without_gradients():
-        results = _locate(model, image, sentences, search_config(model, most, greedy), min_score)
-    return results[0] if single else results
+        results = _locate(model, image, sentences, config, keep_image)
+    return results[0] if isinstance(expression, str) else results
+
+
+def check_sentences(expression: Any) -> list[str]:
+    """The sentences of an expression: one string, or a sequence of them. Raises InputError for anything else."""
+    if isinstance(expression, str):
+        return [expression]
+    if not isinstance(expression, Sequence) or isinstance(expression, (bytes, bytearray)):
+        raise InputError(f"expected a sentence or a list of sentences, got {_shown(expression)}")
+    for sentence in expression:
+        if not isinstance(sentence, str):
+            raise InputError(f"expected a list of sentences, got {_shown(sentence)} in it")
+    return list(expression)
+
+
+def search_config(
+    own: SearchConfig,
+    *,
+    budget: int | None = None,
+    accept_threshold: float | None = None,
+    max_looks: int | None = None,
+    min_score: float | None = None,
+    greedy: bool = False,
+    whole_frame: bool = False,
+) -> SearchConfig:
+    """`own` with some settings replaced; the same names mean the same in Python, on the command line and over HTTP.
+
+    `greedy` follows one window after the other, so its budget is the longest path; `whole_frame` is one look. Raises
+    InputError for a value of a wrong type or out of range.
+    """
+    for name, value in (("greedy", greedy), ("whole_frame", whole_frame)):
+        if not isinstance(value, bool):
+            raise InputError(f"{name}: expected true or false, got {_shown(value)}")
+    config = override(
+        own, budget=budget, accept_threshold=accept_threshold, max_looks=max_looks, min_score=min_score
+    )
+    if whole_frame:
+        config = replace(config, max_looks=1)
+    if greedy:
+        return replace(config, top_k=1, budget=config.max_looks, num_first_windows=1)
+    return replace(config, budget=1, num_first_windows=1) if config.max_looks == 1 else config
+
+
+def _shown(value: Any) -> str:
+    return f"{type(value).__name__} {value!r:.40}"
 
 
 def _without_gradients() -> AbstractContextManager[Any]:
@@ -80,222 +134,175 @@ def _without_gradients() -> AbstractContextManager[Any]:
 
 
 def _locate(
-    model: "Piza", image: ImageSource, sentences: list[str], config: SearchConfig, min_score: float | None
+    model: ZoomModel, image: ImageSource, sentences: list[str], config: SearchConfig, keep_image: bool
 ) -> list[Result]:
     started = time.perf_counter()
     picture = decode_image(image)
-    frame_size = (picture.shape[1], picture.shape[0])
-    num_first_windows = first_windows(frame_size, config.num_first_windows)
-    first = [
-        model.first_features([cut(picture, view, _size(model, view, True))]) for view in num_first_windows
-    ]
-    answered: list[SearchOutcome] = []
-    for start in range(0, len(sentences), SENTENCES_AT_ONCE):
-        texts = _texts(model, sentences[start : start + SENTENCES_AT_ONCE])
-        looks = [
-            ModelLooker(model, picture, text, pooling, first, sentence)
-            for (text, pooling), sentence in zip(texts, sentences[start:], strict=False)
-        ]
-        answered += search_together(looks, config)
-    each = (time.perf_counter() - started) * 1000 / len(sentences)
+    windows = first_windows((picture.shape[1], picture.shape[0]), config.num_first_windows)
+    frames = [model.encode_frame(cut(picture, window, _size(model, window, True))) for window in windows]
+    outcomes: list[SearchOutcome] = []
+    for start in range(0, len(sentences), SENTENCES_IN_STEP):
+        texts = model.encode_text(sentences[start : start + SENTENCES_IN_STEP])
+        lookers = [ModelLooker(model, picture, text, windows, frames) for text in texts]
+        outcomes += search_in_step(lookers, config)
+    milliseconds = (time.perf_counter() - started) * 1000 / len(sentences)
+    source = ImageReference(picture if keep_image else image, keep=keep_image)
     return [
-        Result(
-            expression=sentence,
-            box_xyxy=_floats(found.answer.boxes[-1]),
-            score=found.answer.probability,
-            path=found.answer.steps,
-            frame_size=frame_size,
-            stopped=found.answer.stopped,
-            milliseconds=each,
-            picture=picture,  # type: ignore[arg-type]  # an array when it is asked for
-            looks=len(found.looked),
-            detours=[_floats(window) for window in found.looked if not _on(window, found.answer)],
-            rejected=[(_floats(other.boxes[-1]), other.probability) for other in found.rejected],
-            found=min_score is None or found.answer.probability >= min_score,
-        )
-        for sentence, found in zip(sentences, answered, strict=True)
+        result_of(sentence, outcome, (picture.shape[1], picture.shape[0]), source, milliseconds, config)
+        for sentence, outcome in zip(sentences, outcomes, strict=True)
     ]
 
 
-def _texts(model: "Piza", sentences: list[str]) -> "list[tuple[TextFeatures, Any]]":
-    """Each sentence encoded, of as many tokens as the longest where the model takes batches."""
-    if not _takes_batches(model):
-        return [model.encode_text([[sentence]]) for sentence in sentences]
-    text, pooling = model.encode_text([[sentence] for sentence in sentences])
-    return [(text[[row]], pooling[[row]]) for row in range(len(sentences))]
-
-
-def _takes_batches(model: Any) -> bool:
-    return hasattr(model, "detector")  # an exported model does not
-
-
-def _lists(model: Any) -> bool:
-    """Whether its first look lists things and reads sentences against them."""
-    return model.config.num_proposals > 0
-
-
-def search_config(model: "Piza", most: int, greedy: bool = False) -> SearchConfig:
-    """The model's own search, with paths of at most `most` looks; `greedy` follows the best window only."""
-    own = model.config.search
-    if greedy:
-        return replace(own, max_steps=most, top_k=1, budget=most, num_first_windows=1)
-    return replace(
-        own,
-        max_steps=most,
-        budget=own.budget if most > 1 else 1,
-        num_first_windows=own.num_first_windows if most > 1 else 1,
+def result_of(
+    expression: str,
+    outcome: SearchOutcome,
+    frame_size: tuple[int, int],
+    source: ImageReference,
+    milliseconds: float,
+    config: SearchConfig,
+) -> Result:
+    """What a search's outcome says to a user."""
+    answer = outcome.answer
+    on_path = {step.window_xyxy for step in answer.steps}
+    looked = [as_floats(window) for window in outcome.looked]
+    return Result(
+        expression=expression,
+        box_xyxy=as_floats(answer.boxes[-1]),
+        score=answer.probability,
+        path=answer.steps,
+        frame_size=frame_size,
+        stopped=answer.stopped,
+        milliseconds=milliseconds,
+        source=source,
+        num_looks=len(looked),
+        detours=[window for window in looked if window not in on_path],
+        rejected=[(as_floats(other.boxes[-1]), other.probability) for other in outcome.rejected],
+        found=answer.probability >= config.min_score,
     )
 
 
 @dataclass
 class ModelLooker:
-    """All that `best_first` asks about one sentence and one picture.
+    """A model that looks for one sentence in one image: the `Looker` of `best_first`.
 
-    first: `first_features` of the first windows, in order.
+    text: from `ZoomModel.encode_text`. first_windows: xyxy in frame pixels; frames: `ZoomModel.encode_frame` of each.
     """
 
-    model: "Piza"
-    picture: ImageArray | DecodedImage
-    text: "TextFeatures"
-    pooling: Any  # a tensor, or the array of an exported model
-    first: Sequence[Any]
-    sentence: str
+    model: ZoomModel
+    image: ImageArray | DecodedImage
+    text: Any
+    first_windows: Sequence[NDArray]
+    frames: Sequence[Any]
 
-    def __post_init__(self) -> None:
-        self.frame_size = (self.picture.shape[1], self.picture.shape[0])
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.image.shape[1], self.image.shape[0]
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
-        return look_together([(self, path, number) for number, path in enumerate(paths)])
+        """See `Looker.look`."""
+        return look_in_batches([(self, path) for path in paths])
+
+    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
+        """See `Looker.at_end`: what the box history says of each box."""
+        before = self.history(path)
+        stops = _read_history(self.model, [[*before, box] for box in boxes])[1]
+        return [bool(stop >= self.model.config.stop_at) for stop in stops]
+
+    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
+        """See `Looker.window_of`."""
+        return next_window(box, window, self.frame_size, self.model.config.path)
 
     def history(self, path: Hypothesis) -> list[NDArray]:
-        """The boxes that the box-history encoder reads before a look: the frame, and the boxes predicted since; where
-        looks answer with things, the windows laid around them."""
-        if self.model.config.path.answers != "thing" or not path.steps:
+        """The boxes that the box-history encoder reads before a look, xyxy in frame pixels: the frame, and the boxes
+        predicted since; where looks answer with objects, the windows laid around them."""
+        if self.model.config.path.answers != "object" or not path.steps:
             return path.boxes
         windows = [*(np.array(step.window_xyxy) for step in path.steps), path.window]
         return [path.boxes[0], *windows[1:]]
 
-    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
-        before = self.history(path)
-        stops = _read(self.model, [[*before, box] for box in boxes])[1]
-        return [bool(stop >= self.model.config.stop_at) for stop in stops]
 
-    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
-        return next_window(box, window, self.frame_size, self.model.config.path)
-
-    def search(self, config: SearchConfig) -> SearchOutcome:
-        return best_first(self.frame_size, self.look, self.at_end, self.window_of, config)
-
-
-def search_together(looks: Sequence[ModelLooker], config: SearchConfig) -> list[SearchOutcome]:
-    """The searches of several sentences, in step: the looks that they ask for next are taken together."""
-    searches = [searching(one.frame_size, one.at_end, one.window_of, config) for one in looks]
+def search_in_step(lookers: Sequence[ModelLooker], config: SearchConfig) -> list[SearchOutcome]:
+    """The searches of several sentences; the looks that they ask for next are taken together."""
+    searches = [search_steps(looker, config) for looker in lookers]
     asked = {number: next(search) for number, search in enumerate(searches)}
-    found: dict[int, SearchOutcome] = {}
+    outcomes: dict[int, SearchOutcome] = {}
     while asked:
-        wanted = [(looks[n], path, at) for n, paths in asked.items() for at, path in enumerate(paths)]
-        seen = iter(look_together(wanted))
+        seen = iter(look_in_batches([(lookers[n], path) for n, paths in asked.items() for path in paths]))
         for n, paths in list(asked.items()):
             try:
                 asked[n] = searches[n].send([next(seen) for _ in paths])
             except StopIteration as end:
-                found[n] = end.value
+                outcomes[n] = end.value
                 del asked[n]
-    return [found[n] for n in range(len(looks))]
+    return [outcomes[n] for n in range(len(lookers))]
 
 
-def look_together(asked: Sequence[tuple[ModelLooker, Hypothesis, int]]) -> list[Observation]:
-    """Looks of one model, each at the window of a path, which is the search's n-th where it is a first one; what each
-    saw. Windows of one input size are looked at in batches."""
+def look_in_batches(asked: Sequence[tuple[ModelLooker, Hypothesis]]) -> list[Observation]:
+    """Looks of one model, each at the window of a path; what each saw, in order.
+
+    First looks at one window are taken together, and so are later windows of one input size.
+    """
     groups: dict[tuple[tuple[int, int], int], list[int]] = {}
-    for place, (one, path, number) in enumerate(asked):
-        key = _size(one.model, path.window, not path.steps), -1 if path.steps else number
+    for place, (looker, path) in enumerate(asked):
+        first = not path.steps
+        key = _size(looker.model, path.window, first), _first_number(looker, path) if first else -1
         groups.setdefault(key, []).append(place)
     seen: dict[int, Observation] = {}
-    for (size, _), places in groups.items():
-        most = max(1, min(WINDOWS_AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
-        if _lists(asked[0][0].model) and not asked[places[0]][1].steps:
-            most = READ_AT_ONCE
-        elif not _takes_batches(asked[0][0].model):
-            most = 1
-        for part in np.array_split(places, -(-len(places) // most)):  # as even as can be: less memory
-            seen.update(zip(part.tolist(), _look([asked[place] for place in part], size), strict=True))
+    for (size, number), places in groups.items():
+        batch_size = len(places)
+        if number < 0:
+            pixels = size[0] * size[1]
+            batch_size = max(1, min(asked[0][0].model.max_windows, MAX_BATCH_PIXELS // pixels))
+        for part in np.array_split(places, -(-len(places) // batch_size)):  # as even as can be: less memory
+            batch = [asked[place] for place in part]
+            seen.update(zip(part.tolist(), _look(batch, size, number), strict=True))
     return [seen[place] for place in range(len(asked))]
 
 
-def _look(asked: Sequence[tuple[ModelLooker, Hypothesis, int]], size: tuple[int, int]) -> list[Observation]:
-    """One batch: first looks at one window, or later ones at any."""
-    one, path, number = asked[0]
-    model = one.model
+def _look(
+    asked: Sequence[tuple[ModelLooker, Hypothesis]], size: tuple[int, int], number: int
+) -> list[Observation]:
+    """One batch: first looks at the window of this number, or (-1) later ones at any."""
+    looker, _ = asked[0]
+    model, texts = looker.model, [looker.text for looker, _ in asked]
     progress, stop = (
-        [float(v) for v in values] for values in _read(model, [one.history(path) for one, path, _ in asked])
+        [float(value) for value in values]
+        for values in _read_history(model, [looker.history(path) for looker, path in asked])
     )
-    if _lists(model) and not path.steps:
-        grounding = model.read([one.sentence for one, _, _ in asked], one.first[number])
+    if number >= 0:
+        detections = model.first_look(texts, looker.frames[number], progress[0])
     else:
-        grounding = _ground(asked, size, progress)
+        images = [cut(looker.image, path.window, size) for looker, path in asked]
+        detections = model.refine(texts, images, progress)
     found = []
-    for row, (_, path, _) in enumerate(asked):
-        boxes, scores = answers(grounding, path.window, row)
+    for row, ((_, path), detected) in enumerate(zip(asked, detections, strict=True)):
+        boxes, scores = in_frame(detected, path.window), detected.scores
         kept = boxes[:CANDIDATES], scores[:CANDIDATES]
-        found.append(
-            Observation(Step(_floats(path.window), size, progress[row], stop[row], *kept), boxes, scores)
-        )
+        step = Step(as_floats(path.window), size, progress[row], stop[row], *kept)
+        found.append(Observation(step, boxes, scores))
     return found
 
 
-def _ground(
-    asked: Sequence[tuple[ModelLooker, Hypothesis, int]], size: tuple[int, int], progress: list[float]
-) -> "Grounding":
-    """Looks with the sentences in mind."""
-    one, path, number = asked[0]
-    model = one.model
-    if path.steps:
-        features = model.encode_images([cut(one.picture, path.window, size) for one, path, _ in asked])
-    else:
-        features = one.first[number]  # all first windows are asked for at once
-    if len(asked) == 1:
-        text, pooling = one.text, one.pooling
-    else:
-        import torch
-
-        texts, pooling = [one.text for one, _, _ in asked], torch.cat([one.pooling for one, _, _ in asked])
-        text = type(texts[0])(
-            *(torch.cat([getattr(text, name) for text in texts]) for name in texts[0].__dataclass_fields__)
-        )
-        if not path.steps:
-            features = features[[0] * len(asked)]
-    return model.ground(text, pooling, features, progress)
+def in_frame(detections: Detections, window: NDArray) -> NDArray:
+    """The boxes of a look at `window` (xyxy in frame pixels): (k, 4) xyxy in frame pixels, inside the window."""
+    size = np.tile(window[2:] - window[:2], 2)
+    return clip_xyxy(np.tile(window[:2], 2) + detections.boxes * size, window)
 
 
-def _floats(box: NDArray) -> tuple[float, float, float, float]:
+def as_floats(box: NDArray) -> tuple[float, float, float, float]:
+    """A box of four numbers as plain floats."""
     return float(box[0]), float(box[1]), float(box[2]), float(box[3])
 
 
-def _on(window: NDArray, path: Hypothesis) -> bool:
-    return any(step.window_xyxy == _floats(window) for step in path.steps)
+def _first_number(looker: ModelLooker, path: Hypothesis) -> int:
+    return next(n for n, window in enumerate(looker.first_windows) if window is path.window)
 
 
-def _size(model: "Piza", window: NDArray, first: bool) -> tuple[int, int]:
+def _size(model: ZoomModel, window: NDArray, first: bool) -> tuple[int, int]:
     return input_size(window, first, model.config.first_pixels, model.config.later_pixels)
 
 
-def _read(model: "Piza", paths: Sequence[list[NDArray]]) -> tuple[Any, Any]:
+def _read_history(model: ZoomModel, paths: Sequence[list[NDArray]]) -> tuple[NDArray, NDArray]:
     """Progress and stop probability, (n,) each, after the boxes of n paths."""
-    return model.history.read([xyxy_to_xywh(np.array(boxes)) for boxes in paths], model.config.progress_step)
-
-
-def answers(grounding: "Grounding", window: NDArray, row: int = 0) -> tuple[NDArray, NDArray]:
-    """The boxes of one look of a batch, best first: (queries, 4) xyxy in frame pixels, and their scores in [0, 1]."""
-    logits = _array(grounding.logits[-1, row]).max(-1)
-    with np.errstate(over="ignore"):  # of a logit far below zero, whose score is then 0
-        scores = 1 / (1 + np.exp(-logits))
-    order = np.argsort(-scores, kind="stable")
-    relative = cxcywh_to_xyxy(_array(grounding.boxes[-1, row]).astype(np.float64))
-    size = np.tile(window[2:] - window[:2], 2)
-    return clip_xyxy(np.tile(window[:2], 2) + relative * size, window)[order], scores[order]
-
-
-def _array(values: Any) -> NDArray:
-    """A tensor of any device, or an array, as an array."""
-    return values.cpu().numpy() if hasattr(values, "cpu") else values
+    return model.read_history([xyxy_to_xywh(np.array(boxes)) for boxes in paths])

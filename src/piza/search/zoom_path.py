@@ -5,33 +5,14 @@ frame allows, and always inside the frame.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from piza.config import PathConfig
+
 Box = NDArray[np.float64]
 CLOSER = 0.7  # a window is closer than another if its side is less than this share of the other's
-
-
-@dataclass(frozen=True)
-class PathConfig:
-    """The shape of a search. Sides are lengths in frame pixels; the side of a box is the square root of its area."""
-
-    last_zoom: float = (
-        8.0  # side of the last window over the side of the target (published examples: 7 to 13)
-    )
-    first_zoom: float = 2.0  # the first window is at least this much smaller than the frame
-    max_zoom: float = 20.0  # a larger jump between two windows gets another window between them
-    min_side: float = 64.0  # no window is smaller, so the last look has context and pixels
-    margin: float = 1.0  # at inference a predicted window is enlarged by this factor
-    # What a look that is not the last one answers with: the next "window", as published, or the "thing" itself, around
-    # which the next window is then laid by the rule above. The same words are learned faster with things for answers.
-    answers: str = "window"
-
-    def __post_init__(self) -> None:
-        if self.answers not in ("window", "thing"):
-            raise ValueError(f'answers must be "window" or "thing", but {self.answers!r} was given')
 
 
 def side(box: Box) -> float:
@@ -106,9 +87,9 @@ def next_window(box: Box, window: Box, frame_size: tuple[int, int], config: Path
     """The window to look at after predicting `box` in `window`, inside the frame.
 
     Where looks answer with windows, it is the box made square, with a margin, never below `min_side`; where they answer
-    with things, the next window that `plan_windows` lays around the box, or the last one where none would be much smaller.
+    with objects, the next window that `plan_windows` lays around the box, or the last one where none would be much smaller.
     """
-    if config.answers == "thing":
+    if config.answers == "object":
         planned = plan_windows(box, frame_size, config)[1:]
         return next((inner for inner in planned if side(inner) < CLOSER * side(window)), planned[-1])
     center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -124,8 +105,11 @@ def input_size(
     Rounding to multiples changes the aspect by a few per cent and in return nothing is ever padded.
     """
     width, height = float(window[2] - window[0]), float(window[3] - window[1])
-    scale = (first_pixels if first else later_pixels) / math.sqrt(width * height)
+    pixels = first_pixels if first else later_pixels
+    scale = pixels / math.sqrt(width * height)
+    # The shorter side is at least `multiple`; the longer one is bounded, so that no aspect makes the input large.
+    limit = max(multiple, pixels * pixels // multiple // multiple * multiple)
     return (
-        max(multiple, round(width * scale / multiple) * multiple),
-        max(multiple, round(height * scale / multiple) * multiple),
+        min(limit, max(multiple, round(width * scale / multiple) * multiple)),
+        min(limit, max(multiple, round(height * scale / multiple) * multiple)),
     )

@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ class Asked:
     whole_frame: bool = False
     budget: int | None = None
     accept_threshold: float | None = None
-    max_steps: int | None = None
+    max_looks: int | None = None
     min_score: float | None = None
 
 
@@ -66,31 +66,28 @@ def read_asked(fields: Mapping[str, Any], models: Mapping[str, Any]) -> Asked:
         _flag("whole_frame", given.get("whole_frame", False)),
         _number("budget", given.get("budget"), 1, MOST_LOOKS, whole=True),
         _number("accept_threshold", given.get("accept_threshold"), 0, 1),
-        _number("max_steps", given.get("max_steps"), 1, MOST_LOOKS, whole=True),
+        _number("max_looks", given.get("max_looks"), 1, MOST_LOOKS, whole=True),
         _number("min_score", given.get("min_score"), 0, 1),
     )
 
 
 def search(model: Any, picture: ImageArray, asked: Asked, gone: Gone = lambda: False) -> list[Result]:
     """A Result for each sentence; `gone` is asked now and then whether to give up, which raises TooLongError."""
-    own = model.config.search
-    chosen = {"budget": asked.budget, "accept_threshold": asked.accept_threshold}
     results: list[Result] = []
-    model.config.search = replace(own, **{name: value for name, value in chosen.items() if value is not None})
-    try:
-        for first in range(0, len(asked.sentences), TOGETHER):
-            if gone():
-                raise TooLongError("nobody waits for this search any more")
-            results += model.locate(
-                picture,
-                list(asked.sentences[first : first + TOGETHER]),
-                max_steps=asked.max_steps,
-                whole_frame=asked.whole_frame,
-                greedy=asked.greedy,
-                min_score=asked.min_score,
-            )
-    finally:
-        model.config.search = own
+    for first in range(0, len(asked.sentences), TOGETHER):
+        if gone():
+            raise TooLongError("nobody waits for this search any more")
+        results += model.locate(
+            picture,
+            list(asked.sentences[first : first + TOGETHER]),
+            budget=asked.budget,
+            accept_threshold=asked.accept_threshold,
+            max_looks=asked.max_looks,
+            whole_frame=asked.whole_frame,
+            greedy=asked.greedy,
+            min_score=asked.min_score,
+            keep_image=True,
+        )
     return results
 
 

@@ -290,7 +290,7 @@ const explorer = (picture, found) => {
     boxes(look.boxes.map((box, index) => [box, look.scores[index], index === 0]), "Candidates of this look", last),
   ];
   const answerFacts = () => [
-    make("p", {}, `${found.looks}; ${found.stopped}; ${found.milliseconds.toFixed(0)} ms.`),
+    make("p", {}, `${found.num_looks}; ${found.stopped}; ${found.milliseconds.toFixed(0)} ms.`),
     boxes([[found.box, found.score, true], ...found.rejected.slice(0, 4).filter((one) => one.score >= 0.01).map((one) => [one.box, one.score, false])], "The answer and other answers"),
   ];
   const boxes = (rows, words) => make("div", { class: "scroll" }, make("table", {}, make("caption", {}, words),

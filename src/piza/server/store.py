@@ -86,11 +86,11 @@ def look_jpeg(result: Result, number: int) -> bytes:
     """What the model was given at this look of the path, from 0; after the last one, the surroundings of the answer."""
     if number < len(result.path):
         step = result.path[number]
-        return jpeg(cut(result.picture, step.window_xyxy, step.input_size))
+        return jpeg(cut(result.image, step.window_xyxy, step.input_size))
     window = surroundings_xyxy(result.box_xyxy, result.frame_size)
     scale = CLOSE_UP / max(window[2] - window[0], window[3] - window[1])
     size = (max(round((window[2] - window[0]) * scale), 1), max(round((window[3] - window[1]) * scale), 1))
-    return jpeg(cut(result.picture, window, size))
+    return jpeg(cut(result.image, window, size))
 
 
 def drawn(result: Result, suffix: str) -> bytes:

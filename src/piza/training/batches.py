@@ -76,7 +76,7 @@ def relevance_of(look: Look) -> Relevance:
 
 def batch_loss(model: Piza, batch: LookBatch, head: RelevanceHead | None = None) -> dict[str, Tensor]:
     """The losses of a batch; with `head` also those of what the things are to its sentences, where that is known."""
-    text, pooling = model.encode_text(batch.prompts)
+    text, pooling = model.encode_prompts(batch.prompts)
     picture = model.encode_images(batch.pictures.numpy())
     grounding = model.ground(
         text, pooling, picture, batch.progress.to(model.device), per_sentence_queries=True, training=True

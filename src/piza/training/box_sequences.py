@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import xyxy_to_xywh
-from piza.search.zoom_path import PathConfig, frame_window, jitter_window, plan_windows
+from piza.config import PathConfig
+from piza.search.zoom_path import frame_window, jitter_window, plan_windows
 
 
 @dataclass
@@ -29,7 +30,7 @@ def draw_history(
     done = int(rng.integers(0, len(windows) + 1))
     stop = done == len(windows)
     thing = stop
-    if config.answers == "thing" and not stop and rng.random() < 0.5:
+    if config.answers == "object" and not stop and rng.random() < 0.5:
         thing, done = True, done + 1  # one look more than there are windows in the history
         stop = done == len(windows)
     boxes = [frame_window(frame_size)]

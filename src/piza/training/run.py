@@ -229,7 +229,7 @@ def part_loss(model: Piza, part: Part, precision: str = "fp32") -> dict[str, Ten
         return {k: v * part.share for k, v in {**losses, "loss": found["loss"]}.items()}
     halved = precision == "bf16"
     with torch.autocast(device.type, torch.bfloat16) if halved else nullcontext():
-        text, pooling = model.encode_text(batch.prompts)
+        text, pooling = model.encode_prompts(batch.prompts)
         picture = model.encode_images(batch.pictures.numpy())
         # What is scored token by token is not answered sentence by sentence.
         per_sentence_queries = model.config.pooling == "mean"

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from piza.boxes import clip_xyxy
+from piza.config import PathConfig
 from piza.data.frames import Frame
 from piza.data.sizes import OnMissing, Sizes, read_sizes
 from piza.data.sorec import Row, find_image
 from piza.data.windows import Look, first_look, later_look
 from piza.errors import InputError
 from piza.image import open_image
-from piza.search.zoom_path import PathConfig, frame_window, input_size
+from piza.search.zoom_path import frame_window, input_size
 from piza.training.batches import LookBatch, collate
 from piza.training.listing import ListedFrame, ListedFrames, listed_frame
 from piza.training.trainer import MicroBatches

@@ -31,7 +31,7 @@ class TrainConfig:
     method: str = "adapter_plus"  # a key of METHODS
     plain: bool = False  # not told how far the search is: answers from one look at the whole frame
     options: dict[str, Any] = field(default_factory=dict)  # of the method, such as {"rank": 8}
-    answers: str | None = None  # of looks before the last: "window" or "thing"; None: the base's
+    answers: str | None = None  # of looks before the last: "window" or "object"; None: the base's
     merge: bool = False  # fold plain LoRA into the weights in the end: a model instead of an adapter
 
     epochs: float = 5.0  # one: every row is spoken of in about one look at a frame
@@ -89,7 +89,7 @@ FREE = {
 
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "method": tuple(sorted(METHODS)),
-    "answers": (None, "window", "thing"),
+    "answers": (None, "window", "object"),
     "schedule": ("step", "cosine"),
     "optimizer": ("adamw", "muon"),
     "pooling": (None, "mean", "max"),

@@ -12,14 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import piza
+from piza.config import PathConfig, SearchConfig, override
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.hub import find_model
 from piza.methods import METHODS
 from piza.model import adapter_io
 from piza.model.piza import Piza, merge_method, save_folder
-from piza.search.best_first import SearchConfig
-from piza.search.zoom_path import PathConfig
 from piza.training.box_history import train_progress
 from piza.training.box_sequences import HistorySample, draw_history
 from piza.training.samples import Rows
@@ -61,10 +60,10 @@ def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
     if not base.piza and config.later_pixels is None:
         changes["later_pixels"] = 800  # as published: the shorter side of a crop, and crops are square
     if config.answers is not None:
-        changes["path"] = replace(own.path, answers=config.answers)
+        changes["path"] = override(own.path, answers=config.answers)
     if config.plain:
-        changes["search"] = replace(own.search, budget=1, max_steps=1)
-    elif own.search.max_steps == 1:
+        changes["search"] = replace(own.search, budget=1, max_looks=1)
+    elif own.search.max_looks == 1:
         changes["search"] = SearchConfig()
     if own.method == "full" and not conditioned:
         options = {"condition": not config.plain, **config.options}

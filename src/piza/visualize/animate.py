@@ -74,6 +74,7 @@ def animation_frames(result: Result, width: int) -> tuple[list[Image.Image], lis
     size = (width, max(round(width / aspect), 1))
     foot = _foot(result, width)
     stops = _stops(result, aspect)
+    image = result.image  # held, so that a file is decoded once
     moves = max(LEAST_MOVES, min(MOVES, ALL_MOVES // max(len(stops) - 1, 1)))
     frames, times = [], []
     for number, (view, shown) in enumerate(stops):
@@ -81,9 +82,11 @@ def animation_frames(result: Result, width: int) -> tuple[list[Image.Image], lis
             for part in range(1, moves):
                 share = part / moves
                 eased = share * share * (3 - 2 * share)
-                frames.append(_frame(result, _between(stops[number - 1][0], view, eased), size, shown, foot))
+                frames.append(
+                    _frame(result, image, _between(stops[number - 1][0], view, eased), size, shown, foot)
+                )
                 times.append(MOVE_MS * MOVES // moves)
-        frames.append(_frame(result, view, size, shown, foot))
+        frames.append(_frame(result, image, view, size, shown, foot))
         times.append(LAST_MS if number == len(stops) - 1 else PAUSE_MS)
     return frames, times
 
@@ -126,9 +129,11 @@ def _between(a: Box, b: Box, share: float) -> Box:
     return x1, y1, x2, y2
 
 
-def _frame(result: Result, view: Box, size: tuple[int, int], shown: int, foot: Image.Image) -> Image.Image:
+def _frame(
+    result: Result, image: ImageArray, view: Box, size: tuple[int, int], shown: int, foot: Image.Image
+) -> Image.Image:
     """One picture: the view, with the windows of the first `shown` looks and one more, and the box when it was found."""
-    picture = _shot(result.picture, view, size)
+    picture = _shot(image, view, size)
     pen = ImageDraw.Draw(picture)
     found = shown > len(result.path) or len(result.path) == 1
     font = font_of(max(size[0] / 34, 11))

@@ -105,20 +105,21 @@ def draw_result(result: Result, width: int = WIDTH) -> Image.Image:
     if not NARROWEST <= width <= WIDEST:
         raise InputError(f"a drawing may be {NARROWEST} to {WIDEST} pixels wide, got {width}")
     sizes = Sizes(width, WIDTH)
-    num_first_windows = _views(result)
+    views = _views(result)
+    image = result.image
     frame_w, frame_h = result.frame_size
-    x1, _, x2, _ = num_first_windows[1].window_xyxy
-    cells = place_panels(frame_w / frame_h, len(num_first_windows) - 1, (x1 + x2) / 2 / frame_w, sizes)
+    x1, _, x2, _ = views[1].window_xyxy
+    cells = place_panels(frame_w / frame_h, len(views) - 1, (x1 + x2) / 2 / frame_w, sizes)
     panels = [
-        _panel(result.picture, view.window_xyxy, (round(c[2] - c[0]), round(c[3] - c[1])), view.seen)
-        for view, c in zip(num_first_windows, cells)
+        _panel(image, view.window_xyxy, (round(c[2] - c[0]), round(c[3] - c[1])), view.seen)
+        for view, c in zip(views, cells)
     ]
     places = [
         (round(cell[0] + (cell[2] - cell[0] - panel.width) / 2 * (number > 0)), round(cell[1]))
         for number, (cell, panel) in enumerate(zip(cells, panels))
     ]
     for number, panel in enumerate(panels):
-        _draw_boxes(panel, num_first_windows, number, result, sizes)
+        _draw_boxes(panel, views, number, result, sizes)
 
     right = max(x + panel.width for (x, _), panel in zip(places, panels))
     bottom = max(y + panel.height for (_, y), panel in zip(places, panels)) + sizes.caption
@@ -148,11 +149,11 @@ def draw_result(result: Result, width: int = WIDTH) -> Image.Image:
     places = [(x, y + head) for x, y in places]
     for panel, place in zip(panels, places):
         page.paste(panel, place)
-    for number in range(1, len(num_first_windows)):
-        _join(page, num_first_windows, panels, places, number, sizes)
-    for number, view in enumerate(num_first_windows):
+    for number in range(1, len(views)):
+        _join(page, views, panels, places, number, sizes)
+    for number, view in enumerate(views):
         _caption(pen, view, panels[number], places[number], sizes)
-        _name_boxes(pen, num_first_windows, number, panels[number].size, places[number], result, sizes)
+        _name_boxes(pen, views, number, panels[number].size, places[number], result, sizes)
     return page
 
 
@@ -251,11 +252,9 @@ def _panel(
     return Image.fromarray(cut(picture, window, seen)).resize(size, Image.Resampling.BICUBIC)
 
 
-def _draw_boxes(
-    panel: Image.Image, num_first_windows: list[View], number: int, result: Result, sizes: Sizes
-) -> None:
+def _draw_boxes(panel: Image.Image, views: list[View], number: int, result: Result, sizes: Sizes) -> None:
     """Everything that lies in one panel, what matters most last: gray, then windows, then the answer."""
-    view, pen = num_first_windows[number], ImageDraw.Draw(panel)
+    view, pen = views[number], ImageDraw.Draw(panel)
 
     def at(box: Box, min_scale: float = 0.0) -> Box:
         return at_least(to_panel(box, view.window_xyxy, panel.size), min_scale)
@@ -266,7 +265,7 @@ def _draw_boxes(
     for box, _ in _rejected(result):
         if touch(box, view.window_xyxy):
             outline(pen, at(box, sizes.mark), DETOUR_COLOR, sizes.thin, GRAY_HALO)
-    inner = num_first_windows[1:] if number == 0 else num_first_windows[number + 1 : number + 2]
+    inner = views[1:] if number == 0 else views[number + 1 : number + 2]
     for later in inner:
         if touch(later.window_xyxy, view.window_xyxy):
             outline(pen, at(later.window_xyxy), later.color, sizes.thin, later.halo)
@@ -278,7 +277,7 @@ def _draw_boxes(
 
 def _name_boxes(
     pen: ImageDraw.ImageDraw,
-    num_first_windows: list[View],
+    views: list[View],
     number: int,
     panel_wh: tuple[int, int],
     place: tuple[int, int],
@@ -286,7 +285,7 @@ def _name_boxes(
     sizes: Sizes,
 ) -> None:
     """Numbers beside windows, probabilities beside answers, where they hide neither each other nor a box."""
-    view = num_first_windows[number]
+    view = views[number]
     bounds = moved((0, 0, *panel_wh), *place)
 
     def at(box: Box, min_scale: float = 0.0) -> Box:
@@ -294,7 +293,7 @@ def _name_boxes(
 
     shown = [pair for pair in _rejected(result) if touch(pair[0], view.window_xyxy)]
     answer = at(result.box_xyxy, sizes.mark)
-    inner = num_first_windows[1:] if number == 0 else num_first_windows[number + 1 : number + 2]
+    inner = views[1:] if number == 0 else views[number + 1 : number + 2]
     windows = [at(window.window_xyxy) for window in inner]
     taken = [answer, *(at(box, sizes.mark) for box, _ in shown)]
 
@@ -304,7 +303,7 @@ def _name_boxes(
             plate(pen, room, text, color, font)
             taken.append((*room, *(a + b for a, b in zip(room, plate_size(text, font)))))
 
-    is_last = number == len(num_first_windows) - 1
+    is_last = number == len(views) - 1
     if is_last and touch(at_least(result.box_xyxy, 1e-6), view.window_xyxy):
         said = f"{result.score:.2f}" if result.found else f"best guess {result.score:.2f}"
         write(said, answer, BOX_COLOR, sizes.plate_font, [])
@@ -318,7 +317,7 @@ def _name_boxes(
 
 def _join(
     page: Image.Image,
-    num_first_windows: list[View],
+    views: list[View],
     panels: list[Image.Image],
     places: list[tuple[int, int]],
     number: int,
@@ -327,7 +326,7 @@ def _join(
     """Two thin lines from the window in the panel before to its own panel; they leave on the side away from the window."""
     before, own = places[number - 1], places[number]
     panel, source = panels[number], panels[number - 1]
-    window, shown = num_first_windows[number].window_xyxy, num_first_windows[number - 1].window_xyxy
+    window, shown = views[number].window_xyxy, views[number - 1].window_xyxy
     if not touch(window, shown):
         return
     x1, y1, x2, y2 = moved(to_panel(clip_xyxy(window, shown).tolist(), shown, source.size), *before)
@@ -339,8 +338,8 @@ def _join(
     else:
         pairs = [((x1, y2), (left, top)), ((x2, y2), (right - 1, top))]
     for start, end in pairs:
-        line(page, start, end, num_first_windows[number].halo, sizes.beam + 1.2)
-        line(page, start, end, num_first_windows[number].color, sizes.beam)
+        line(page, start, end, views[number].halo, sizes.beam + 1.2)
+        line(page, start, end, views[number].color, sizes.beam)
 
 
 def _caption(

@@ -33,10 +33,10 @@ def test_the_embedded_model_answers_as_it_is_written():
     stock, fast = load_folder(find_model("mini")), piza.load("mini")
     picture = np.random.default_rng(0).integers(0, 255, (448, 768, 3), dtype=np.uint8)
     sentences = ["the round sign with a red border", "the car left of a tree"]
-    read = [model.read(sentences, model.first_features([picture])) for model in (stock, fast)]
+    read = [model.match(sentences, model.encode_frame(picture)) for model in (stock, fast)]
     window = np.ascontiguousarray(picture[100:324, 200:424])
     for model in (stock, fast):
-        text, pooling = model.encode_text([sentences[:1]])
+        text, pooling = model.encode_prompts([sentences[:1]])
         read.append(model.ground(text, pooling, model.encode_images([window]), [0.5]))
     for want, got in (read[:2], read[2:]):
         torch.testing.assert_close(got.boxes[-1], want.boxes[-1], atol=1e-4, rtol=1e-4)

@@ -167,7 +167,7 @@ def _summary(runs: Runs) -> str:
             )
         ]
         cells += [
-            f"{np.mean([outcome.looks for outcome in found]):.2f}",
+            f"{np.mean([outcome.num_looks for outcome in found]):.2f}",
             f"{np.mean([outcome.milliseconds for outcome in found]):.0f}",
             f"{calibration_error([outcome.score for outcome in found], right_answers(found)):.3f}",
             _auroc(found),

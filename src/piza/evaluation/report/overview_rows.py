@@ -101,8 +101,8 @@ def _comparison(answers: Mapping[str, Outcome], images_dir: str | Path, attribut
     figures = figure(picture, frame, marks, "The whole picture", FRAME_PIXELS)
     figures += figure(picture, around, marks, "Around the target", WINDOW_PIXELS)
     facts = "".join(
-        f"<li>{swatch(number)}{escape(name)}: IoU {own.iou:.2f}, score {own.score:.2f}, {own.looks} "
-        f"look{'' if own.looks == 1 else 's'}{escape(f', {classify(own)}'.replace('_', ' ')) if classify(own) else ''}</li>"
+        f"<li>{swatch(number)}{escape(name)}: IoU {own.iou:.2f}, score {own.score:.2f}, {own.num_looks} "
+        f"look{'' if own.num_looks == 1 else 's'}{escape(f', {classify(own)}'.replace('_', ' ')) if classify(own) else ''}</li>"
         for number, (name, own) in enumerate(answers.items())
     )
     return (

@@ -95,7 +95,7 @@ def card(
     if not windows or not holds(last, target):
         around: NDArray = np.array(surroundings_xyxy(target.tolist(), (picture.shape[1], picture.shape[0])))
         figures.append(figure(picture, around, marks, "Around the target", window_pixels))
-    looks = f"{outcome.looks} look{'' if outcome.looks == 1 else 's'}"
+    looks = f"{outcome.num_looks} look{'' if outcome.num_looks == 1 else 's'}"
     facts = (
         f"row {outcome.row.id}, {outcome.row.image}: IoU {outcome.iou:.3f}, score {outcome.score:.2f}, {looks}, "
         f"ended by {outcome.stopped}; target {_size(target)}, answer {_size(answer)} pixels"

@@ -1,0 +1,221 @@
+"""Every setting of a model and of a search, as values: checked when made, read from and written to JSON here.
+
+No torch is imported. All classes are strict pydantic dataclasses: "3" is no number, unknown fields are refused and numbers
+have ranges, wherever the values come from. Settings are never changed on a model: `dataclasses.replace` makes others.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+import pydantic.dataclasses
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from piza.errors import InputError
+from piza.files import atomic_write
+
+Settings = TypeVar("Settings")
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+MAX_BYTES = 10_000_000  # of a settings file; a real one has some thousand
+
+
+@dataclass_transform(field_specifiers=(Field, field))
+def settings(*, frozen: bool = True) -> Callable[[type[Settings]], type[Settings]]:
+    """Makes a class a strict pydantic dataclass that raises InputError, in one sentence, for what it refuses."""
+
+    def decorate(cls: type[Settings]) -> type[Settings]:
+        made: Any = pydantic.dataclasses.dataclass(cls, frozen=frozen, config=STRICT)
+        init = made.__init__
+
+        @functools.wraps(init)
+        def checked(self: Any, *values: Any, **named: Any) -> None:
+            try:
+                init(self, *values, **named)
+            except ValidationError as error:
+                raise InputError(_sentence(error)) from None
+
+        made.__init__ = checked
+        return made
+
+    return decorate
+
+
+@settings()
+class PathConfig:
+    """The shape of a zoom path. Sides are lengths in frame pixels; the side of a box is the square root of its area."""
+
+    # Side of the last window over the side of the target (published examples: 7 to 13).
+    last_zoom: float = Field(default=8.0, gt=1)
+    first_zoom: float = Field(
+        default=2.0, ge=1
+    )  # the first window is at least this much smaller than the frame
+    max_zoom: float = Field(default=20.0, gt=1)  # a larger jump gets another window in between
+    min_side: float = Field(
+        default=64.0, gt=0
+    )  # no window is smaller, so the last look has context and pixels
+    margin: float = Field(default=1.0, gt=0)  # at inference a predicted window is enlarged by this factor
+    # What a look before the last answers with: the next "window", as published, or the "object" itself, around which the
+    # next window is then laid by the rule above. The same words are learned faster with objects for answers.
+    answers: Literal["window", "object"] = "window"
+
+
+@settings()
+class Evidence:
+    """What a score is worth: log-odds of a look's score, weighted and summed along the path.
+
+    Fitted by `piza.evaluation.calibration`.
+    """
+
+    first: float = 1.0  # weight of the first look's log-odds
+    later: float = 1.0  # weight of every later look's
+    bias: float = 0.0  # added at every later look
+    none: float = 0.0  # evidence that no hypothesis is right
+
+    def of(self, log_odds: Sequence[float]) -> float:
+        """The evidence of a path whose looks had these log-odds, the first look's first."""
+        return self.first * log_odds[0] + sum(self.later * value + self.bias for value in log_odds[1:])
+
+
+@settings()
+class LastLookEvidence(Evidence):
+    """A path is worth its last look's log-odds alone; `first`, `later` and `bias` are not used.
+
+    For grounders that were not trained to zoom: they see best from close by, and what a look from afar scored says nothing
+    more once it was looked at.
+    """
+
+    def of(self, log_odds: Sequence[float]) -> float:
+        return log_odds[-1]
+
+
+@settings()
+class SearchConfig:
+    """The limits of a search, and what the scores of its looks are worth."""
+
+    budget: int = Field(default=5, ge=1)  # looks at most, the first ones included
+    accept_threshold: float = Field(default=1.0, ge=0, le=1)  # an answer of this probability ends the search
+    top_k: int = Field(
+        default=10, ge=1
+    )  # boxes of one look that are followed; 1 is the published greedy search
+    max_looks: int = Field(default=5, ge=1)  # the longest path from the frame to an answer, in looks
+    windows_per_batch: int = Field(default=1, ge=1)  # windows of one sentence looked at together
+    num_first_windows: Literal[1, 2, 4] = 1  # first looks: the whole frame, its halves or its quarters
+    min_score: float = Field(default=0.0, ge=0, le=1)  # an answer below it counts as not found
+    evidence: Evidence = Evidence()
+
+
+@settings()
+class ZoomPolicy:
+    """Where an untrained grounder looks next after a box, and how large an image it is given. Nothing here is tuned."""
+
+    context: float = Field(default=8.0, gt=0)  # side of the window after a box over the side of the box
+    min_side: float = Field(default=64.0, gt=0)  # no such window is smaller, in frame pixels
+    quarters: bool = True  # whether the quarters of a window are looked at, too
+    overlap: float = Field(default=0.2, ge=0, lt=0.9)  # of two neighboring quarters, as a share of their side
+    min_quarter: float = Field(default=256.0, gt=0)  # no quarter has a smaller side, in frame pixels
+    prior: float = Field(default=0.1, ge=0, le=1)  # score of a quarter that was not looked at yet
+    max_pixels: int = Field(
+        default=1024 * 1024, ge=1
+    )  # a window is given to the grounder with at most this area
+    min_pixels: int = Field(default=448 * 448, ge=1)  # and a small one is enlarged to this
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < self.min_pixels:
+            raise InputError(
+                f"max_pixels should be at least min_pixels, {self.min_pixels}, got {self.max_pixels}"
+            )
+
+
+@settings(frozen=False)
+class PizaConfig:
+    """All of a model that is not in the grounder's own config. Lengths are pixels of the model's input."""
+
+    method: str = "full"  # a key of piza.methods.METHODS
+    method_options: dict[str, Any] = field(default_factory=dict)
+    path: PathConfig = field(default_factory=PathConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    # Square roots of the area that a frame, and every later window, is resized to.
+    first_pixels: int = Field(default=480, ge=32, le=4096)
+    later_pixels: int = Field(default=224, ge=32, le=4096)
+    pooling: Literal["mean", "max"] = "mean"  # over a sentence's tokens; "max" as GroundingDINO does
+    local_maxima: bool = (
+        False  # whether only local maxima of the cells' scores become queries; False as published
+    )
+    relations: bool = False  # whether queries know where they lie to one another; False as published
+    # With relations: so many of the queries lie on whatever looks like an object; 0 as published.
+    object_queries: int = Field(default=0, ge=0)
+    # The first look lists so many objects before it hears a sentence, and matches sentences against the list; 0 as
+    # published.
+    num_proposals: int = Field(default=0, ge=0)
+    num_attributes: int = Field(
+        default=0, ge=0
+    )  # words for what an object looks like, where objects are listed
+    zoom_scale: float = Field(default=100.0, gt=0)  # of the progress before its sinusoid; 1 as published
+    stop_at: float = Field(
+        default=0.95, gt=0
+    )  # the search stops at this probability of "stop"; above 1 never
+    progress_step: float | None = Field(default=0.05, gt=0)  # progress is rounded to multiples of this
+    image_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # RGB, of 255
+    image_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+
+def check(cls: type[Settings], values: Mapping[str, Any], source: str = "") -> Settings:
+    """Settings made of Python values.
+
+    Raises InputError in one sentence that names `source` (where the values come from) and the field.
+    """
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"{source}: {error}" if source else str(error)) from None
+
+
+def override(config: Settings, **values: Any) -> Settings:
+    """A copy of some settings with those of `values` that are not None. Raises InputError, naming the field."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return replace(config, **given)  # type: ignore[type-var]
+
+
+def read(cls: type[Settings], path: str | Path) -> Settings:
+    """Settings from a JSON file.
+
+    Raises InputError in one sentence that names the file and the field: for a file that cannot be read or is no JSON, an
+    unknown field, a value of another type or out of range.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: expected a settings file of at most {MAX_BYTES // 10**6} MB")
+        return _adapter(cls).validate_json(path.read_bytes())  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise InputError(_sentence(error, str(path))) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def write(config: Any, path: str | Path) -> None:
+    """Writes settings as JSON, whole or not at all."""
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+
+
+@functools.cache
+def _adapter(cls: type) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def _sentence(error: ValidationError, source: str = "") -> str:
+    """The first of the faults that pydantic found, as one sentence."""
+    fault = error.errors(include_url=False)[0]
+    field_name = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should be"):
+        wanted = message.removeprefix("Input should be ")
+        wanted = f"a number {wanted}" if wanted.startswith(("greater", "less")) else wanted
+        message = f"expected {wanted}, got {fault['input']!r:.60}"
+    elif fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        message = "there is no such setting"
+    return ": ".join(part for part in (source, field_name, message[:1].lower() + message[1:]) if part)
