@@ -7,7 +7,7 @@ result.box_xyxy, result.score, result.draw()
 
 from typing import TYPE_CHECKING, Any
 
-from piza.errors import InputError, reason
+from piza.errors import InputError
 
 if TYPE_CHECKING:
     from piza.grounders.base import locate_with
@@ -22,23 +22,17 @@ _models: "dict[tuple[str, str], Piza]" = {}
 
 
 def load(name: str = "mini", device: str = "cpu") -> "Piza":
-    """Load a model: "mini" (embedded in the package), a folder written by `piza.model.piza.save_folder`
-    (a whole model) or by `piza.model.adapter_io.save_adapter` (an adapter; its base is loaded too), or a name on the
-    model hub.
+    """Load a model: "mini" (embedded in the package), a folder or a name on the model hub.
+
+    A folder may hold a whole model (`piza.model.io.save_folder`), an adapter (`piza.model.adapter_io.save_adapter`; its base
+    is loaded too) or an exported model (`piza export`), which is run by the runtime that is installed.
 
     `device` is "cpu", "cuda" or "cuda:1". Raises InputError when there is no such model or device, or when the files
     of the model are damaged.
     """
-    from piza.hub import find_model
+    from piza.model.load import load_model
 
-    folder = find_model(name)
-    _check_device(device)
-    from piza.model.accelerate.facade import use_fast_forward
-    from piza.model.piza import load_folder
-
-    model = load_folder(folder, device=device)
-    use_fast_forward(model, device)
-    return model
+    return load_model(name, device)  # type: ignore[return-value]  # an exported model has the same interface
 
 
 def locate(
@@ -52,17 +46,6 @@ def locate(
     if (model, device) not in _models:
         _models[model, device] = load(model, device)
     return _models[model, device].locate(image, expression, **options)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    if device.split(":")[0] not in ("cpu", "cuda", "mps"):
-        raise InputError(f"there is no device {device!r}: 'cpu', 'cuda' or 'cuda:1' is wanted")
-    try:
-        torch.zeros(1, device=device)
-    except Exception as error:  # no such card, torch built without CUDA: each raises its own kind
-        raise InputError(f"the device {device!r} cannot be used here: {reason(error)}") from None
 
 
 def __getattr__(name: str) -> Any:

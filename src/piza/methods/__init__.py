@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from piza.errors import InputError
 from piza.methods import adapter_plus, coop, full, lora
 from piza.methods.adapter_plus import AdapterPlusConfig
-from piza.methods.context import ZoomContext
 from piza.methods.coop import CoopConfig
 from piza.methods.full import FullConfig
 from piza.methods.lora import LoraConfig
@@ -22,9 +21,11 @@ def _no_prefix(base: nn.Module) -> list[int]:
 
 @dataclass(frozen=True)
 class Method:
+    """A fine-tuning method, as the rest of the project calls it."""
+
     config: type  # its dataclass of options
-    # (transformers grounder, config): changes the grounder in place
-    apply: Callable[[nn.Module, Any], ZoomContext]
+    # (detector, options): changes the detector in place
+    apply: Callable[[nn.Module, Any], None]
     # (whole model or a part of it) -> names in its named_parameters()
     trained_names: Callable[[nn.Module], set[str]]
     # (changed grounder) -> token ids that stand in front of every sentence
@@ -68,8 +69,8 @@ def load_adapter_state(root: nn.Module, state: Mapping[str, Tensor], names: Iter
     parameters = dict(root.named_parameters())
     for name in names:
         if state[name].shape != parameters[name].shape:
-            given, wanted = tuple(state[name].shape), tuple(parameters[name].shape)
-            raise InputError(f"the checkpoint's {name} has shape {given}; the model wants {wanted}")
+            given, needed = tuple(state[name].shape), tuple(parameters[name].shape)
+            raise InputError(f"expected {name} of shape {needed} in the checkpoint, got {given}")
     with torch.no_grad():
         for name in names:
             parameters[name].copy_(state[name])
@@ -88,7 +89,6 @@ __all__ = [
     "FullConfig",
     "LoraConfig",
     "Method",
-    "ZoomContext",
     "adapter_state",
     "load_adapter_state",
     "train_only",

@@ -13,7 +13,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn, ones
 
-from piza.methods.context import ZoomContext, names_with_norms
+from piza.methods.context import current_embedding, names_with_norms
 
 
 @dataclass(frozen=True)
@@ -46,38 +46,38 @@ class AdapterPlus(nn.Module):
                 nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        y = x + self.scale * self.up(F.gelu(self.down(x)))
+        """x: (batch, tokens, dim). embedding: (batch, embedding_dim), needed by a conditioned one. Returns (batch, tokens, dim)."""
+        y: Tensor = x + self.scale * self.up(F.gelu(self.down(x)))
         if self.project is None:
             return y
         if embedding is None:
-            raise RuntimeError(
-                "a conditioned adapter ran without a zoom embedding: set ZoomContext.embedding first"
-            )
-        return y + self.project(F.silu(embedding))[:, None, :]
+            raise RuntimeError("a conditioned adapter needs a zoom embedding, got None")
+        projected: Tensor = self.project(F.silu(embedding))[:, None, :]
+        return y + projected
 
 
 class AdaptedNorm(nn.Module):
     """Stands where a layer norm stood: the adapter, then that norm. x (B, L, dim) -> (B, L, dim)."""
 
-    def __init__(self, adapter: AdapterPlus, norm: nn.LayerNorm, context: ZoomContext) -> None:
+    def __init__(self, adapter: AdapterPlus, norm: nn.LayerNorm) -> None:
         super().__init__()
         self.adapter = adapter
         self.norm = norm
-        self.context = context
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.adapter(x, self.context.embedding))
+        """x: (batch, tokens, dim) -> the same shape."""
+        embedding = current_embedding() if self.adapter.project is not None else None
+        normed: Tensor = self.norm(self.adapter(x, embedding))
+        return normed
 
 
-def apply(base: nn.Module, config: AdapterPlusConfig) -> ZoomContext:
-    """Put the adapters into `base`, a MMGroundingDinoForObjectDetection or GroundingDinoForObjectDetection,
-    in place.
+def apply(base: nn.Module, config: AdapterPlusConfig) -> None:
+    """Puts the adapters into `base`, a detector of either family, in place.
 
-    Returns the context to set before each run (unused if nothing is conditioned). Names change only where
-    norms are wrapped: `...layer_norm.weight` becomes `...layer_norm.norm.weight`, beside
-    `...layer_norm.adapter.*`.
+    Conditioned adapters run inside `piza.methods.context.zoom_embedding` only. Names change only where norms are wrapped:
+    `...layer_norm.weight` becomes `...layer_norm.norm.weight`, beside `...layer_norm.adapter.*`. Raises ValueError if `base`
+    has adapters already.
     """
-    context = ZoomContext()
     image_embedding = config.embedding_dim if config.condition and config.condition_image else None
     text_embedding = config.embedding_dim if config.condition and config.condition_text else None
     encoder: Any = base.model.encoder  # type: ignore[union-attr]
@@ -95,14 +95,11 @@ def apply(base: nn.Module, config: AdapterPlusConfig) -> ZoomContext:
                     f"{name} is a {type(norm).__name__}, not a layer norm: are adapters already in place?"
                 )
             adapter = AdapterPlus(norm.normalized_shape[0], bottleneck, embedding_dim).to(norm.weight)
-            setattr(parent, name, AdaptedNorm(adapter, norm, context))
-    return context
+            setattr(parent, name, AdaptedNorm(adapter, norm))
 
 
 def trained_names(root: nn.Module) -> set[str]:
-    """Names (as in `root.named_parameters()`) of what this method trains, given the whole model or any part
-    of it.
-    """
+    """Names, as in `root.named_parameters()`, of what this method trains in the whole model or any part of it."""
     adapters = [module for module in root.modules() if isinstance(module, AdapterPlus)]
     conditioned = any(adapter.project is not None for adapter in adapters)
     return names_with_norms(root, (AdapterPlus,), conditioned)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,40 +11,38 @@ from transformers import SwinBackbone
 from piza.model.box_history import BoxHistoryEncoder
 from piza.model.zoom_embedding import ZoomEmbedding
 
+_embedding: ContextVar[Tensor | None] = ContextVar("zoom embedding", default=None)
 
-class ZoomContext:
-    """Where the conditioned layers of one model read the zoom embedding; not a module, so it is in no state
-    dict.
 
-    `embedding` is (B, dim), a row for each window in the encoder's batch (or (1, dim) for all of them), or
-    None outside a look. One look at a time: the model must not be run from two threads at once. Copies of a
-    model (deepcopy, pickle) share one new, empty context.
+@contextmanager
+def zoom_embedding(embedding: Tensor) -> Iterator[None]:
+    """Hands the zoom embedding to all conditioned layers that run in this `with` block.
+
+    embedding: (batch, dim), a row for each window in the encoder's batch, or (1, dim) for all of them. It is a context
+    variable, so threads do not see each other's.
     """
+    token = _embedding.set(embedding)
+    try:
+        yield
+    finally:
+        _embedding.reset(token)
 
-    def __init__(self) -> None:
-        self.embedding: Tensor | None = None
 
-    def __reduce__(self) -> tuple[type["ZoomContext"], tuple[()]]:
-        return ZoomContext, ()
-
-    @contextmanager
-    def use(self, embedding: Tensor | None) -> Iterator[None]:
-        """The embedding, for the length of a `with` block."""
-        before, self.embedding = self.embedding, embedding
-        try:
-            yield
-        finally:
-            self.embedding = before
+def current_embedding() -> Tensor:
+    """The embedding of the `zoom_embedding` block around. Raises RuntimeError outside of one."""
+    embedding = _embedding.get()
+    if embedding is None:
+        raise RuntimeError(
+            "a conditioned layer ran without a zoom embedding: run it inside zoom_embedding(...)"
+        )
+    return embedding
 
 
 class ZoomProjection(nn.Linear):
-    """linear(silu(embedding)): (B, embedding_dim) -> (B, 1, dim), to be added to every cell or token alike."""
+    """linear(silu(embedding)): (batch, embedding_dim) -> (batch, 1, dim), to be added to every cell or token alike."""
 
-    def forward(self, embedding: Tensor | None) -> Tensor:
-        if embedding is None:
-            raise RuntimeError(
-                "a conditioned layer ran without a zoom embedding: set ZoomContext.embedding first"
-            )
+    def forward(self, embedding: Tensor) -> Tensor:
+        """embedding: (batch, embedding_dim) -> (batch, 1, dim)."""
         return super().forward(F.silu(embedding))[:, None, :]
 
 

@@ -5,7 +5,7 @@ Learned context vectors stand in front of the words of every sentence. They are 
 the ids behind the end of the vocabulary. `Prompter` puts these ids at the start of each block of a prompt, so
 the library's own cutting into blocks, masks and positions (counted anew in each block) hold for them, and the
 text encoder looks them up in `ExtendedVocabulary`. From there on they are tokens like others, to the text and
-to the picture; only answers are read from the words alone. All sentences share the same vectors (the "unified
+to the image; only answers are read from the words alone. All sentences share the same vectors (the "unified
 context" of CoOp).
 
 Trained are the vectors, all layer norms of the grounder and, if conditioned, the projections and the zoom
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from piza.errors import InputError
-from piza.methods.context import ZoomContext, ZoomProjection, names_with_norms
+from piza.methods.context import ZoomProjection, current_embedding, names_with_norms
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class ExtendedVocabulary(nn.Module):
         self.context = context
 
     def forward(self, ids: Tensor) -> Tensor:
+        """ids: (batch, tokens) -> (batch, tokens, width)."""
         first = self.words.num_embeddings
         words = self.words(ids.clamp(max=first - 1))
         context = self.context((ids - first).clamp(min=0))
@@ -60,27 +61,26 @@ class ExtendedVocabulary(nn.Module):
 class ConditionedNorm(nn.Module):
     """Stands where a layer norm stood: norm(x + project(silu(embedding))). x (B, L, dim) -> (B, L, dim)."""
 
-    def __init__(self, norm: nn.LayerNorm, project: ZoomProjection, context: ZoomContext) -> None:
+    def __init__(self, norm: nn.LayerNorm, project: ZoomProjection) -> None:
         super().__init__()
         self.norm = norm
         self.project = project
-        self.context = context
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.project(self.context.embedding))
+        """x: (batch, tokens, dim) -> the same shape."""
+        normed: Tensor = self.norm(x + self.project(current_embedding()))
+        return normed
 
 
-def apply(base: nn.Module, config: CoopConfig) -> ZoomContext:
-    """Put the context vectors and, if asked to, the conditioned norms into `base`, a
-    MMGroundingDinoForObjectDetection or GroundingDinoForObjectDetection, in place.
+def apply(base: nn.Module, config: CoopConfig) -> None:
+    """Puts the context vectors and, if asked to, the conditioned norms into `base`, a detector of either family, in place.
 
-    Returns the context to set before each run (unused if nothing is conditioned). Prompts must carry
-    `prefix_ids(base)` in front of each sentence, or the vectors are not used. Names change only where modules
-    are wrapped: `word_embeddings.weight` becomes `word_embeddings.words.weight`, beside
-    `word_embeddings.context.weight`; `...layer_norm.weight` becomes `...layer_norm.norm.weight`. Raises
-    InputError for options that do not fit, ValueError if `base` has context vectors already.
+    Prompts must carry `prefix_ids(base)` in front of each sentence, or the vectors are not used. Conditioned norms run inside
+    `piza.methods.context.zoom_embedding` only. Names change only where modules are wrapped: `word_embeddings.weight` becomes
+    `word_embeddings.words.weight`, beside `word_embeddings.context.weight`; `...layer_norm.weight` becomes
+    `...layer_norm.norm.weight`. Raises InputError for options that do not fit, ValueError if `base` has context vectors
+    already.
     """
-    context = ZoomContext()
     _extend_vocabulary(base.model.text_backbone.embeddings, config)  # type: ignore[union-attr]
     encoder: Any = base.model.encoder  # type: ignore[union-attr]
     for layer in encoder.layers if config.condition else ():
@@ -93,8 +93,7 @@ def apply(base: nn.Module, config: CoopConfig) -> ZoomContext:
             project = ZoomProjection(config.embedding_dim, norm.normalized_shape[0])
             nn.init.zeros_(project.weight)
             nn.init.zeros_(project.bias)
-            setattr(layer.deformable_layer, name, ConditionedNorm(norm, project.to(norm.weight), context))
-    return context
+            setattr(layer.deformable_layer, name, ConditionedNorm(norm, project.to(norm.weight)))
 
 
 def _extend_vocabulary(embeddings: Any, config: CoopConfig) -> None:
@@ -104,14 +103,16 @@ def _extend_vocabulary(embeddings: Any, config: CoopConfig) -> None:
             f"word_embeddings is a {type(words).__name__}, not a table: are context vectors already in place?"
         )
     if config.tokens < 0:
-        raise InputError(f"CoOp was asked for {config.tokens} context vectors; 0 or more are wanted")
+        raise InputError(f"expected 0 or more context vectors for CoOp, got {config.tokens}")
     if len(config.start_ids) not in (0, config.tokens):
         raise InputError(
-            f"CoOp was given {len(config.start_ids)} words to start {config.tokens} context vectors from;"
-            " as many or none are wanted"
+            f"expected {config.tokens} start_ids for {config.tokens} context vectors of CoOp, or none,"
+            f" got {len(config.start_ids)}"
         )
     if any(not 0 <= i < words.num_embeddings for i in config.start_ids):
-        raise InputError(f"a word of CoOp's start_ids is not in the vocabulary of {words.num_embeddings}")
+        raise InputError(
+            f"expected start_ids of CoOp below {words.num_embeddings}, the size of the vocabulary"
+        )
     if config.tokens == 0:
         return
     vectors = ContextVectors(config.tokens, words.embedding_dim)
@@ -132,8 +133,6 @@ def prefix_ids(base: nn.Module) -> list[int]:
 
 
 def trained_names(root: nn.Module) -> set[str]:
-    """Names (as in `root.named_parameters()`) of what this method trains, given the whole model or any part
-    of it.
-    """
+    """Names, as in `root.named_parameters()`, of what this method trains in the whole model or any part of it."""
     conditioned = any(isinstance(module, ConditionedNorm) for module in root.modules())
     return names_with_norms(root, (ContextVectors, ZoomProjection), conditioned)

@@ -1,7 +1,7 @@
 """Full fine-tuning: every weight of the grounder is trained, with or without zoom conditioning.
 
 The paper's full fine-tuning answers from the whole frame in one look and is not conditioned
-(`condition=False`). To zoom, the grounder must know the step; it is told in the same place as by Adapter+,
+(`condition=False`). To zoom, the grounder must know the step; it gets it in the same place as with Adapter+,
 through the same adapters.
 """
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from piza.methods import adapter_plus
 from piza.methods.adapter_plus import AdapterPlus, AdapterPlusConfig
-from piza.methods.context import ZoomContext, idle_modules
+from piza.methods.context import idle_modules
 from piza.model.zoom_embedding import ZoomEmbedding
 
 
@@ -23,17 +23,17 @@ class FullConfig:
     embedding_dim: int = 256
 
 
-def apply(base: nn.Module, config: FullConfig) -> ZoomContext:
-    """Put conditioned adapters into `base` if asked to; returns the context to set: adapter_plus.apply."""
+def apply(base: nn.Module, config: FullConfig) -> None:
+    """Puts conditioned adapters into `base` if asked to: see adapter_plus.apply."""
     if not config.condition:
-        return ZoomContext()
+        return
     adapters = AdapterPlusConfig(
         image_bottleneck=config.bottleneck,
         text_bottleneck=config.bottleneck,
         condition_text=config.condition_text,
         embedding_dim=config.embedding_dim,
     )
-    return adapter_plus.apply(base, adapters)
+    adapter_plus.apply(base, adapters)
 
 
 def trained_names(root: nn.Module) -> set[str]:

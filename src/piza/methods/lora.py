@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from piza.errors import InputError
-from piza.methods.context import ZoomContext, ZoomProjection, names_with_norms
+from piza.methods.context import ZoomProjection, current_embedding, names_with_norms
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,17 @@ class LowRank(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """x: (batch, tokens, inputs). embedding: (batch, embedding_dim), needed by a conditioned one.
+
+        Returns (batch, tokens, outputs).
+        """
         low = self.down(x)
         if self.project is not None:
+            if embedding is None:
+                raise RuntimeError("a conditioned update needs a zoom embedding, got None")
             low = low + self.project(embedding)
-        return self.scale * self.up(low)
+        update: Tensor = self.scale * self.up(low)
+        return update
 
     def matrix(self) -> Tensor:
         """(outputs, inputs): what an unconditioned update adds to the layer's weight."""
@@ -63,27 +70,27 @@ class LowRank(nn.Module):
 class LoraLinear(nn.Module):
     """Stands where a linear layer stood: that layer plus its update. x (B, L, inputs) -> (B, L, outputs)."""
 
-    def __init__(self, linear: nn.Linear, update: LowRank, context: ZoomContext) -> None:
+    def __init__(self, linear: nn.Linear, update: LowRank) -> None:
         super().__init__()
         self.linear = linear
         self.update = update
-        self.context = context
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) + self.update(x, self.context.embedding)
+        """x: (batch, tokens, inputs) -> (batch, tokens, outputs)."""
+        embedding = current_embedding() if self.update.project is not None else None
+        updated: Tensor = self.linear(x) + self.update(x, embedding)
+        return updated
 
 
-def apply(base: nn.Module, config: LoraConfig) -> ZoomContext:
-    """Put the updates into `base`, a MMGroundingDinoForObjectDetection or GroundingDinoForObjectDetection, in
-    place.
+def apply(base: nn.Module, config: LoraConfig) -> None:
+    """Puts the updates into `base`, a detector of either family, in place.
 
-    Returns the context to set before each run (unused if nothing is conditioned). Names change only where
-    layers are wrapped: `...fc1.weight` becomes `...fc1.linear.weight`, beside `...fc1.update.*`. Raises
-    InputError for a rank below 1, ValueError if `base` has updates already.
+    Conditioned updates run inside `piza.methods.context.zoom_embedding` only. Names change only where layers are wrapped:
+    `...fc1.weight` becomes `...fc1.linear.weight`, beside `...fc1.update.*`. Raises InputError for a rank below 1, ValueError
+    if `base` has updates already.
     """
     if config.rank < 1:
-        raise InputError(f"the rank of LoRA is {config.rank}; 1 or more is wanted")
-    context = ZoomContext()
+        raise InputError(f"expected a rank of LoRA of at least 1, got {config.rank}")
     embedding = config.embedding_dim if config.condition else None
     encoder: Any = base.model.encoder  # type: ignore[union-attr]
     for layer in encoder.layers:
@@ -112,14 +119,11 @@ def apply(base: nn.Module, config: LoraConfig) -> ZoomContext:
                 config.alpha / config.rank,
                 embedding_dim,
             ).to(linear.weight)
-            setattr(parent, name, LoraLinear(linear, update, context))
-    return context
+            setattr(parent, name, LoraLinear(linear, update))
 
 
 def trained_names(root: nn.Module) -> set[str]:
-    """Names (as in `root.named_parameters()`) of what this method trains, given the whole model or any part
-    of it.
-    """
+    """Names, as in `root.named_parameters()`, of what this method trains in the whole model or any part of it."""
     return names_with_norms(root, (LowRank,), conditioned=_conditioned(root))
 
 

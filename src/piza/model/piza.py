@@ -1,27 +1,24 @@
-"""The whole: a grounder, its adapters, the zoom embedding and the box-history encoder, and how they are saved.
+"""The network: a detector with its adapters, the zoom embedding, the box-history encoder, and the list of objects.
 
-A model folder holds `piza.json` (PizaConfig), `config.json` (the grounder's, as transformers writes it),
-`model.safetensors` (all weights) and the tokenizer's files. Adapter folders are in adapter_io.py.
+`Piza` is a `ZoomModel` (piza.search.protocols): `piza.search.predictor` searches with it. Its other methods are what training
+is made of. Folders are read and written in io.py and adapter_io.py.
 """
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from piza.config import PizaConfig, SearchConfig, read, write
-from piza.errors import InputError, reason
-from piza.files import atomic_write
-from piza.image import ImageArray, ImageSource
+from piza.config import PizaConfig
+from piza.errors import InputError
 from piza.methods import METHODS
-from piza.model import adapter_io, grounder
+from piza.methods.context import zoom_embedding
+from piza.model import grounder
 from piza.model.box_history import BoxHistoryEncoder
 from piza.model.grounder import Grounding, ImageFeatures, TextFeatures
 from piza.model.matcher import ExpressionMatcher, log_odds
@@ -29,28 +26,16 @@ from piza.model.proposals import ProposalNetwork, Proposals
 from piza.model.relations import Relations
 from piza.model.text import Prompter
 from piza.model.zoom_embedding import ZoomEmbedding
-from piza.result import Result
 from piza.search.protocols import Detections, ranked
 
-FAMILIES = ("mm-grounding-dino", "grounding-dino")
-
-# How the base models are used by their authors: one look, the shorter side about 800 pixels, a box's score its best token's.
-PLAIN = PizaConfig(
-    method="full",
-    method_options={"condition": False},
-    first_pixels=923,
-    later_pixels=923,
-    pooling="max",
-    search=SearchConfig(budget=1, max_looks=1),
-)
+MAX_WINDOWS = 4  # in one batch; larger ones are no faster on a CPU, and need more memory
+MAX_FIRST_PIXELS = 250_000  # of the inputs of a batch of first looks that ground each sentence
+MAX_MATCHED = 8  # sentences matched at once with the objects of an image
 
 
-MATCHED_AT_ONCE = 8  # sentences, against the objects of a frame
-
-
-@dataclass
+@dataclass(frozen=True)
 class EncodedSentence:
-    """One sentence. text, pooling: of a prompt that holds it alone."""
+    """A sentence as `Piza.encode_text` gives it. text: a batch of one prompt. pooling: (1, tokens, 1), see `Prompter.arrays`."""
 
     sentence: str
     text: TextFeatures
@@ -58,17 +43,24 @@ class EncodedSentence:
 
 
 class Piza(nn.Module):
-    """A grounder that zooms. `piza.load` and `load_folder` read one; around a detector without adapters it puts fresh
-    ones, which leave the answers nearly unchanged. `piza.search.predictor` searches with it."""
+    """A detector that zooms. `piza.load` reads one.
+
+    Around a detector without adapters it puts fresh ones, which leave the answers nearly unchanged.
+
+    Args:
+        detector: a GroundingDINO or MM-GroundingDINO of transformers; it is changed in place.
+        tokenizer: the detector's.
+        config: all other settings. Raises InputError for an unknown method or wrong options of it.
+    """
 
     def __init__(self, detector: Any, tokenizer: Any, config: PizaConfig):
         super().__init__()
         if config.method not in METHODS:
-            raise InputError(f"There is no method {config.method!r}; known are {', '.join(sorted(METHODS))}.")
+            raise InputError(f"method: expected one of {', '.join(sorted(METHODS))}, got {config.method!r}")
         method = METHODS[config.method]
         options = method.config(**config.method_options)
         self.config = config
-        self.zoom_context = method.apply(detector, options)
+        method.apply(detector, options)
         self.detector = detector
         self.zoom = ZoomEmbedding(getattr(options, "embedding_dim", 256), config.zoom_scale)
         self.history = BoxHistoryEncoder()
@@ -89,196 +81,166 @@ class Piza(nn.Module):
             else None
         )
         self.tokenizer = tokenizer
-        self.prompter = Prompter(tokenizer, detector.config.max_text_len, method.prefix_ids(detector))
-        self.plain_prompter = Prompter(tokenizer, detector.config.max_text_len)  # of words alone
+        self.prompter = Prompter(tokenizer, base.max_text_len, method.prefix_ids(detector))
+        self.plain_prompter = Prompter(tokenizer, base.max_text_len)  # of words alone
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return next(self.zoom.parameters()).device
 
-    def encode_prompts(self, prompts: list[list[str]]) -> tuple[TextFeatures, Tensor]:
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return next(self.zoom.parameters()).dtype
+
+    # What a search asks: piza.search.protocols.ZoomModel.
+
+    @property
+    def max_windows(self) -> int:
+        """How many windows `refine` takes at once."""
+        return MAX_WINDOWS
+
+    @torch.inference_mode()
+    def encode_text(self, sentences: Sequence[str]) -> list[EncodedSentence]:
+        """One encoding a sentence, in order. Raises InputError for a sentence without words, or with too many."""
+        text, pooling = self.encode_prompts([[sentence] for sentence in sentences])
+        encoded = []
+        for row, sentence in enumerate(sentences):
+            own = text[[row]].shortened()
+            encoded.append(EncodedSentence(sentence, own, pooling[[row], : own.features.shape[1]]))
+        return encoded
+
+    @torch.inference_mode()
+    def encode_frame(self, image: NDArray[np.uint8]) -> Proposals | ImageFeatures:
+        """What all sentences share of a first window: the objects in it, if the model lists them, or its features.
+
+        image: uint8 (height, width, 3) RGB, the window resized to the model's input.
+        """
+        if self.proposals is None:
+            return self.encode_images([image])
+        proposals: Proposals = self.proposals(self.pixels([image]))
+        return proposals
+
+    @torch.inference_mode()
+    def first_look(
+        self, texts: Sequence[EncodedSentence], frame: Proposals | ImageFeatures, progress: float
+    ) -> list[Detections]:
+        """What a first window holds for each sentence, in order.
+
+        texts: from `encode_text`. frame: from `encode_frame`. progress: how far along the search is, in [0, 1].
+        """
+        if isinstance(frame, Proposals):
+            return [
+                one
+                for part in _evenly(texts, MAX_MATCHED)
+                for one in detections(self.match([text.sentence for text in part], frame))
+            ]
+        cells = frame.shapes[0][0] * frame.shapes[0][1]
+        found: list[Detections] = []
+        for part in _evenly(texts, max(1, min(MAX_WINDOWS, MAX_FIRST_PIXELS // (64 * cells)))):
+            text, pooling = _joined(part)
+            found += detections(self.ground(text, pooling, frame[[0] * len(part)], [progress] * len(part)))
+        return found
+
+    @torch.inference_mode()
+    def refine(
+        self,
+        texts: Sequence[EncodedSentence],
+        images: Sequence[NDArray[np.uint8]],
+        progress: Sequence[float],
+    ) -> list[Detections]:
+        """What each later window holds for its sentence, in order; at most `max_windows` of them.
+
+        images: uint8 (height, width, 3) RGB windows of one size, resized to the model's input. progress: one a window.
+        """
+        return detections(self.ground(*_joined(texts), self.encode_images(images), progress))
+
+    @torch.inference_mode()
+    def read_history(self, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+        """Progress in [0, 1] and the probability of "stop", (n,) each, after n histories.
+
+        histories: each (boxes, 4) xywh in frame pixels, the frame first.
+        """
+        progress, stop = self.history.read(histories, self.config.progress_step)
+        return _array(progress), _array(stop)
+
+    def locate(self, image: Any, expression: str | Sequence[str], *args: Any, **options: Any) -> Any:
+        """Finds what a sentence describes: see `piza.search.predictor.locate`, of which this is the short form."""
+        from piza.search.predictor import locate
+
+        return locate(self, image, expression, *args, **options)
+
+    # What training is made of; with gradients.
+
+    def encode_prompts(self, prompts: Sequence[Sequence[str]]) -> tuple[TextFeatures, Tensor]:
         """Prompts of one or more sentences each -> features and pooling (batch, tokens, blocks)."""
         ids, mask, pooling = (tensor.to(self.device) for tensor in self.prompter(prompts))
-        return grounder.encode_text(self.detector, ids, mask), pooling
+        return grounder.encode_text(self.detector, ids, mask), pooling.to(self.dtype)
 
-    def encode_images(self, pictures: Iterable[np.ndarray]) -> ImageFeatures:
+    def encode_images(self, images: Iterable[NDArray[np.uint8]]) -> ImageFeatures:
         """Windows of one size, uint8 (height, width, 3) RGB -> features."""
-        return grounder.encode_image(self.detector, self.pixels(pictures))
+        return grounder.encode_image(self.detector, self.pixels(images))
 
-    def pixels(self, pictures: Iterable[np.ndarray]) -> Tensor:
+    def pixels(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
         """uint8 RGB windows of one size -> (batch, 3, height, width), normalized, channels last in memory."""
-        stacked = torch.from_numpy(np.stack(list(pictures))).to(self.device)
+        stacked = torch.from_numpy(np.stack(list(images))).to(self.device)
         mean, std = (
             torch.tensor(v, device=self.device) for v in (self.config.image_mean, self.config.image_std)
         )
-        return ((stacked.float() - mean) / std).permute(0, 3, 1, 2)
+        return ((stacked.float() - mean) / std).permute(0, 3, 1, 2).to(self.dtype)
 
     def ground(
         self,
         text: TextFeatures,
         pooling: Tensor,
-        picture: ImageFeatures,
+        image: ImageFeatures,
         progress: Tensor | Sequence[float],
         per_sentence_queries: bool = False,
         training: bool = False,
     ) -> Grounding:
-        """One look at a batch of windows; progress is (batch,) in [0, 1]. `training`: with all that a loss reads, not the
-        answer alone; `per_sentence_queries`: see `grounder.ground`."""
-        with self.zoom_context.use(self.zoom(torch.as_tensor(progress, device=self.device))):
-            mean = pooling if self.config.pooling == "mean" else None
+        """One look at a batch of windows, with the sentences in mind.
+
+        progress: (batch,) in [0, 1]. per_sentence_queries: see `grounder.ground`. training: with all that a loss reads, not the
+        answer alone.
+        """
+        with zoom_embedding(self.zoom(torch.as_tensor(progress, device=self.device))):
             return grounder.ground(
                 self.detector,
                 text,
-                picture,
-                mean,
+                image,
+                pooling if self.config.pooling == "mean" else None,
                 self.config.local_maxima,
                 self.relations,
                 per_sentence_queries,
                 answer_only=not training,
             )
 
-    @property
-    def max_windows(self) -> int:
-        """See `ZoomModel`; larger batches are no faster on a CPU and need more memory."""
-        return 4
+    def match(self, sentences: Sequence[str], proposals: Proposals) -> Grounding:
+        """Sentences matched with the objects of one window.
 
-    def encode_text(self, sentences: Sequence[str]) -> list[EncodedSentence]:
-        """See `ZoomModel`; all are padded to the longest."""
-        text, pooling = self.encode_prompts([[sentence] for sentence in sentences])
-        return [
-            EncodedSentence(sentence, text[[row]], pooling[[row]]) for row, sentence in enumerate(sentences)
-        ]
-
-    def encode_frame(self, image: ImageArray) -> Proposals | ImageFeatures:
-        """See `ZoomModel`: the objects in the frame, if the model lists them, or its features."""
-        if self.proposals is None:
-            return self.encode_images([image])
-        found: Proposals = self.proposals(self.pixels([image]))
-        return found
-
-    def first_look(
-        self, texts: Sequence[EncodedSentence], frame: Proposals | ImageFeatures, progress: float
-    ) -> list[Detections]:
-        """See `ZoomModel`: sentences are matched against the list, or grounded in the frame."""
-        found: list[Detections] = []
-        most = self.max_windows if isinstance(frame, ImageFeatures) else MATCHED_AT_ONCE
-        for part in np.array_split(np.arange(len(texts)), -(-len(texts) // most)):
-            some = [texts[number] for number in part]
-            if isinstance(frame, ImageFeatures):
-                text, pooling = _stacked(some)
-                windows = frame[[0] * len(some)] if len(some) > 1 else frame
-                found += detections(self.ground(text, pooling, windows, [progress] * len(some)))
-            else:
-                found += detections(self.match([text.sentence for text in some], frame))
-        return found
-
-    def refine(
-        self, texts: Sequence[EncodedSentence], images: Sequence[ImageArray], progress: Sequence[float]
-    ) -> list[Detections]:
-        """See `ZoomModel`."""
-        text, pooling = _stacked(texts)
-        return detections(self.ground(text, pooling, self.encode_images(images), progress))
-
-    def read_history(self, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
-        """See `ZoomModel`."""
-        progress, stop = self.history.read(histories, self.config.progress_step)
-        return progress.cpu().numpy(), stop.cpu().numpy()
-
-    def match(self, sentences: Sequence[str], frame: Proposals) -> Grounding:
-        """Sentences against the objects that were listed in one frame.
-
-        Returns logits (1, sentences, k, 1) and boxes (1, sentences, k, 4) cxcywh, normalized to the frame.
+        Returns logits (1, sentences, k, 1) and boxes (1, sentences, k, 4), as a look at the window once a sentence would.
+        Raises InputError for a model that lists no objects.
         """
-        assert self.matcher is not None
+        if self.matcher is None:
+            raise InputError("the model lists no objects to match sentences with (num_proposals is 0)")
         ids, mask, _ = (tensor.to(self.device) for tensor in self.plain_prompter([[s] for s in sentences]))
-        answers = self.matcher.read(
-            ids[None],
-            mask[None].bool(),
-            frame.features,
-            frame.boxes[-1].detach(),
-            frame.size[1] / frame.size[0],
-        )[0][-1, 0]
-        boxes = frame.boxes[-1].expand(len(sentences), -1, -1)
+        answers = self.matcher(ids[None], mask[None].bool(), proposals)[0][-1, 0]
+        boxes = proposals.boxes[-1].expand(len(sentences), -1, -1)
         nothing = answers.new_zeros(())
         return Grounding(log_odds(answers)[None, ..., None], boxes[None], nothing, nothing)
 
-    def locate(
-        self,
-        image: ImageSource,
-        expression: str | Sequence[str],
-        search: SearchConfig | None = None,
-        **options: Any,
-    ) -> Result | list[Result]:
-        """Finds what a sentence describes: see `piza.search.predictor.locate`, of which this is the short form."""
-        from piza.search.predictor import locate
-
-        return locate(self, image, expression, search, **options)
-
-
-def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
-    """Writes a model folder. `half` stores weights as float16; they are read back as float32."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    seen: set[int] = set()
-    weights = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) in seen:  # heads shared between decoder layers are stored once
-            continue
-        seen.add(id(tensor))
-        tensor = tensor.detach().cpu().contiguous()
-        weights[name] = tensor.half() if half and tensor.is_floating_point() else tensor
-    with atomic_write(folder / "model.safetensors") as part:
-        save_file(weights, part, metadata={"format": "pt"})
-    with atomic_write(folder / "config.json") as part:
-        Path(part).write_text(model.detector.config.to_json_string())
-    write(model.config, folder / "piza.json")
-    model.tokenizer.save_pretrained(folder)
-
-
-def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
-    """Reads a model folder: piza's own, an adapter's, or a plain GroundingDINO's as transformers writes it.
-
-    A plain one has not been taught to zoom: it answers from one look at the whole frame, as its authors use it.
-    Raises InputError for a folder that is no model or whose weights are broken.
-    """
-    from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTokenizer
-
-    folder = Path(folder)
-    if adapter_io.is_adapter(folder):
-        return adapter_io.load_adapter(folder, device)
-    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder} is no model: it lacks {' and '.join(missing)}.")
-    try:
-        base = AutoConfig.from_pretrained(folder)
-        if base.model_type not in FAMILIES:
-            raise InputError(
-                f"{folder} holds a {base.model_type!r} model; wanted is one of {', '.join(FAMILIES)}."
-            )
-        config = read(PizaConfig, folder / "piza.json") if (folder / "piza.json").is_file() else PLAIN
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        weights = load_file(folder / "model.safetensors")
-        if config is PLAIN:
-            detector = AutoModelForZeroShotObjectDetection.from_pretrained(folder, use_safetensors=True)
-            return Piza(detector, tokenizer, config).to(device).eval()
-        model = Piza(AutoModelForZeroShotObjectDetection.from_config(base), tokenizer, config)
-    except InputError:
-        raise
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{folder} is no model that can be read: {reason(error)}.") from None
-    load_weights(model, weights, str(folder))
-    return model.to(device).eval()
-
 
 def merge_method(model: Piza) -> None:
-    """Folds the method into the weights, in place: the same answers up to rounding, no slower than the base, and a
-    plain model to save with `save_folder`. Raises InputError, and changes nothing, if that cannot be done: only plain
-    LoRA can.
+    """Folds the method into the weights, in place: the same answers up to rounding, no slower than the base.
+
+    What is left is a plain model to save with `save_folder`. Raises InputError, and changes nothing, if that cannot be done:
+    only plain LoRA can.
     """
     merge = METHODS[model.config.method].merge
     if merge is None:
         raise InputError(
-            f"The method {model.config.method!r} cannot be merged into the weights; plain LoRA can."
+            f"expected plain LoRA to merge into the weights, got the method {model.config.method!r}"
         )
     merge(model)
     options = {"condition": False, "embedding_dim": model.zoom.dim}
@@ -286,36 +248,25 @@ def merge_method(model: Piza) -> None:
 
 
 def detections(grounding: Grounding) -> list[Detections]:
-    """The boxes that a batch of looks proposes, best first, for each window or sentence."""
-    return ranked(
-        grounding.logits[-1].max(-1)[0].float().cpu().numpy(), grounding.boxes[-1].float().cpu().numpy()
+    """The boxes of each window (or sentence) of a look's last layer, best first."""
+    return ranked(_array(grounding.logits[-1].max(-1)[0]), _array(grounding.boxes[-1]))
+
+
+def _joined(texts: Sequence[EncodedSentence]) -> tuple[TextFeatures, Tensor]:
+    """One batch of several sentences, padded to the longest."""
+    text = TextFeatures.joined([one.text for one in texts])
+    longest = text.features.shape[1]
+    return text, torch.cat(
+        [nn.functional.pad(one.pooling, (0, 0, 0, longest - one.pooling.shape[1])) for one in texts]
     )
 
 
-def _stacked(texts: Sequence[EncodedSentence]) -> tuple[TextFeatures, Tensor]:
-    """The encodings of several sentences as one batch."""
-    if len(texts) == 1:
-        return texts[0].text, texts[0].pooling
-    return (
-        TextFeatures(
-            *(torch.cat([getattr(one.text, field.name) for one in texts]) for field in fields(TextFeatures))
-        ),
-        torch.cat([one.pooling for one in texts]),
-    )
+def _evenly(texts: Sequence[EncodedSentence], most: int) -> list[Sequence[EncodedSentence]]:
+    """Parts of at most this many, as even as can be: less memory."""
+    count = math.ceil(len(texts) / most)
+    cuts = [len(texts) * part // count for part in range(count + 1)]
+    return [texts[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
 
 
-def load_weights(model: Piza, weights: dict[str, Tensor], source: str) -> None:
-    """Copies weights into a model; every weight of the model must be there, in its shape, and no other."""
-    wanted = model.state_dict(keep_vars=True)
-    given_ids = {id(wanted[name]) for name in weights if name in wanted}
-    lacking = [name for name, tensor in wanted.items() if id(tensor) not in given_ids]
-    unknown = [name for name in weights if name not in wanted]
-    misshapen = [name for name in weights if name in wanted and weights[name].shape != wanted[name].shape]
-    for what, names in (("lacks", lacking), ("has unknown", unknown), ("has a wrong shape for", misshapen)):
-        if names:
-            raise InputError(
-                f"The weights of {source} do not fit: the file {what} {names[0]} ({len(names)} in all)."
-            )
-    with torch.no_grad():
-        for name, tensor in weights.items():
-            wanted[name].copy_(tensor)
+def _array(values: Tensor) -> NDArray:
+    return values.detach().float().cpu().numpy()

@@ -5,9 +5,10 @@ sentence would cut it in two, and without a final "." the result depends on padd
 """
 
 import re
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,62 +20,79 @@ if TYPE_CHECKING:
 
 DOT = 1012  # the id of "." on which the library cuts blocks; its tokenizers and ours use it
 CLS, SEP = 101, 102
+MAX_KEPT = 16_384  # sentences whose tokens are remembered
+MAX_CHARACTERS = (
+    40  # of a sentence, per token that is read: no need to tokenize a book to know that it is too long
+)
 
 
 def normalize(expression: str) -> str:
-    """The sentence as one block: inner "." and "?" become spaces (or nothing between digits: 2.5 -> 2 5), one final "."."""
+    """The sentence as one block: inner "." and "?" become spaces (or nothing between digits: 2.5 -> 2 5), one final ".".
+
+    Raises InputError for what is no string or holds no words.
+    """
     if not isinstance(expression, str):
-        raise InputError(f"An expression must be a string, but a {type(expression).__name__} was given.")
+        raise InputError(f"expected a sentence as text, got {type(expression).__name__}")
     words = re.sub(r"[.?\s]+", " ", expression).strip()
     if not re.search(r"\w", words):
-        raise InputError(
-            f"The expression {expression!r} holds no words; give a sentence that describes the object."
-        )
+        raise InputError(f"expected a sentence that describes an object, got no words in {expression[:60]!r}")
     return words + "."
 
 
 class Prompter:
-    """Turns lists of sentences into model inputs, each sentence a block of its own.
+    """Turns lists of sentences into model inputs, each sentence a block of its own; safe to use from several threads.
 
-    `prefix` holds token ids that every block starts with, such as learned context vectors; they count to
-    `max_tokens`, and no pooling reads them.
+    tokenizer: called with `add_special_tokens=False`, it returns a mapping with "input_ids". max_tokens: of a prompt.
+    prefix: token ids that every block starts with, such as learned context vectors; they count to `max_tokens`, and no
+    pooling reads them.
     """
 
-    def __init__(self, tokenizer, max_tokens: int = 256, prefix: Sequence[int] = ()):
+    def __init__(self, tokenizer: Any, max_tokens: int = 256, prefix: Sequence[int] = ()):
         self.tokenizer = tokenizer
         self.prefix = tuple(prefix)
         self.max_tokens = max_tokens - len(self.prefix)  # those left for a sentence with its two marks
-        self._ids = lru_cache(maxsize=200_000)(self._tokenize)
+        self._lock = threading.Lock()  # a tokenizer of transformers fails in two threads at once
+        self._ids = lru_cache(maxsize=MAX_KEPT)(self._tokenize)
 
-    def _tokenize(self, expression: str) -> tuple[int, ...]:
-        text = normalize(expression)
-        if len(text) > 40 * self.max_tokens:  # no need to tokenize a book to know that it is too long
-            raise InputError(
-                f"The expression has {len(text)} characters; at most {self.max_tokens} tokens are read."
-            )
-        ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def __reduce__(self) -> Any:
+        return Prompter, (self.tokenizer, self.max_tokens + len(self.prefix), self.prefix)
+
+    def _tokenize(self, text: str) -> tuple[int, ...]:
+        with self._lock:
+            ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if len(ids) + 2 > self.max_tokens:
-            raise InputError(
-                f"The expression has {len(ids) + 2} tokens; at most {self.max_tokens} are read. Shorten the sentence."
-            )
+            raise InputError(f"expected a sentence of at most {self.max_tokens} tokens, got {len(ids) + 2}")
         return ids
 
-    def __call__(self, prompts: list[list[str]]) -> "tuple[Tensor, Tensor, Tensor]":
-        """Tokens of a batch of prompts, as `arrays` makes them."""
+    def token_ids(self, expression: str) -> tuple[int, ...]:
+        """The ids of one sentence with its full stop, without prefix and marks.
+
+        Raises InputError for a sentence without words, or with too many.
+        """
+        text = normalize(expression)
+        if len(text) > MAX_CHARACTERS * self.max_tokens:
+            raise InputError(
+                f"expected a sentence of at most {self.max_tokens} tokens, got {len(text)} characters"
+            )
+        return self._ids(text)
+
+    def __call__(self, prompts: Sequence[Sequence[str]]) -> "tuple[Tensor, Tensor, Tensor]":
+        """Tokens of a batch of prompts as tensors: see `arrays`."""
         import torch  # not needed where graphs are run (piza.runtimes)
 
         input_ids, attention_mask, pooling = (torch.from_numpy(array) for array in self.arrays(prompts))
         return input_ids, attention_mask, pooling
 
     def arrays(
-        self, prompts: list[list[str]]
+        self, prompts: Sequence[Sequence[str]]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Tokens of a batch of prompts.
+        """Tokens of a batch of prompts of one or more sentences each.
 
         Returns input_ids (batch, tokens), attention_mask (batch, tokens) and pooling (batch, tokens, blocks): each
         column averages over the tokens of one sentence, the full stop included; columns of missing blocks are zero.
+        Raises InputError for a sentence without words, or with too many.
         """
-        rows = [[self._ids(sentence) for sentence in prompt] for prompt in prompts]
+        rows = [[self.token_ids(sentence) for sentence in prompt] for prompt in prompts]
         longest = max(2 + sum(len(self.prefix) + len(ids) for ids in row) for row in rows)
         input_ids = np.zeros((len(rows), longest), dtype=np.int64)
         attention_mask = np.zeros_like(input_ids)

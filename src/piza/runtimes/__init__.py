@@ -1,12 +1,12 @@
 """Searching with an exported model, by ONNX Runtime or OpenVINO: torch is needed to export and not to run.
 
-exporting.py  a model's four graphs to ONNX (needs torch)
-integers.py   their weights as whole numbers of eight bits
-engines.py    the two engines that run them
-exported.py   the model around them, for `piza.search.predictor`
+exported.py   an export as a model to search with
+engines.py    the two engines that run its graphs
+export.py     writing one (needs torch), of what graphs.py traces and compare.py holds to the model
+int8.py       weights in eight bits
 """
 
 from piza.runtimes.engines import RUNTIMES
-from piza.runtimes.exported import Exported, load_exported
+from piza.runtimes.exported import ExportedModel, is_export, load_exported
 
-__all__ = ["RUNTIMES", "Exported", "load_exported"]
+__all__ = ["RUNTIMES", "ExportedModel", "is_export", "load_exported"]

@@ -1,6 +1,7 @@
 """The engines that run a graph. Both read the same ONNX files; neither is imported before it is asked for."""
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ def _onnx(path: Path, threads: int) -> Graph:
     try:
         import onnxruntime
     except ImportError:
-        raise _lacking("onnx", "onnxruntime") from None
+        raise _lacking("onnx") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -43,7 +44,7 @@ def _openvino(path: Path, threads: int) -> Graph:
     try:
         import openvino
     except ImportError:
-        raise _lacking("openvino", "openvino") from None
+        raise _lacking("openvino") from None
     # Some processors would compute in bfloat16 unasked, which moves boxes.
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
@@ -51,17 +52,23 @@ def _openvino(path: Path, threads: int) -> Graph:
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     # An input may also bear the names of steps behind it that were found to change nothing.
     names = [node.get_names() for node in compiled.inputs]
+    lock = threading.Lock()  # a request holds its inputs and outputs, and there is one a graph
 
     def run(given: Mapping[str, NDArray]) -> list[NDArray]:
-        found = compiled([given[next(name for name in given if name in known)] for known in names])
-        # Copies, as the engine uses its memory again.
-        return [np.array(found[number]) for number in range(len(compiled.outputs))]
+        inputs = [given[next(name for name in given if name in known)] for known in names]
+        with lock:
+            outputs = compiled(inputs)
+            # Copies, as the engine uses its memory again.
+            return [np.array(outputs[number]) for number in range(len(compiled.outputs))]
 
     return run
 
 
 RUNTIMES: dict[str, Callable[[Path, int], Graph]] = {"onnx": _onnx, "openvino": _openvino}
-"""How a graph is loaded: file and number of threads (0: the engine's choice) -> what runs it."""
+"""How a graph is loaded: file and number of threads (0: the engine's choice) -> what runs it, from any thread."""
+
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""The package that a runtime needs."""
 
 
 def load_graph(path: Path, runtime: str, threads: int | None = None) -> Graph:
@@ -70,7 +77,7 @@ def load_graph(path: Path, runtime: str, threads: int | None = None) -> Graph:
     Raises InputError for an unknown runtime, one that is not installed and a file that it cannot read.
     """
     if runtime not in RUNTIMES:
-        raise InputError(f"there is no runtime {runtime!r}; known are torch, {', '.join(RUNTIMES)}")
+        raise InputError(f"runtime: expected torch, {' or '.join(RUNTIMES)}, got {runtime!r}")
     if threads is None:
         given = os.environ.get("OMP_NUM_THREADS", "")
         threads = int(given) if given.isdigit() else 0
@@ -84,7 +91,7 @@ def load_graph(path: Path, runtime: str, threads: int | None = None) -> Graph:
         ) from None
 
 
-def _lacking(runtime: str, package: str) -> InputError:
+def _lacking(runtime: str) -> InputError:
     return InputError(
-        f"the runtime {runtime!r} needs the package {package}: install it with pip install 'piza[{runtime}]'"
+        f"the runtime {runtime!r} needs the package {PACKAGES[runtime]}: install it with pip install 'piza[{runtime}]'"
     )

@@ -1,13 +1,14 @@
-"""Weights as whole numbers of eight bits: smaller files, faster matrix products, slightly other answers."""
+"""Weights in eight bits: smaller files, faster matrix products, slightly other answers."""
 
 import logging
 from pathlib import Path
 
 
 def to_int8(path: Path) -> None:
-    """Rewrites a graph in place: each matrix product with a weight is computed in whole numbers of eight bits, the weight
-    scaled by output channel, the other side measured anew at every run. Convolutions stay as they are, and so does a graph
-    that becomes no smaller.
+    """Rewrites a graph in place, with its matrix products with weights computed in whole numbers of eight bits.
+
+    The weight is scaled by output channel, the other side measured anew at every run. Convolutions stay as they are, and so
+    does a graph that becomes no smaller.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

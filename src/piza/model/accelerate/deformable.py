@@ -2,9 +2,9 @@
 
 The library samples each level with `grid_sample`, one channel at a time, and weighs and adds the samples afterwards. The
 kernel beside this file (deformable.c) walks once over queries, heads, levels and points and reads all channels of a
-sample together; where gradients are wanted, a second kernel walks the same way back. Both are compiled when first asked
-for, into the user's cache. On other devices, in other number types and when compiled by torch the library's own sampling runs,
-and in traces one that needs less memory. Gradients of gradients are refused.
+sample together; for gradients a second kernel walks the same way back. Both are compiled when first asked for, into the
+user's cache. Without a compiler, on other devices, in other number types and when compiled by torch the library's own
+sampling runs, and in traces one that needs less memory. Gradients of gradients are refused.
 """
 
 import ctypes
@@ -23,9 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from piza.model.accelerate.base import Acceleration, is_tracing
+from piza.model.families import GROUNDING_DINO, MM_GROUNDING_DINO
+
 SOURCE = Path(__file__).with_name("deformable.c")
-LIBRARY_NAME = "MultiScaleDeformableAttention"  # of transformers' class, in each of its models
-LEAST_ROWS = 2000  # a second thread is not worth its start below this many queries
+MIN_ROWS = 2000  # a second thread is not worth its start below this many queries
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-shared", "-fPIC")
 
 Shapes = list[tuple[int, int]]
@@ -38,13 +40,8 @@ class Kernels(NamedTuple):
     back: Callable[..., None]
 
 
-class FastSampling(nn.Module):
-    """Stands where the library's sampling stood, with the same call; it has no weights, so no name changes."""
-
-    def __init__(self, portable: nn.Module, kernels: Kernels):
-        super().__init__()
-        self.portable = portable
-        self._kernels = kernels
+class _FastSampling(nn.Module):
+    """Mixed into the sampling of each family; it has no weights."""
 
     def forward(
         self,
@@ -56,16 +53,20 @@ class FastSampling(nn.Module):
         attention_weights: Tensor,
         im2col_step: int,
     ) -> Tensor:
-        """value (batch, cells, heads, width); sampling_locations (batch, queries, heads, levels, points, 2), x and y in
-        [0, 1]; attention_weights (batch, queries, heads, levels, points) -> (batch, queries, heads * width)."""
+        """The weighted sums of samples, (batch, queries, heads * width).
+
+        value: (batch, cells, heads, width). sampling_locations: (batch, queries, heads, levels, points, 2), x and y in [0, 1].
+        attention_weights: (batch, queries, heads, levels, points).
+        """
         given = (value, sampling_locations, attention_weights)
-        if _fits(*given):
+        kernels = _compiled()
+        if kernels is not None and _fits(*given):
             if torch.is_grad_enabled() and any(v.requires_grad for v in given):
-                return _Sampling.apply(self._kernels, spatial_shapes_list, *given)
-            return _sample(self._kernels, spatial_shapes_list, *given)
-        if torch.jit.is_tracing():
+                return _Sampling.apply(kernels, spatial_shapes_list, *given)  # type: ignore[no-any-return, no-untyped-call]
+            return _sample(kernels, spatial_shapes_list, *given)
+        if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
             return by_level(value, spatial_shapes_list, sampling_locations, attention_weights)
-        return self.portable(
+        sampled: Tensor = super().forward(
             value,
             spatial_shapes,
             spatial_shapes_list,
@@ -74,17 +75,39 @@ class FastSampling(nn.Module):
             attention_weights,
             im2col_step,
         )
+        return sampled
 
-    def __deepcopy__(self, memo: Any) -> "FastSampling":
-        return FastSampling(self.portable, self._kernels)  # nothing in it is of one model
 
-    def __reduce__(self) -> Any:
-        return _portable_again, (self.portable,)  # a kernel cannot be sent to another process
+class FastSampling(_FastSampling, GROUNDING_DINO.deformable_sampling):  # type: ignore[misc,name-defined]
+    """A GroundingDINO's sampling."""
+
+
+class FastMMSampling(_FastSampling, MM_GROUNDING_DINO.deformable_sampling):  # type: ignore[misc,name-defined]
+    """An MM-GroundingDINO's sampling."""
+
+
+def can_sample(device: str = "cpu") -> bool:
+    """Whether there are kernels for this kind of device; False where none can be compiled."""
+    return device == "cpu" and _compiled() is not None
+
+
+DEFORMABLE_SAMPLING = Acceleration(
+    "deformable sampling",
+    {
+        GROUNDING_DINO.deformable_sampling: FastSampling,
+        MM_GROUNDING_DINO.deformable_sampling: FastMMSampling,
+    },
+    can_sample,
+    in_training=True,
+)
 
 
 def by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """What the library's sampling gives, one level added to the next. For graphs, whose engines keep what is between two
-    steps: the library puts the samples of all levels side by side, and what they are in the sum as well."""
+    """What the library's sampling gives, one level added to the next.
+
+    For graphs, whose engines keep what is between two steps: the library puts the samples of all levels side by side, and
+    their products with the weights as well.
+    """
     batch, _, heads, width = value.shape
     queries = locations.shape[1]
     sums = value.new_zeros(())
@@ -97,33 +120,10 @@ def by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) 
     return sums.view(batch, heads * width, queries).transpose(1, 2)
 
 
-def use_fast_sampling(detector: nn.Module) -> bool:
-    """Lets every deformable attention of a GroundingDINO sample by the kernel, in place; weights and names stay.
-
-    Returns whether it does: False, and nothing is changed, where no kernel can be compiled. Twice is once.
-    """
-    kernels = _compiled()
-    if kernels is None:
-        return False
-    for parent in list(detector.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child).__name__ == LIBRARY_NAME and not isinstance(parent, FastSampling):
-                setattr(parent, name, FastSampling(child, kernels))
-    return True
-
-
-def use_library_sampling(detector: nn.Module) -> None:
-    """Undoes `use_fast_sampling`."""
-    for parent in list(detector.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, FastSampling):
-                setattr(parent, name, child.portable)
-
-
 def _fits(*given: Tensor) -> bool:
     """Whether the kernels can take these: floats on the CPU, and no trace of tensors that hold nothing."""
     plain = all(v.device.type == "cpu" and v.dtype == torch.float32 for v in given)
-    return plain and not torch.jit.is_tracing() and not torch.compiler.is_compiling()
+    return plain and not is_tracing()
 
 
 class _Sampling(torch.autograd.Function):
@@ -140,10 +140,10 @@ class _Sampling(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, back: Tensor) -> tuple[Tensor | None, ...]:
-        wanted = ctx.needs_input_grad[2:]
+        needed = ctx.needs_input_grad[2:]
         value, locations, weights = ctx.saved_tensors
-        found = _sample_back(ctx.kernels, ctx.shapes, value, locations, weights, back, wanted[0])
-        return None, None, *(grad if want else None for grad, want in zip(found, wanted, strict=True))
+        gradients = _sample_back(ctx.kernels, ctx.shapes, value, locations, weights, back, needed[0])
+        return None, None, *(grad if need else None for grad, need in zip(gradients, needed, strict=True))
 
 
 def _sample(kernels: Kernels, shapes: Shapes, value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ def _sample(kernels: Kernels, shapes: Shapes, value: Tensor, locations: Tensor, 
     queries = locations.shape[1]
     sides = torch.tensor(shapes, dtype=torch.int64)
     if int(sides.prod(1).sum()) != cells:
-        raise ValueError(f"levels of {shapes} cells were given, and {cells} cells")
+        raise ValueError(f"expected {cells} cells in levels of {shapes}")
     out = value.new_empty(batch, queries, heads * width)
     pointers = [v.data_ptr() for v in (value, sides, locations, weights, out)]
     sizes = (queries, cells, heads, width, len(shapes), locations.shape[4])
@@ -168,19 +168,19 @@ def _sample_back(
     locations: Tensor,
     weights: Tensor,
     back: Tensor,
-    value_wanted: bool,
+    value_needed: bool,
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """The gradients of value (None unless wanted), locations and weights, `back` being that of the sums."""
+    """The gradients of value (None unless needed), locations and weights, `back` being that of the sums."""
     value, locations, weights, back = (v.detach().contiguous() for v in (value, locations, weights, back))
     batch, cells, heads, width = value.shape
     queries = locations.shape[1]
     sides = torch.tensor(shapes, dtype=torch.int64)
-    to_value = torch.zeros_like(value) if value_wanted else None
+    to_value = torch.zeros_like(value) if value_needed else None
     to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
     tensors = (value, sides, locations, weights, back, to_value, to_locations, to_weights)
     pointers = [None if v is None else v.data_ptr() for v in tensors]
     sizes = (queries, cells, heads, width, len(shapes), locations.shape[4])
-    # Queries share cells, heads and pictures do not: a thread has whole heads, and no cell is written by two.
+    # Queries share cells, heads and images do not: a thread has whole heads, and no cell is written by two.
     parts = batch * heads
     _in_threads(lambda first, last: kernels.back(*pointers, first, last, *sizes), parts, batch * queries)
     return to_value, to_locations, to_weights
@@ -188,17 +188,13 @@ def _sample_back(
 
 def _in_threads(call: Callable[[int, int], None], parts: int, rows: int) -> None:
     """`call(first, last)` over all parts, cut among as many threads as so many rows are worth; none outlives this."""
-    threads = max(1, min(torch.get_num_threads(), parts, rows // LEAST_ROWS))
+    threads = max(1, min(torch.get_num_threads(), parts, rows // MIN_ROWS))
     cuts = [parts * thread // threads for thread in range(threads + 1)]
     if threads == 1:
         call(0, parts)
     else:  # the lock of Python is given back during a call
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(call, cuts[:-1], cuts[1:]))
-
-
-def _portable_again(portable: nn.Module) -> nn.Module:
-    return portable
 
 
 @cache
@@ -213,8 +209,8 @@ def _compiled() -> Kernels | None:
         file = home / f"deformable-{name}.so"
         if not file.exists():
             home.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=home) as room:
-                part = Path(room) / file.name
+            with tempfile.TemporaryDirectory(dir=home) as work:
+                part = Path(work) / file.name
                 command = [compiler, *FLAGS, str(SOURCE), "-o", str(part), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, timeout=120)
                 part.replace(file)

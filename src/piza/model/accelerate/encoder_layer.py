@@ -1,28 +1,22 @@
-"""How the encoder lets the cells of a picture read each other, for when nothing is trained.
+"""How the encoder lets the cells of an image read each other, where nothing is differentiated.
 
 The steps and the weights are the library's. What differs is how often all cells pass through memory: where the samples lie
 is computed in one pass over rows of numbers that lie side by side, sums go where one of their parts was, cells are masked
-only where a picture is padded, and the feed-forward network is computed part by part (piza.model.accelerate.linear).
+only where an image is padded, and the feed-forward network is computed part by part (piza.model.accelerate.linear).
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoDeformableLayer
-from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MMGroundingDinoDeformableLayer
 
+from piza.model.accelerate.base import Acceleration
 from piza.model.accelerate.linear import feed_forward
-from piza.model.accelerate.swap import swap_classes
+from piza.model.families import GROUNDING_DINO, MM_GROUNDING_DINO
 
 
-def use_encoder_layers(detector: nn.Module) -> None:
-    """Lets every image layer of a GroundingDINO's encoder run so, in place; weights and names stay. Twice is once."""
-    swap_classes(detector, LIGHT)
-
-
-class _Light(nn.Module):
-    """What a class of the library's is to be mixed with."""
+class _FastLayer(nn.Module):
+    """Mixed into the deformable layer of each family."""
 
     def forward(
         self,
@@ -35,13 +29,15 @@ class _Light(nn.Module):
         level_start_index: Any = None,
         output_attentions: bool = False,
     ) -> Any:
-        """hidden_states (batch, cells, d_model); attention_mask (batch, cells), True on the picture. What comes back is the
-        library's but for the weights of attention, which nobody here asks for."""
-        where = (reference_points, spatial_shapes, spatial_shapes_list, level_start_index)
+        """The library's forward, without the weights of attention, which nobody here asks for.
+
+        hidden_states: (batch, cells, d_model). attention_mask: (batch, cells), True on the image.
+        """
+        grid = (reference_points, spatial_shapes, spatial_shapes_list, level_start_index)
         if torch.is_grad_enabled() or self.training:
-            return super().forward(hidden_states, attention_mask, position_embeddings, *where)
+            return super().forward(hidden_states, attention_mask, position_embeddings, *grid)
         layer: Any = self
-        read = _attend(layer.self_attn, hidden_states, attention_mask, position_embeddings, *where)
+        read = _attend(layer.self_attn, hidden_states, attention_mask, position_embeddings, *grid)
         cells = layer.self_attn_layer_norm(read)
         changed = feed_forward(layer.fc1, layer.activation_fn, layer.fc2, cells)
         return layer.final_layer_norm(changed.add_(cells)), None
@@ -82,18 +78,19 @@ def _attend(
         weights.view(batch, count, heads, levels, points),
         attention.im2col_step,
     )
-    return attention.output_proj(found).add_(cells)
+    result: Tensor = attention.output_proj(found).add_(cells)
+    return result
 
 
-class LightMMLayer(_Light, MMGroundingDinoDeformableLayer):
-    pass
+class FastLayer(_FastLayer, GROUNDING_DINO.deformable_layer):  # type: ignore[misc,name-defined]
+    """A GroundingDINO's deformable layer."""
 
 
-class LightLayer(_Light, GroundingDinoDeformableLayer):
-    pass
+class FastMMLayer(_FastLayer, MM_GROUNDING_DINO.deformable_layer):  # type: ignore[misc,name-defined]
+    """An MM-GroundingDINO's deformable layer."""
 
 
-LIGHT: dict[type, type] = {
-    MMGroundingDinoDeformableLayer: LightMMLayer,
-    GroundingDinoDeformableLayer: LightLayer,
-}
+ENCODER_LAYERS = Acceleration(
+    "encoder layers",
+    {GROUNDING_DINO.deformable_layer: FastLayer, MM_GROUNDING_DINO.deformable_layer: FastMMLayer},
+)

@@ -1,7 +1,7 @@
-"""Attention between the cells of a picture and the words of a sentence, for when nothing is trained.
+"""Attention between the cells of an image and the words of a sentence, where nothing is differentiated.
 
 The library projects every cell three times: to ask the words, to answer them, and back. Where a sentence has 25 tokens and
-a picture 18,000 cells, it is far less to bring the words to where the cells are (one head, biases left out):
+an image 18,000 cells, it is far less to bring the words to where the cells are (one head, biases left out):
 
     (cells Wq) (words Wk)^T    = cells (words Wk Wq^T)^T
     weights^T (cells Wv)       = (weights^T cells) Wv
@@ -15,22 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoBiMultiHeadAttention
-from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import (
-    MMGroundingDinoBiMultiHeadAttention,
-)
 
+from piza.model.accelerate.base import Acceleration
 from piza.model.accelerate.linear import is_plain
-from piza.model.accelerate.swap import swap_classes
+from piza.model.families import GROUNDING_DINO, MM_GROUNDING_DINO
 
 
-def use_fusion(detector: nn.Module) -> None:
-    """Lets every fusion layer of a GroundingDINO attend so where it can, in place; weights and names stay. Twice is once."""
-    swap_classes(detector, LIGHT)
-
-
-class _Light(nn.Module):
-    """What a class of the library's is to be mixed with."""
+class _FastFusion(nn.Module):
+    """Mixed into the fusion attention of each family."""
 
     def forward(
         self,
@@ -46,6 +38,23 @@ class _Light(nn.Module):
         return attend(self, *given)
 
 
+class FastFusion(_FastFusion, GROUNDING_DINO.fusion_attention):  # type: ignore[misc,name-defined]
+    """A GroundingDINO's fusion attention."""
+
+
+class FastMMFusion(_FastFusion, MM_GROUNDING_DINO.fusion_attention):  # type: ignore[misc,name-defined]
+    """An MM-GroundingDINO's fusion attention."""
+
+
+FUSION_ATTENTION = Acceleration(
+    "fusion attention",
+    {
+        GROUNDING_DINO.fusion_attention: FastFusion,
+        MM_GROUNDING_DINO.fusion_attention: FastMMFusion,
+    },
+)
+
+
 def _plain(attention: nn.Module) -> bool:
     """Whether its projections are what they were: adapters around them must be computed as they are."""
     projections = [child for child in attention.children() if not isinstance(child, nn.Dropout)]
@@ -55,14 +64,17 @@ def _plain(attention: nn.Module) -> bool:
 def attend(
     attention: Any, cells: Tensor, words: Tensor, no_cell: Tensor | None, no_word: Tensor | None
 ) -> Any:
-    """What the library's `attention` answers of the cells and of the words; without its weights, which are large and
-    which nobody here asks for."""
+    """What the library's `attention` answers for the cells and for the words, without its weights.
+
+    The weights are large, and nobody here asks for them.
+    """
     heads, width, tokens = attention.num_heads, attention.head_dim, words.shape[1]
 
     def by_head(values: Tensor, dim: int = -1) -> tuple[Tensor, ...]:
-        return values.split(width, dim)
+        parts: tuple[Tensor, ...] = values.split(width, dim)
+        return parts
 
-    # Head by head, since only products with matrices can be made whole numbers (piza.runtimes.int8).
+    # Head by head, since only products with matrices can be quantized (piza.runtimes.int8).
     keys = by_head(attention.text_proj(words) * attention.scale)
     ask, ask_bias = by_head(attention.vision_proj.weight, 0), by_head(attention.vision_proj.bias)
     asked = torch.cat([key @ weight for key, weight in zip(keys, ask, strict=True)], 1)
@@ -87,17 +99,3 @@ def attend(
     read = torch.cat([cell @ weight.T for cell, weight in zip(seen, see, strict=True)], 2)
     words_out = attention.out_text_proj(read + attention.values_vision_proj.bias)
     return (cells_out, None), (words_out, None)
-
-
-class LightMMFusion(_Light, MMGroundingDinoBiMultiHeadAttention):
-    pass
-
-
-class LightFusion(_Light, GroundingDinoBiMultiHeadAttention):
-    pass
-
-
-LIGHT: dict[type, type] = {
-    MMGroundingDinoBiMultiHeadAttention: LightMMFusion,
-    GroundingDinoBiMultiHeadAttention: LightFusion,
-}

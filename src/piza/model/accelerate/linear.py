@@ -1,7 +1,7 @@
-"""Products with the weights of a layer on the CPU, for when nothing is trained.
+"""Products with the weights of a layer on the CPU, computed in oneDNN, where nothing is differentiated.
 
 torch computes them in MKL; the convolutions beside them in oneDNN, which it carries as well. oneDNN's products are the
-faster ones on some processors, and add the bias and apply the activation while what they made is still in the cache, where
+faster ones on some processors, and add the bias and apply the activation while the result is still in the cache, where
 torch reads and writes all of it again for each. The numbers are the same but for rounding.
 """
 
@@ -12,24 +12,44 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.swin.modeling_swin import SwinMLP
 
-LEAST = 10**7  # multiplications: below, starting oneDNN takes longer than it saves
-WEIGHTS = (
-    2**15
-)  # of a layer: those of smaller ones are in the cache anyway, and asking whether to start it takes time, too
-ROWS = 2048  # of a feed-forward network at once: what is between its two products (16 MB of 2,048 channels) stays in the cache
+from piza.model.accelerate.base import Acceleration, is_tracing
+
+MIN_PRODUCTS = 10**7  # multiplications: below, starting oneDNN takes longer than it saves
+# Weights of a layer: those of smaller ones are in the cache anyway, and asking whether to start oneDNN takes time, too.
+MIN_WEIGHTS = 2**15
+# Rows of a feed-forward network at once: what lies between its two products (16 MB of 2,048 channels) stays in the cache.
+ROWS = 2048
 
 
-def use_onednn_linear(model: nn.Module) -> bool:
-    """Lets large linear layers and Swin's feed-forward networks compute so where they can, in place; weights and names stay.
+def has_onednn(device: str = "cpu") -> bool:
+    """Whether oneDNN computes on this kind of device; False where torch is built without it."""
+    built = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return device == "cpu" and built
 
-    Returns whether they do: False, and nothing is changed, where torch is built without oneDNN. Twice is once.
-    """
-    if not has_onednn():
-        return False
-    for module in model.modules():
-        if type(module) in FAST and (type(module) is not nn.Linear or module.weight.numel() >= WEIGHTS):
-            module.__class__ = FAST[type(module)]  # all of its state is the library's
-    return True
+
+class FastLinear(nn.Linear):
+    """A linear layer that oneDNN computes where it pays."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., in features) -> (..., out features)."""
+        return _product(input, self, "none") if _fits(input, self) else super().forward(input)
+
+
+class FastSwinMLP(SwinMLP):
+    """Swin's feed-forward network, part by part."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, cells, channels) -> the same."""
+        return feed_forward(self.fc1, self.activation_fn, self.fc2, hidden_states)
+
+
+def _is_large(module: nn.Module) -> bool:
+    return not isinstance(module, nn.Linear) or module.weight.numel() >= MIN_WEIGHTS
+
+
+ONEDNN_PRODUCTS = Acceleration(
+    "products in oneDNN", {nn.Linear: FastLinear, SwinMLP: FastSwinMLP}, has_onednn, _is_large
+)
 
 
 def is_plain(module: Any) -> bool:
@@ -37,53 +57,43 @@ def is_plain(module: Any) -> bool:
     return type(module) in (nn.Linear, FastLinear)
 
 
-class FastLinear(nn.Linear):
-    def forward(self, input: Tensor) -> Tensor:
-        return _product(input, self, "none") if _fits(input, self) else super().forward(input)
-
-
-class FastSwinMLP(SwinMLP):
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return feed_forward(self.fc1, self.activation_fn, self.fc2, hidden_states)
-
-
-FAST: dict[type, type] = {nn.Linear: FastLinear, SwinMLP: FastSwinMLP}
-
-
 def feed_forward(first: nn.Module, activation: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
     """second(activation(first(x))) of x (..., channels), so many rows at a time that their activations stay in the cache."""
     name = activation_name(activation)
     if name is None or not (_fits(x, first) and _fits(x, second)):
-        return second(activation(first(x)))
+        result: Tensor = second(activation(first(x)))
+        return result
     rows = x.flatten(0, -2).split(ROWS)
-    return torch.cat([_product(_product(part, first, name), second, "none") for part in rows]).view(
-        *x.shape[:-1], -1
-    )
+    parts = [_product(_product(part, first, name), second, "none") for part in rows]
+    return torch.cat(parts).view(*x.shape[:-1], -1)
 
 
 def _fits(x: Tensor, linear: nn.Module) -> bool:
     """Whether oneDNN computes this."""
     return (
-        type(linear) is FastLinear
-        and x.numel() * linear.out_features >= LEAST
+        isinstance(linear, FastLinear)
+        and x.numel() * linear.out_features >= MIN_PRODUCTS
         and for_onednn(x, linear.weight)
     )
 
 
 def for_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether both are floats on the CPU, and nobody differentiates or traces what is made of them."""
+    """Whether both are floats on the CPU, and nobody differentiates, traces or compiles what is made of them."""
     return (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_grad_enabled()
-        and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and not is_tracing()
     )
 
 
-def _product(x: Tensor, linear: nn.Module, activation: str) -> Tensor:
+def _product(x: Tensor, linear: Any, activation: str) -> Tensor:
     # What torch's own compiler calls for a linear layer and its activation; "none" is also GELU without approximation.
-    return torch.ops.mkldnn._linear_pointwise(x, linear.weight, linear.bias, activation, [], "none")
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(
+        x, linear.weight, linear.bias, activation, [], "none"
+    )
+    return product
 
 
 def activation_name(activation: Any) -> str | None:
@@ -93,7 +103,3 @@ def activation_name(activation: Any) -> str | None:
         return "relu"
     exact_gelu = isinstance(function, nn.GELU) and function.approximate == "none"
     return "gelu" if exact_gelu or function is functional.gelu else None
-
-
-def has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -2,6 +2,8 @@
 
 A look makes and drops hundreds of tensors of some megabytes. By default glibc asks the system for each of them anew, which
 clears every page before it is used: a fifth of the time of a look on a CPU.
+
+This is a setting of the process, not of a model: it cannot be undone.
 """
 
 import ctypes
@@ -13,13 +15,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def keep_memory() -> bool:
-    """Tells the C library to keep memory, for the whole process; returns whether it does.
+    """Tells the C library to keep memory, for the whole process and for good; returns whether it does.
 
     False, and nothing is changed, where the library is not glibc, and where the environment says how it is to be done
     (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ or GLIBC_TUNABLES).
     """
-    told = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
-    if any(name in os.environ for name in told):
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
+    if any(name in os.environ for name in names):
         return False
     try:
         if not (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc"):
