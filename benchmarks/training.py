@@ -17,11 +17,12 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     import torch
 
     import piza
-    from piza.data.frames import scene_frames
-    from piza.data.windows import ground_look, window_around
+    from piza.data.windows import grounding_window, window_around
     from piza.model.accelerate.deformable import use_fast_sampling, use_library_sampling
     from piza.search.zoom_path import frame_window
-    from piza.training.batches import batch_loss, collate, thaw_batch_norm
+    from piza.training.from_scratch.batch_norm import thaw_batch_norm
+    from piza.training.from_scratch.frame_sources import scene_frames
+    from piza.training.from_scratch.window_batches import collate_scenes, scene_loss
 
     torch.manual_seed(0)
     loaded = piza.load(model).train()
@@ -29,21 +30,21 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     thaw_batch_norm(loaded.detector)
     rng = np.random.default_rng(0)
     frames = list(scene_frames(range(FIRST_BATCH), FRAME))
-    whole = [ground_look(frame, rng, frame_window(FRAME), 8.0) for frame in frames]
+    whole = [grounding_window(frame, rng, frame_window(FRAME), 8.0) for frame in frames]
     windows = [
         (frame, window_around(frame.rows[i % len(frame.rows)][1], FRAME, rng, 150.0, 250.0, 1.0))
         for i in range(LATER_BATCH)
         for frame in [frames[i % len(frames)]]
     ]
-    closer = [ground_look(frame, rng, window, 8.0) for frame, window in windows]
-    batches = [collate(whole, FIRST, None), collate(closer, LATER, None)]
+    closer = [grounding_window(frame, rng, window, 8.0) for frame, window in windows]
+    batches = [collate_scenes(whole, FIRST, None), collate_scenes(closer, LATER, None)]
     optimizer = torch.optim.AdamW([p for p in loaded.parameters() if p.requires_grad], lr=1e-6)
 
     def run() -> Any:
         losses = []
         for batch in batches:
             optimizer.zero_grad(set_to_none=True)
-            loss = batch_loss(loaded, batch)["loss"]
+            loss = scene_loss(loaded, batch)["loss"]
             loss.backward()
             optimizer.step()
             losses.append(float(loss.detach()))

@@ -11,7 +11,7 @@
 # BASE    a model without adapters; if it is not there, the stage `ground` in the work folder of recipes/train_mini.py
 #         (MINI) is exported to it
 # SIGNS   a folder with images/ and train.json in SOREC's format; without it, streets alone are used
-# HELD    the rows of its held-out photos: those that the base has not seen either, as the stage `pools` wrote them
+# HELD    the rows of its held-out photos: those that the base has not seen either, as the stage `caches` wrote them
 # SEEDS, STEPS, SCENES, TEST_SCENES    how much of it
 # JOBS    trainings at a time, of one thread each
 #
@@ -40,7 +40,7 @@ fail() {
 make_base() {
     [[ -f $BASE/model.safetensors ]] && return
     [[ -f $MINI/ground/checkpoint.safetensors && -f $MINI/progress/history.safetensors ]] ||
-        fail "there is no base in '$BASE' and none to export in '$MINI'; the stages pools, close, ground and progress of recipes/train_mini.py make one, or give another with BASE"
+        fail "there is no base in '$BASE' and none to export in '$MINI'; the stages caches, close, ground and progress of recipes/train_mini.py make one, or give another with BASE"
     python recipes/train_mini.py export --work "$MINI" --stage ground --out "$BASE"
 }
 
@@ -105,7 +105,7 @@ train() {
     echo "== $method, $form, seed $seed"
     $PIZA train "$OUT/train.json" --images "$OUT" --base "$BASE" --out "$out" --seed "$seed" \
         --method "$method" ${plain[@]+"${plain[@]}"} "${options[@]}" \
-        --steps "$STEPS" --lr "$lr" --backbone-lr 1 --schedule cosine --clip 2 --batch 8 --sentences 8 --light \
+        --steps "$STEPS" --lr "$lr" --backbone-lr 1 --schedule cosine --max-grad-norm 2 --batch 8 --sentences-per-image 8 --augment \
         --min-scale 0.8 --workers 1 --device "${DEVICE:-cpu}"
     touch "$out/training/done"
 }

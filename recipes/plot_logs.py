@@ -10,16 +10,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 LOSSES = (
-    "class", "which", "name", "box", "dense_which", "dense_name", "dense_box", "thing", "looks", "role_yes", "role_no",
+    "class", "which", "name", "box", "dense_which", "dense_name", "dense_box", "object", "attributes", "relevant", "irrelevant",
 )  # fmt: skip
+STAGES = ("close", "ground", "zoom", "whole", "adapters", "match", "list", "both")
 
 
 def main(work: Path, out: Path) -> None:
-    stages = [
-        stage
-        for stage in ("close", "ground", "zoom", "whole", "adapters", "words", "find", "read")
-        if (work / stage / "log.csv").exists()
-    ]
+    """Draw one panel a stage."""
+    stages = [stage for stage in STAGES if (work / stage / "log.csv").exists()]
     figure, axes = plt.subplots(
         1, len(stages), figsize=(3.4 * len(stages), 3.6), squeeze=False, layout="constrained"
     )

@@ -1,8 +1,8 @@
-"""Of the things that a sentence weighs, how many have a query (or are listed) in the first look at a drawn street.
+"""Of the objects that a sentence weighs, how many have a query (or are listed) in the first look at a drawn street.
 
     python recipes/query_cover.py MODEL_FOLDER [--seed 31] [--count 63]
 
-The scenes and sentences are those of `piza data scenes OUT --count N --seed S`. A thing has a query where the last layer's
+The scenes and sentences are those of `piza data scenes OUT --count N --seed S`. An object has a query where the last layer's
 box of one overlaps it by an IoU of 0.4.
 """
 
@@ -20,7 +20,8 @@ from piza.data.scenes.relevance import RELEVANCE, relevance
 from piza.data.scenes.write import pick_rows
 from piza.image import cut
 from piza.search.zoom_path import frame_window, input_size
-from piza.training.relevance import ON, overlaps
+from piza.training.from_scratch.relevance import ON_OBJECT
+from piza.training.losses import iou
 
 SIZE = (2048, 1152)
 
@@ -51,16 +52,16 @@ def main() -> None:
         ).float()
         features = model.encode_frame(cut(scene.image, frame, size))
         for row in rows:
-            overlap = overlaps(answer(model, features, row.ref).boxes[-1, 0], objects)
-            seen = (overlap >= ON).any(0).numpy()
+            overlap = iou(answer(model, features, row.ref).boxes[-1, 0], objects)
+            seen = (overlap >= ON_OBJECT).any(0).numpy()
             weighed = relevance(row, facts) == 1
             there += weighed.sum(0)
             met += (weighed & seen[:, None]).sum(0)
             queries += len(overlap)
-            on += int((overlap >= ON).any(1).sum())
+            on += int((overlap >= ON_OBJECT).any(1).sum())
     for name, share, count in zip(RELEVANCE, 100 * met / there, there, strict=True):
         print(f"{name}: {share:.1f} % of {count:.0f} have a query")
-    print(f"queries: {100 * on / queries:.1f} % lie on a thing")
+    print(f"queries: {100 * on / queries:.1f} % lie on an object")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@
 # PIZA      how to call the command, such as PIZA="accelerate launch -m piza" or "torchrun --nproc_per_node 4 -m piza"
 #           (evaluations always run as a single process)
 #
-# The windows of a step are BATCH in every process; AT_ONCE of them go through the model together, which sets the memory.
+# The windows of a step are BATCH in every process; MICRO_BATCH of them go through the model together, which sets the memory.
 # A run that was stopped goes on when it is started again; finished ones are only evaluated.
 set -euo pipefail
 
@@ -21,7 +21,7 @@ BASE=${BASE:-openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg_grit_v3det}
 OUT=${OUT:-runs/sorec}
 PIZA=${PIZA:-piza}
 BATCH=${BATCH:-8}
-AT_ONCE=${AT_ONCE:-2}
+MICRO_BATCH=${MICRO_BATCH:-2}
 PRECISION=${PRECISION:-fp32}
 
 row() {
@@ -29,7 +29,7 @@ row() {
     [[ $form == plain ]] && plain=(--plain) || searches=(default greedy)
     mkdir -p "$OUT"
     $PIZA train "$SOREC/$split.json" --images "$PHOTOS" --base "$BASE" --out "$out" \
-        --method "$method" ${plain[@]+"${plain[@]}"} --batch "$BATCH" --micro-batch "$AT_ONCE" --precision "$PRECISION" \
+        --method "$method" ${plain[@]+"${plain[@]}"} --batch "$BATCH" --micro-batch "$MICRO_BATCH" --precision "$PRECISION" \
         --first-pixels 923 --later-pixels 800 --missing error
     for rows in val testA testB; do
         for search in "${searches[@]}"; do

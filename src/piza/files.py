@@ -1,31 +1,85 @@
-"""Writing files so that nobody ever reads half a file."""
+"""Writing files so that nobody ever reads half a file, and sweeping up what a killed write left."""
 
+import errno
 import os
+import platform
+import re
 import secrets
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from piza.errors import InputError
 
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+_TEMPORARY = re.compile(r"\..*\.piza-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{8}(\.[^.]*)?")
+_STALE_SECONDS = 24 * 3600  # a temporary file of another host is taken for abandoned after this time
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; when the block ends well, move it onto `path`.
 
-    The temporary name keeps the suffix, because writers such as Pillow choose the format by it. When the block
-    raises, the temporary file is removed and whatever stood at `path` before is untouched.
+    The temporary name keeps the suffix, because writers such as Pillow choose the format by it. The file gets the mode that
+    the umask asks for, whatever the writer chose, and reaches the disk before its name does: after a power cut `path` is the
+    old file or the new one. When the block raises, the temporary file is removed and `path` is untouched; what a killed
+    process leaves is removed by `sweep_temporary`.
 
-    Raises InputError when the folder does not exist or cannot be written to, or when `path` is a folder.
+    Raises InputError when the folder does not exist or cannot be written to, when `path` is a folder, or when the disk is full.
     """
     path = Path(path)
     check_writable(path)
-    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    token = f"piza-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem[:80]}.{token}{path.suffix}")
     try:
+        mode = _default_mode(temporary)
         yield temporary
+        os.chmod(temporary, mode)
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise InputError(f"cannot write {str(path)!r}: {os.strerror(error.errno)}") from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep_temporary(folder: str | Path) -> int:
+    """Remove temporary files of `atomic_write` whose process is gone; returns how many. A folder that is missing has none.
+
+    Worth calling where work on a folder begins. Files of other hosts, as on a shared disk, are removed a day after the last
+    write to them.
+    """
+    removed = 0
+    try:
+        entries = [entry for entry in os.scandir(folder) if entry.name.startswith(".")]
+    except OSError:
+        return 0
+    for entry in entries:
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match is None:
+            continue
+        try:
+            if match["host"] == _HOST:
+                abandoned = not _is_running(int(match["pid"]))
+            else:
+                abandoned = time.time() - entry.stat().st_mtime > _STALE_SECONDS
+            if abandoned:
+                os.unlink(entry.path)
+                removed += 1
+        except OSError:
+            continue
+    return removed
+
+
+def is_temporary(path: str | Path) -> bool:
+    """Whether a file's name is one that `atomic_write` gives to unfinished files."""
+    return _TEMPORARY.fullmatch(Path(path).name) is not None
 
 
 def check_writable(path: str | Path) -> None:
@@ -33,10 +87,45 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     try:
         if path.is_dir():
-            raise InputError(f"cannot write {str(path)!r}: it is a folder, a file name is wanted")
+            raise InputError(f"cannot write {str(path)!r}: expected the name of a file, got a folder")
         if not path.parent.is_dir():
             raise InputError(f"cannot write {str(path)!r}: the folder {str(path.parent)!r} does not exist")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise InputError(f"cannot write {str(path)!r}: no permission to write in {str(path.parent)!r}")
     except OSError as error:  # a name that is too long, a parent that may not be looked into
         raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+
+
+def _default_mode(path: Path) -> int:
+    """The mode of a new file, as the umask and the folder have it. Read off a file, as reading the umask means setting it."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return os.fstat(descriptor).st_mode & 0o777
+    finally:
+        os.close(descriptor)
+        os.unlink(path)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk. A file system that cannot is left as it is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # a folder, on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in (errno.EIO, *_NO_ROOM):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

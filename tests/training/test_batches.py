@@ -1,36 +1,38 @@
-"""Batches of looks: sentences of one thing are one target; batch norm thaws and freezes without changing the model."""
+"""Batches of windows: sentences of one object are one target; batch norm thaws and freezes without changing the model."""
 
 import numpy as np
 import torch
 
 from piza.data.frames import Frame
-from piza.data.windows import Look
-from piza.training.batches import batch_loss, collate, freeze_batch_norm, targets_of, thaw_batch_norm
+from piza.data.windows import TrainingWindow
+from piza.training.batches import targets_of
+from piza.training.from_scratch.batch_norm import freeze_batch_norm, thaw_batch_norm
+from piza.training.from_scratch.window_batches import collate_scenes, scene_loss
 
 
-def look_with(boxes_of):
+def window_with(boxes_of):
     frame = Frame(np.zeros((200, 300, 3), np.uint8), [])
-    look = Look(frame, np.array([0.0, 0.0, 300.0, 200.0]), progress=0.5)
+    window = TrainingWindow(frame, np.array([0.0, 0.0, 300.0, 200.0]), progress=0.5)
     for sentence, boxes in boxes_of:
         boxes = [np.array(box, float) for box in boxes]
-        look.add(sentence, boxes, boxes)
-    return look
+        window.add(sentence, boxes, boxes)
+    return window
 
 
-def test_sentences_of_one_thing_are_one_target():
+def test_sentences_of_one_object_are_one_target():
     car, sign = [10, 10, 50, 40], [200, 100, 230, 130]
-    look = look_with(
+    window = window_with(
         [("the red car", [car]), ("a car", [[10.4, 10, 50, 40.3]]), ("the sign", [sign]), ("a dog", [])]
     )
-    targets = targets_of(look)
-    assert targets.says.tolist() == [[1, 1, 0, 0], [0, 0, 1, 0]]
+    targets = targets_of(window)
+    assert targets.positive.tolist() == [[1, 1, 0, 0], [0, 0, 1, 0]]
     np.testing.assert_allclose(targets.answer[1], [215 / 300, 115 / 200, 30 / 300, 30 / 200], rtol=1e-6)
 
 
 def test_a_batch_gives_finite_losses_and_gradients(tiny_piza):
-    looks = [look_with([("the red car", [[10, 10, 50, 40]])]), look_with([("a dog", []), ("a sign", [])])]
-    batch = collate(looks, (128, 96), np.random.default_rng(0))
-    losses = batch_loss(tiny_piza, batch)
+    windows = [window_with([("the red car", [[10, 10, 50, 40]])]), window_with([("a dog", []), ("a sign", [])])]
+    batch = collate_scenes(windows, (128, 96), np.random.default_rng(0))
+    losses = scene_loss(tiny_piza, batch)
     assert all(torch.isfinite(loss) for loss in losses.values())
     losses["loss"].backward()
     grads = [p.grad for p in tiny_piza.parameters() if p.grad is not None]

@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 
 from piza.training import log as module
-from piza.training.log import Log, plot_log, read_lines
+from piza.training.log import TrainingLog, plot_log, read_log
 
 
 def test_lines_are_appended_and_cut_where_a_run_goes_on(tmp_path):
-    log = Log(tmp_path / "log.csv")
+    log = TrainingLog(tmp_path / "log.csv")
     for step in (10, 20, 30):
         log.add({"step": step, "loss": step / 10})
-    again = Log(tmp_path / "log.csv", keep_to=20)  # the checkpoint was of step 20
+    again = TrainingLog(tmp_path / "log.csv", keep_to=20)  # the checkpoint was of step 20
     again.add({"step": 25, "loss": 9.0, "lr": 0.1})  # with a column that was not there
     with open(tmp_path / "log.csv", newline="") as file:
         rows = list(csv.reader(file))
@@ -22,7 +22,7 @@ def test_lines_are_appended_and_cut_where_a_run_goes_on(tmp_path):
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_full_disk_delays_lines_and_loses_none(first, tmp_path, monkeypatch):
-    log = Log(tmp_path / "log.csv")
+    log = TrainingLog(tmp_path / "log.csv")
     if not first:
         log.add({"step": 0, "loss": 0})
 
@@ -34,11 +34,11 @@ def test_a_full_disk_delays_lines_and_loses_none(first, tmp_path, monkeypatch):
         patch.setattr(module, "open", full, raising=False)
         log.add({"step": 1, "loss": 1})
     log.add({"step": 2, "loss": 2})
-    assert [line["step"] for line in read_lines(tmp_path / "log.csv")] == ["0", "1", "2"][first:]
+    assert [line["step"] for line in read_log(tmp_path / "log.csv").lines] == ["0", "1", "2"][first:]
 
 
 def test_the_plot_is_a_picture(tmp_path):
-    log, checks = Log(tmp_path / "log.csv"), Log(tmp_path / "checks.csv")
+    log, checks = TrainingLog(tmp_path / "log.csv"), TrainingLog(tmp_path / "checks.csv")
     for step in range(1, 30):
         log.add({"step": step, "class": 3 / step, "loss": 9 / step, "norm": 1.0})
     for step in (10, 20):

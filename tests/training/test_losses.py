@@ -7,14 +7,14 @@ import torch
 from piza.model.grounder import Grounding
 from piza.training.losses import (
     Targets,
-    also_right,
-    apart_loss,
-    choice,
+    choice_loss,
     dense_positives,
     giou,
     look_loss,
     match_rows,
-    together_loss,
+    near_answers,
+    separate_queries_loss,
+    shared_queries_loss,
 )
 
 SHAPES = [(16, 32), (8, 16), (4, 8)]
@@ -63,11 +63,11 @@ def test_padding_blocks_cost_nothing():
 
 
 def test_dense_positives_are_the_cells_around_the_center():
-    thing = torch.tensor([[0.5, 0.5, 0.05, 0.05], [0.0, 0.0, 0.02, 0.02], [0.3, 0.6, 0.9, 0.9]])
-    cells, owners = dense_positives(Targets(torch.eye(3), thing, thing), SHAPES)
+    target_box = torch.tensor([[0.5, 0.5, 0.05, 0.05], [0.0, 0.0, 0.02, 0.02], [0.3, 0.6, 0.9, 0.9]])
+    cells, owners = dense_positives(Targets(torch.eye(3), target_box, target_box), SHAPES)
     assert sorted(cells[owners == 0].tolist()) == [7 * 32 + 15, 7 * 32 + 16, 8 * 32 + 15, 8 * 32 + 16]
     assert cells[owners == 1].tolist() == [0]  # at the corner only one of the four exists
-    assert (cells[owners == 2] >= 16 * 32 + 8 * 16).all()  # a large thing is taught at the coarsest level
+    assert (cells[owners == 2] >= 16 * 32 + 8 * 16).all()  # a large object is taught at the coarsest level
 
 
 def test_giou_of_known_boxes():
@@ -83,17 +83,17 @@ def test_giou_of_known_boxes():
 def test_choice_prefers_what_is_right():
     labels = torch.tensor([[[0.0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]])  # the last row has no right one
     logits = torch.zeros(1, 3, 4, requires_grad=True)
-    even = choice(logits, labels)
+    even = choice_loss(logits, labels)
     assert even.item() == pytest.approx((np.log(4 / 2) + np.log(4)) / 2)
     even.backward()
     assert torch.isfinite(logits.grad).all()
     assert logits.grad[0, 0, 1] < 0 < logits.grad[0, 0, 0] and (logits.grad[0, 2] == 0).all()
-    assert choice(10 * labels, labels).item() < 0.01
-    assert choice(logits, torch.zeros_like(labels)).item() == 0
+    assert choice_loss(10 * labels, labels).item() < 0.01
+    assert choice_loss(logits, torch.zeros_like(labels)).item() == 0
 
 
 def test_one_box_may_answer_several_sentences():
-    """Two sentences of one thing are one target, and the query that finds it is right for both."""
+    """Two sentences of one object are one target, and the query that finds it is right for both."""
     box = torch.tensor([0.4, 0.5, 0.1, 0.2])
     both = Targets(torch.ones(1, 2), box[None], box[None])
     look = grounding(box, 0)
@@ -103,44 +103,44 @@ def test_one_box_may_answer_several_sentences():
 
 
 def test_a_window_beside_the_planned_one_is_not_wrong():
-    thing, window = torch.tensor([[0.5, 0.5, 0.02, 0.02]]), torch.tensor([[0.5, 0.5, 0.2, 0.2]])
+    target_box, window = torch.tensor([[0.5, 0.5, 0.02, 0.02]]), torch.tensor([[0.5, 0.5, 0.2, 0.2]])
     boxes = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.52, 0.5, 0.2, 0.2], [0.7, 0.5, 0.2, 0.2]])
-    zooming = Targets(torch.tensor([[0.0, 1.0]]), window, thing)
-    assert also_right(boxes, zooming, 3).tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+    zooming = Targets(torch.tensor([[0.0, 1.0]]), window, target_box)
+    assert near_answers(boxes, zooming, 3).tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
     answering = Targets(torch.tensor([[0.0, 1.0]]), window, window)
-    assert also_right(boxes, answering, 3).sum() == 0
+    assert near_answers(boxes, answering, 3).sum() == 0
 
 
-def test_sentences_that_are_asked_apart_lose_what_each_would_alone():
-    """Two windows, of two sentences and of one; the padded third place is not judged."""
+def test_sentences_with_queries_of_their_own_cost_what_each_would_alone():
+    """Two windows, of two sentences and of one; the padded third place is not counted."""
     torch.manual_seed(0)
     boxes = torch.rand(2, 4) * 0.2 + 0.3
     targets = [Targets(torch.eye(2), boxes, boxes), Targets(torch.ones(1, 1), boxes[:1], boxes[:1])]
     logits, answers = torch.randn(3, 4, 5, 1), torch.rand(3, 4, 5, 4) * 0.2 + 0.3
     present = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]])
 
-    def per_sentence_queries(logits):
-        return apart_loss(Grounding(logits, answers, None, None), targets, present)
+    def separate(logits):
+        return separate_queries_loss(Grounding(logits, answers, None, None), targets, present)
 
     alone = {"class": 0.0, "which": 0.0, "box": 0.0}
     for row, box in ((0, boxes[0]), (1, boxes[1]), (2, boxes[0])):
         one = Grounding(logits[:, row : row + 1], answers[:, row : row + 1], None, None)
         single = [Targets(torch.ones(1, 1), box[None], box[None])]
-        for name, value in together_loss(one, single, torch.ones(1, 1, 1)).items():
+        for name, value in shared_queries_loss(one, single, torch.ones(1, 1, 1)).items():
             if name in alone:
                 alone[name] += float(value) / 3
-    found = per_sentence_queries(logits)
+    found = separate(logits)
     assert {name: float(value) for name, value in found.items()} == pytest.approx(alone, rel=1e-5)
     shouted = logits.clone()
     shouted[:, 3] = 50.0  # what is no sentence
-    assert {n: float(v) for n, v in per_sentence_queries(shouted).items()} == pytest.approx(alone, rel=1e-5)
+    assert {n: float(v) for n, v in separate(shouted).items()} == pytest.approx(alone, rel=1e-5)
 
 
-def test_an_absent_sentence_asked_apart_teaches_no():
+def test_an_absent_sentence_with_its_own_queries_teaches_no():
     empty = [Targets(torch.zeros(0, 1), torch.zeros(0, 4), torch.zeros(0, 4))]
     boxes = torch.full((1, 1, 5, 4), 0.2)
     yes, no = (
-        apart_loss(Grounding(torch.full((1, 1, 5, 1), v), boxes, None, None), empty, torch.ones(1, 1, 1))
+        separate_queries_loss(Grounding(torch.full((1, 1, 5, 1), v), boxes, None, None), empty, torch.ones(1, 1, 1))
         for v in (5.0, -5.0)
     )
     assert (
@@ -148,7 +148,7 @@ def test_an_absent_sentence_asked_apart_teaches_no():
     )
 
 
-def test_two_things_of_one_sentence_get_queries_of_their_own():
+def test_two_objects_of_one_sentence_get_queries_of_their_own():
     boxes = torch.tensor([[[0.2, 0.2, 0.1, 0.1], [0.25, 0.2, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]]]).repeat(
         2, 1, 1
     )

@@ -17,8 +17,8 @@ def look(tiny_piza, tokenizer, prompts):
     with torch.no_grad(), tiny_piza.zoom_context.use(tiny_piza.zoom(torch.zeros(len(prompts)))):
         text = grounder.encode_text(detector, ids, mask)
         torch.manual_seed(0)
-        picture = grounder.encode_image(detector, torch.randn(len(prompts), 3, 128, 128))
-        return grounder.ground(detector, text, picture), pooling
+        features = grounder.encode_image(detector, torch.randn(len(prompts), 3, 128, 128))
+        return grounder.ground(detector, text, features), pooling
 
 
 def test_the_best_of_all_columns_is_what_a_search_reads(tiny_piza, tiny_tokenizer):
@@ -36,7 +36,7 @@ def test_the_best_of_all_columns_is_what_a_search_reads(tiny_piza, tiny_tokenize
     torch.testing.assert_close(found.logits[:, 0, :, 1], grounding.logits[:, 0, :, 1:5].amax(-1))
     torch.testing.assert_close(found.logits[:, 0, :, 0], grounding.logits[:, 0][..., [0, -1]].amax(-1))
     assert (found.logits[:, 1, :, 2] == ABSENT).all()
-    assert shifted[0].says.tolist() == [[0, 1, 0], [0, 0, 1]] and shifted[1].says.tolist() == [[0, 1]]
+    assert shifted[0].positive.tolist() == [[0, 1, 0], [0, 0, 1]] and shifted[1].positive.tolist() == [[0, 1]]
 
 
 def test_the_loss_is_finite_and_quiets_the_outside(tiny_piza, tiny_tokenizer):

@@ -23,7 +23,7 @@ def fake_trackio(monkeypatch, log):
 def test_trackio_gets_the_numbers(monkeypatch, tmp_path):
     calls = fake_trackio(monkeypatch, None)
     tracker = start_tracker("trackio", tmp_path, "signs", {"lr": 1}, pytest.fail)
-    tracker.log(20, {"loss": 3.5})
+    tracker.record(20, {"loss": 3.5})
     tracker.finish()
     assert calls == [("init", "piza", "signs", {"lr": 1}), (20, {"loss": 3.5}), "finish"]
 
@@ -35,7 +35,7 @@ def test_a_tracker_that_fails_is_left_alone(monkeypatch, tmp_path):
     calls, said = fake_trackio(monkeypatch, log), []
     tracker = start_tracker("trackio", tmp_path, "signs", {}, said.append)
     for step in range(3):
-        tracker.log(step, {"loss": 1.0})
+        tracker.record(step, {"loss": 1.0})
     tracker.finish()
     assert (
         said == ["the tracker 'trackio' failed and is not used any more: no connection"] and len(calls) == 1
@@ -52,7 +52,7 @@ def test_one_that_is_not_installed_is_named(name, monkeypatch, tmp_path):
 
 def test_none_does_nothing(tmp_path):
     tracker = start_tracker("none", tmp_path, "signs", {}, pytest.fail)
-    tracker.log(1, {"loss": 1.0})
+    tracker.record(1, {"loss": 1.0})
     tracker.finish()
     with pytest.raises(InputError, match="known are none, tensorboard, trackio"):
         start_tracker("paper", tmp_path, "signs", {}, pytest.fail)

@@ -1,4 +1,4 @@
-"""Train the box-history encoder on box sequences alone; no picture is needed. Afterwards it is frozen."""
+"""Training the box-history encoder on box sequences alone; no image is needed. Afterwards it is frozen."""
 
 from collections.abc import Callable
 
@@ -16,8 +16,8 @@ def progress_loss(output: BoxHistoryOutput, progress: Tensor, stop: Tensor) -> T
     published loss is not known; the L1 is smoothed below one progress step only, or its gradient would
     vanish beside the other's.
     """
-    stopping = F.binary_cross_entropy_with_logits(output.stop_logit, stop)
-    return stopping + F.smooth_l1_loss(output.progress, progress, beta=0.05)
+    stop_loss = F.binary_cross_entropy_with_logits(output.stop_logit, stop)
+    return stop_loss + F.smooth_l1_loss(output.progress, progress, beta=0.05)
 
 
 def train_progress(

@@ -1,7 +1,7 @@
-"""What a look is taught: Hungarian matching on every decoder layer, and a dense one-to-many loss on the proposals.
+"""Losses of a look: Hungarian matching on every decoder layer, and a dense one-to-many loss on the encoder's proposals.
 
-The decoder may have answered all sentences of a window together or each with queries of its own (`per_sentence_queries`). Boxes are
-cxcywh normalized to the window. Logits are one number a sentence (block), averaged over its tokens.
+The decoder may answer all sentences of a window together, or each with queries of its own (`per_sentence_queries`). Boxes are
+cxcywh normalized to the window. Logits are one number a sentence (block of the prompt), averaged over its tokens.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,22 @@ from piza.model.grounder import Grounding
 
 @dataclass
 class Targets:
-    """What one window should answer.
+    """What the model should answer in one window, for n targets.
 
-    says: (n, blocks) 1 where a sentence of the prompt is true of a target; a sentence of no target teaches "not here",
-    and a target may have several sentences. answer: (n, 4) the box to predict (the next window, or the thing itself).
-    thing: (n, 4) the thing itself: proposals are taught at its place, whatever the answer's size.
+    Attributes:
+        positive: (n, blocks) 1 where a sentence of the prompt is true of a target. A sentence of no target teaches "not
+            here", and a target may have several sentences.
+        answer: (n, 4) the box to predict: the next window, or the object itself; cxcywh normalized to the window.
+        target: (n, 4) the object itself, in the same form. Proposals are taught at its place, whatever the answer's size.
     """
 
-    says: Tensor
+    positive: Tensor
     answer: Tensor
-    thing: Tensor
+    target: Tensor
+
+    def to(self, device: torch.device) -> "Targets":
+        """The same on a device."""
+        return Targets(self.positive.to(device), self.answer.to(device), self.target.to(device))
 
 
 def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -37,12 +43,13 @@ def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.
 
 
 def corners(boxes: Tensor) -> Tensor:
+    """(..., 4) cxcywh to xyxy."""
     center, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat([center - half, center + half], -1)
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU of cxcywh boxes, broadcast over leading axes (Rezatofighi et al. 2019)."""
+    """Generalized IoU of cxcywh boxes, broadcast over leading axes (Rezatofighi et al. 2019)."""
     a, b = corners(a), corners(b)
     overlap = (
         (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
@@ -53,8 +60,18 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     return overlap / union.clamp(min=1e-9) - (hull - union) / hull.clamp(min=1e-9)
 
 
+def iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """IoU of every box (..., n, 4) with every other (m, 4), both cxcywh: (..., n, m)."""
+    a, b = corners(boxes)[..., None, :], corners(others)
+    overlap = (
+        (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    )
+    union = boxes[..., None, 2:].prod(-1) + others[:, 2:].prod(-1) - overlap
+    return overlap / union.clamp(min=1e-9)
+
+
 def class_cost(logits: Tensor) -> Tensor:
-    """The focal loss of saying yes less that of saying no, elementwise."""
+    """The focal loss of a positive less that of a negative, elementwise."""
     probability = logits.sigmoid()
     yes = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
     return yes - 0.75 * probability**2 * -(1 - probability + 1e-8).log()
@@ -66,10 +83,10 @@ def match_rows(logits: Tensor, boxes: Tensor, row: Tensor, answer: Tensor) -> Te
 
     logits: (rows, queries); boxes: (rows, queries, 4). Returns (n,) queries.
     """
-    boxes, wanted = boxes[row], answer[:, None]
-    cost = 2 * class_cost(logits[row]) + 5 * (boxes - wanted).abs().sum(-1) - 2 * giou(boxes, wanted)
+    boxes, expected = boxes[row], answer[:, None]
+    cost = 2 * class_cost(logits[row]) + 5 * (boxes - expected).abs().sum(-1) - 2 * giou(boxes, expected)
     query = cost.argmin(1)
-    # Most sentences are of one thing, and there is nothing to share out.
+    # Most sentences have one target; only for the others is there an assignment to solve.
     for several in (row.bincount() > 1).nonzero()[:, 0]:
         mine = (row == several).nonzero()[:, 0]
         which, taken = linear_sum_assignment(cost[mine].cpu().numpy())
@@ -80,12 +97,23 @@ def match_rows(logits: Tensor, boxes: Tensor, row: Tensor, answer: Tensor) -> Te
 def match(logits: Tensor, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """Pairs queries with targets of one window: cost = class (2) + L1 (5) + GIoU (2). Returns (query, target) indices."""
     with torch.no_grad():
-        named = class_cost(logits[:, : targets.says.shape[1]])
-        named = named @ (targets.says / targets.says.sum(1, keepdim=True)).T
+        named = class_cost(logits[:, : targets.positive.shape[1]])
+        named = named @ (targets.positive / targets.positive.sum(1, keepdim=True)).T
         cost = 2 * named + 5 * torch.cdist(boxes, targets.answer, p=1)
         cost = cost - 2 * giou(boxes[:, None], targets.answer[None])
         query, target = linear_sum_assignment(cost.cpu().numpy())
     return torch.as_tensor(query, device=boxes.device), torch.as_tensor(target, device=boxes.device)
+
+
+def cell_at_center(objects: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+    """(m,) the index of the cell at the center of each object (m, 4), at its level (`level_of`), over all levels' cells."""
+    level = level_of(objects, shapes)
+    sizes = torch.tensor(shapes, device=objects.device)
+    starts = torch.cat([sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]])
+    height, width = sizes[level].unbind(1)
+    x = (objects[:, 0] * width).long().clamp(max=width - 1)
+    y = (objects[:, 1] * height).long().clamp(max=height - 1)
+    return starts[level] + y * width + x
 
 
 def level_of(boxes: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
@@ -96,15 +124,15 @@ def level_of(boxes: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
 
 
 def dense_positives(targets: Targets, shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    """The few cells nearest each thing's center, at the level of its size. Returns (cell, target) indices."""
+    """The few cells nearest each object's center, at the level of its size. Returns (cell, target) indices."""
     cells, owners = [], []
     start = 0
-    levels = level_of(targets.thing, shapes)
+    levels = level_of(targets.target, shapes)
     for level, (height, width) in enumerate(shapes):
         chosen = (levels == level).nonzero()[:, 0]
         if len(chosen):
-            scale = targets.thing.new_tensor([width, height])
-            center = targets.thing[chosen, :2] * scale - 0.5
+            scale = targets.target.new_tensor([width, height])
+            center = targets.target[chosen, :2] * scale - 0.5
             base = center.floor()
             for dx in (0, 1):
                 for dy in (0, 1):
@@ -114,49 +142,49 @@ def dense_positives(targets: Targets, shapes: list[tuple[int, int]]) -> tuple[Te
                     owners.append(chosen[inside])
         start += height * width
     if not cells:
-        empty = torch.zeros(0, dtype=torch.long, device=targets.thing.device)
+        empty = torch.zeros(0, dtype=torch.long, device=targets.target.device)
         return empty, empty
     return torch.cat(cells), torch.cat(owners)
 
 
-NEAR = 0.6
+NEAR = 0.6  # IoU with the planned next window from which another window is not counted as wrong
 
 
 @torch.no_grad()
-def also_right(boxes: Tensor, targets: Targets, columns: int) -> Tensor:
+def near_answers(boxes: Tensor, targets: Targets, columns: int) -> Tensor:
     """(boxes, columns) 1 where a box is nearly the next window of a sentence's path (IoU >= NEAR).
 
-    A window beside the planned one holds the thing as well, and the next look decides; so such a box is not wrong. The
-    thing itself is another matter: there one box is the answer.
+    A window beside the planned one shows the object as well, and the next look decides; so such a box is not wrong. Where
+    the answer is the object itself, only one box is right.
     """
-    windows = targets.answer[:, 2:].prod(1) > 2 * targets.thing[:, 2:].prod(1)
+    windows = targets.answer[:, 2:].prod(1) > 2 * targets.target[:, 2:].prod(1)
     if not windows.any():
         return boxes.new_zeros(len(boxes), columns)
-    says = torch.zeros(len(targets.says), columns, device=boxes.device)
-    says[windows, : targets.says.shape[1]] = targets.says[windows]
+    positive = torch.zeros(len(targets.positive), columns, device=boxes.device)
+    positive[windows, : targets.positive.shape[1]] = targets.positive[windows]
     a, b = corners(boxes)[:, None], corners(targets.answer)[None]
     overlap = (
         (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
     )
     union = boxes[:, None, 2:].prod(-1) + targets.answer[None, :, 2:].prod(-1) - overlap
-    return ((overlap >= NEAR * union).float() @ says).clamp(max=1)
+    return ((overlap >= NEAR * union).float() @ positive).clamp(max=1)
 
 
-def judged(labels: Tensor, near: Tensor) -> Tensor:
-    """1 where focal loss judges a box: where it is the right one, or not even nearly."""
+def counted(labels: Tensor, near: Tensor) -> Tensor:
+    """1 where focal loss counts: where a box is the right one, or not even near it."""
     return torch.maximum(labels, 1 - near)
 
 
-def box_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
+def box_loss(predicted: Tensor, expected: Tensor) -> Tensor:
     """L1 (5) + GIoU (2), summed over boxes."""
-    return 5 * (predicted - wanted).abs().sum() + 2 * (1 - giou(predicted, wanted)).sum()
+    return 5 * (predicted - expected).abs().sum() + 2 * (1 - giou(predicted, expected)).sum()
 
 
-def choice(logits: Tensor, labels: Tensor) -> Tensor:
+def choice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of choosing any of the right ones along the last axis, mean over the rows that have a right one.
 
-    Asked twice: over the boxes for each sentence (which of the look-alikes is meant) and over the sentences of the
-    prompt for each box (is it the red or the blue car). Focal loss judges each pair by itself and learns both slowly.
+    Used over the boxes for each sentence (which of the look-alikes is meant) and over the sentences of the prompt for each
+    box (is it the red or the blue car). Focal loss sees each pair by itself and learns both slowly.
     """
     has = labels.any(-1)
     if not has.any():
@@ -173,63 +201,63 @@ def look_loss(
 ) -> dict[str, Tensor]:
     """Losses of a batch of looks, each divided by the number of targets; "loss" is their sum.
 
-    The decoder's layers together weigh twice what the proposals do, however many they are. `per_sentence_queries`: as it was given to
-    `grounder.ground`.
+    The decoder's layers together weigh twice what the proposals do, however many they are. `shapes`: (height, width) of the
+    levels of features; `per_sentence_queries`: as it was given to `grounder.ground`.
     """
     present = grounding.proposal_logits.new_zeros(len(targets), 1, grounding.proposal_logits.shape[-1])
     for i, t in enumerate(targets):
-        present[i, 0, : t.says.shape[1]] = 1
-    losses = (apart_loss if per_sentence_queries else together_loss)(grounding, targets, present)
+        present[i, 0, : t.positive.shape[1]] = 1
+    losses = (separate_queries_loss if per_sentence_queries else shared_queries_loss)(grounding, targets, present)
     for name in losses:
         losses[name] = losses[name] * (2 / len(grounding.logits))
-    losses |= proposal_loss(grounding, targets, shapes, present)
+    losses |= dense_loss(grounding, targets, shapes, present)
     losses["loss"] = torch.stack(list(losses.values())).sum()
     return losses
 
 
 def _hidden(present: Tensor) -> Tensor:
-    return torch.where(present == 1, 0.0, -1e4)  # sentences that are not there cannot be chosen
+    return torch.where(present == 1, 0.0, -1e4)  # padding sentences cannot be chosen
 
 
-def together_loss(grounding: Grounding, targets: list[Targets], present: Tensor) -> dict[str, Tensor]:
+def shared_queries_loss(grounding: Grounding, targets: list[Targets], present: Tensor) -> dict[str, Tensor]:
     """The decoder's losses, summed over its layers, where each query answers all sentences of its window."""
-    count = max(1, sum(int(t.says.sum()) for t in targets))
-    objects = max(1, sum(len(t.says) for t in targets))
+    count = max(1, sum(int(t.positive.sum()) for t in targets))
+    num_targets = max(1, sum(len(t.positive) for t in targets))
     losses = {name: grounding.logits.new_zeros(()) for name in ("class", "which", "name", "box")}
     for logits, boxes in zip(grounding.logits, grounding.boxes, strict=True):
         labels = torch.zeros_like(logits)
         near = torch.zeros_like(logits)
         for i, t in enumerate(targets):
-            if len(t.says):
-                near[i] = also_right(boxes[i], t, labels.shape[-1])
+            if len(t.positive):
+                near[i] = near_answers(boxes[i], t, labels.shape[-1])
                 query, target = match(logits[i], boxes[i], t)
-                labels[i, query, : t.says.shape[1]] = t.says[target]
-                losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / objects
+                labels[i, query, : t.positive.shape[1]] = t.positive[target]
+                losses["box"] = losses["box"] + box_loss(boxes[i, query], t.answer[target]) / num_targets
         losses["class"] = (
-            losses["class"] + 2 * (focal(logits, labels) * present * judged(labels, near)).sum() / count
+            losses["class"] + 2 * (focal(logits, labels) * present * counted(labels, near)).sum() / count
         )
         labels = torch.maximum(labels, near)
-        losses["which"] = losses["which"] + choice(logits.transpose(1, 2), labels.transpose(1, 2))
-        losses["name"] = losses["name"] + 2 * choice(logits + _hidden(present), labels)
+        losses["which"] = losses["which"] + choice_loss(logits.transpose(1, 2), labels.transpose(1, 2))
+        losses["name"] = losses["name"] + 2 * choice_loss(logits + _hidden(present), labels)
     return losses
 
 
-def apart_loss(grounding: Grounding, targets: list[Targets], present: Tensor) -> dict[str, Tensor]:
+def separate_queries_loss(grounding: Grounding, targets: list[Targets], present: Tensor) -> dict[str, Tensor]:
     """The same where each sentence has queries of its own: row i * blocks + k of the decoder's is sentence k of window i."""
     blocks = present.shape[-1]
     rows, answers = [], []
     near = torch.zeros_like(grounding.logits[..., 0])
     for i, t in enumerate(targets):
-        target, sentence = t.says.nonzero(as_tuple=True)
+        target, sentence = t.positive.nonzero(as_tuple=True)
         rows.append(i * blocks + sentence)
         answers.append(t.answer[target])
-        if (t.answer[:, 2:].prod(1) > 2 * t.thing[:, 2:].prod(1)).any():
+        if (t.answer[:, 2:].prod(1) > 2 * t.target[:, 2:].prod(1)).any():
             for layer, boxes in enumerate(grounding.boxes):
-                for k in range(t.says.shape[1]):
-                    near[layer, i * blocks + k] = also_right(boxes[i * blocks + k], t, blocks)[:, k]
+                for k in range(t.positive.shape[1]):
+                    near[layer, i * blocks + k] = near_answers(boxes[i * blocks + k], t, blocks)[:, k]
     row, answer = torch.cat(rows), torch.cat(answers)
     count = max(1, len(row))
-    asked = present[:, 0].flatten()[:, None]
+    is_sentence = present[:, 0].flatten()[:, None]
     losses = {name: grounding.logits.new_zeros(()) for name in ("class", "which", "box")}
     for logits, boxes, nearly in zip(grounding.logits[..., 0], grounding.boxes, near, strict=True):
         labels = torch.zeros_like(logits)
@@ -237,34 +265,34 @@ def apart_loss(grounding: Grounding, targets: list[Targets], present: Tensor) ->
             query = match_rows(logits, boxes, row, answer)
             labels[row, query] = 1
             losses["box"] = losses["box"] + box_loss(boxes[row, query], answer) / count
-        judge = judged(labels, nearly) * asked
-        losses["class"] = losses["class"] + 2 * (focal(logits, labels) * judge).sum() / count
-        losses["which"] = losses["which"] + choice(logits, torch.maximum(labels, nearly))
+        weight = counted(labels, nearly) * is_sentence
+        losses["class"] = losses["class"] + 2 * (focal(logits, labels) * weight).sum() / count
+        losses["which"] = losses["which"] + choice_loss(logits, torch.maximum(labels, nearly))
     return losses
 
 
-def proposal_loss(
+def dense_loss(
     grounding: Grounding, targets: list[Targets], shapes: list[tuple[int, int]], present: Tensor
 ) -> dict[str, Tensor]:
     """The dense losses of the proposals, which answer all sentences of a window together."""
     labels = torch.zeros_like(grounding.proposal_logits)
     near = torch.zeros_like(labels)
-    predicted, wanted = [], []
+    predicted, expected = [], []
     for i, t in enumerate(targets):
-        if len(t.says):
-            near[i] = also_right(grounding.proposal_boxes[i].sigmoid(), t, labels.shape[-1])
+        if len(t.positive):
+            near[i] = near_answers(grounding.proposal_boxes[i].sigmoid(), t, labels.shape[-1])
         cell, owner = dense_positives(t, shapes)
         may = grounding.proposal_boxes[i, cell].isfinite().all(-1)
         cell, owner = cell[may], owner[may]
-        for k in range(t.says.shape[1]):  # two things may share a cell
-            labels[i, cell[t.says[owner, k] == 1], k] = 1
+        for k in range(t.positive.shape[1]):  # two objects may share a cell
+            labels[i, cell[t.positive[owner, k] == 1], k] = 1
         predicted.append(grounding.proposal_boxes[i, cell].sigmoid())
-        wanted.append(t.answer[owner])
+        expected.append(t.answer[owner])
     positives = max(1, sum(map(len, predicted)))
-    weight = present * judged(labels, near)
+    weight = present * counted(labels, near)
     losses = {"dense_class": 2 * (focal(grounding.proposal_logits, labels) * weight).sum() / positives}
     labels = torch.maximum(labels, near)
-    losses["dense_which"] = choice(grounding.proposal_logits.transpose(1, 2), labels.transpose(1, 2))
-    losses["dense_name"] = 2 * choice(grounding.proposal_logits + _hidden(present), labels)
-    losses["dense_box"] = box_loss(torch.cat(predicted), torch.cat(wanted)) / positives
+    losses["dense_which"] = choice_loss(grounding.proposal_logits.transpose(1, 2), labels.transpose(1, 2))
+    losses["dense_name"] = 2 * choice_loss(grounding.proposal_logits + _hidden(present), labels)
+    losses["dense_box"] = box_loss(torch.cat(predicted), torch.cat(expected)) / positives
     return losses

@@ -5,41 +5,68 @@ checkpoint, a log and its plot. The same call goes on where an earlier one was s
 """
 
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
-from torch import Tensor
 
 import piza
-from piza.data.sorec import Row, read_rows
+from piza.config import TrainConfig
+from piza.data.box_formats import BoxFormat, read_rows_with_boxes
 from piza.errors import InputError, reason
+from piza.files import sweep_temporary
 from piza.methods import train_only
-from piza.model.grounder import Grounding
 from piza.model.piza import Piza
-from piza.training.listing import ListedFrames, listing_loss
-from piza.training.log import Log, plot_log
-from piza.training.losses import Targets, look_loss
-from piza.training.samples import Part, SampleConfig, Samples, rows_by_picture
-from piza.training.settings import FOLDER, TrainConfig, check_config, check_folder, digest, write_note
-from piza.training.start import check_sentences, prepare, read_history, train_history, write_result
-from piza.training.token_scores import by_sentence
-from piza.training.trackers import start_tracker
-from piza.training.trainer import LoopConfig, join_processes, peek, train
+from piza.training.checkpoint import checkpoint_step
+from piza.training.distributed import join_processes, wait_for_all
+from piza.training.interrupt import stop_signals
+from piza.training.log import TrainingLog, plot_log
+from piza.training.objective import micro_batch_loss
+from piza.training.samples import AnnotatedImages, SampleConfig, Samples, group_rows
+from piza.training.settings import (
+    TRAINING_FOLDER,
+    RunRecord,
+    check_config,
+    check_folder,
+    rows_digest,
+    write_settings,
+)
+from piza.training.start import Start, check_sentences, load_history, prepare, train_history, write_result
+from piza.training.trackers import Tracker, start_tracker
+from piza.training.trainer import LOG, Callbacks, Trainer
+from piza.training.trainer_config import TrainerConfig
+from piza.training.validation import VALIDATION_LOG, Validation, validation_rows
 
-HISTORY = "history.safetensors"
+HISTORY_FILE = "history.safetensors"
+Log = Callable[[str], None]
 
 
-@dataclass
-class Trained:
-    """What a training came to. steps: done in all, of `planned`. stopped: asked to stop before the end, so there is no
-    result yet. replaced: how often a picture could not be decoded and another one was taken. skipped: rows left out."""
+class Bar(Protocol):
+    """A progress bar as tqdm has them."""
+
+    def update(self, n: int) -> Any:
+        """Move on by `n` steps."""
+
+    def set_postfix_str(self, s: str) -> Any:
+        """Show a text behind the bar."""
+
+    def close(self) -> Any:
+        """End it."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to.
+
+    Attributes:
+        steps: done in all, of `planned`.
+        planned: steps of the whole training.
+        stopped: it was asked to stop before the end, so there is no result yet.
+        skipped: rows left out because their image cannot be opened.
+        replaced: how often an image could not be decoded and another one was taken.
+    """
 
     steps: int
     planned: int
@@ -48,278 +75,267 @@ class Trained:
     replaced: int
 
 
+@dataclass
+class Setup:
+    """All that a training needs, checked, in one of `processes` processes."""
+
+    config: TrainConfig
+    num_rows: int
+    images: AnnotatedImages
+    validation: list[Any]
+    start: Start
+    device: torch.device
+    processes: int
+    process: int
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint, the log and the settings are."""
+        return Path(self.config.out) / TRAINING_FOLDER
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and reports."""
+        return self.process == 0
+
+
 def train_model(
     config: TrainConfig,
-    say: Callable[[str], None] = lambda text: None,
-    bar: Callable[[int, int], Any] | None = None,
-) -> Trained:
-    """Trains as `config` says, or goes on with it, and writes the result.
+    log: Log = lambda text: None,
+    bar: Callable[[int, int], Bar] | None = None,
+) -> TrainResult:
+    """Train as `config` says, or go on with it, and write the result.
 
-    `say` is told in a sentence what happens, in the first process only. `bar(done, steps)` makes a progress bar as tqdm
-    has them: `update(1)`, `set_postfix_str(text)`, `close()`.
+    `log` gets a sentence about what happens, in the first process only. `bar(done, steps)` makes a progress bar.
 
-    Raises InputError for whatever cannot be used.
+    Raises InputError for whatever cannot be used; what can be checked beforehand is checked before anything is written.
+    """
+    setup = check_setup(config, log)
+    if not setup.is_first:
+        log, bar = lambda text: None, None
+    prepare_history(setup, log)
+    samples = Samples(setup.images, config.images, sample_config(setup))
+    settings = trainer_config(config, samples.steps_per_epoch, validated=bool(setup.validation))
+    reached = run_steps(setup, samples, settings, log, bar)
+    wait_for_all(setup.processes)  # for the last checkpoint
+    if not setup.is_first:
+        reached = checkpoint_step(setup.folder)
+    stopped = reached < settings.steps
+    if setup.is_first:
+        draw_log(setup.folder, log)
+        if not stopped:
+            write_result(setup.start.model, setup.start.base, config)
+    wait_for_all(setup.processes)
+    replaced = int(samples.replaced.value)
+    return TrainResult(reached, settings.steps, stopped, setup.images.skipped, replaced)
+
+
+def check_setup(config: TrainConfig, log: Log) -> Setup:
+    """Read and check all that can be known beforehand; then, in the first process, keep the settings beside the result.
+
+    Raises InputError for whatever cannot be used; nothing is written then.
     """
     check_config(config)
     _require_scipy()
-    rows = read_rows(config.rows)
+    if not Path(config.images).is_dir():
+        raise InputError(f"the folder of images {config.images!r} does not exist")
+    boxes = BoxFormat(config.box_format, config.normalized)
+    rows = read_rows_with_boxes(config.rows, config.images, boxes)
     if not rows:
         raise InputError(f"there are no rows to train on in {config.rows!r}")
-    if not Path(config.images).is_dir():
-        raise InputError(f"the folder of pictures {config.images!r} does not exist")
     device = _device(config)
     processes, process = join_processes(device)
-    if process:
-        say = lambda text: None  # noqa: E731
-    rows_digest = digest(rows)
-    begun = check_folder(config, rows_digest, processes)
-    known = rows_by_picture(rows, config.images, config.missing)
-    validation = _validation(config)
-    if known.skipped:
-        say(f"left out {known.skipped} of {len(rows)} rows, whose picture cannot be opened")
-    model, names, base = prepare(config)
-    check_sentences(model, known)
-    folder = Path(config.out) / FOLDER
-    _wait(processes)  # nobody writes before all have looked
-    if process == 0 and not begun:
-        write_note(config, rows_digest, processes)
-    _wait(processes)
-    if not base.has_history(model.config.path) and not config.plain:
-        if process == 0 and not (folder / HISTORY).exists():
-            say(f"training the box-history encoder on {config.history_steps:,} batches of box sequences")
-            train_history(known, model.config.path, config.history_steps, config.seed, folder / HISTORY)
-        _wait(processes)
-        read_history(model, folder / HISTORY)
-    samples = Samples(known, config.images, sample_config(config, model, processes))
-    loop = loop_config(config, samples.steps)
-    done = peek(folder)
-    parameters = train_only(model, names)
-    slow = list(model.detector.model.backbone.parameters())
-    slow += model.proposals.backbone.parameters() if model.proposals is not None else []
-    model.to(device)
-    few, many = sum(p.numel() for p in parameters), sum(p.numel() for p in model.parameters())
-    say(
-        f"{config.method}, {'plain' if config.plain else 'told the zoom'}: {few:,} of {many:,} parameters, "
-        f"{len(rows) - known.skipped:,} rows of {len(known.said):,} pictures, {loop.steps:,} steps of "
-        f"{config.batch * processes} windows ({samples.steps:,} an epoch)"
-        + (f"; going on after step {done:,}" if 0 < done < loop.steps else "")
-    )
-    tracker = (
-        start_tracker(config.tracker, folder, Path(config.out).name, asdict(config), say)
-        if process == 0
-        else None
-    )
-    line = bar(done, loop.steps) if bar is not None and process == 0 else None
-    every = config.every or samples.steps
-    checks = Log(folder / "validation.csv", keep_to=done) if validation and process == 0 else None
+    record = RunRecord(rows_digest(rows), processes)
+    begun = check_folder(config, record)
+    if begun:
+        checkpoint_step(Path(config.out) / TRAINING_FOLDER)
+    images = group_rows(rows, config.images, config.missing)
+    validation = validation_rows(config)
+    if images.skipped and process == 0:
+        log(f"left out {images.skipped} of {len(rows)} rows, whose image cannot be opened")
+    start = prepare(config)
+    check_sentences(start.model, images)
+    wait_for_all(processes)  # nobody writes before all have looked
+    if process == 0:
+        sweep_temporary(config.out)
+        sweep_temporary(Path(config.out) / TRAINING_FOLDER)
+        if not begun:
+            write_settings(config, record)
+    wait_for_all(processes)
+    return Setup(config, len(rows), images, validation, start, device, processes, process)
 
-    def check(step: int, average: dict[str, Tensor]) -> None:
-        assert checks is not None
-        with averaged(model, average):
-            found = evaluate_on(model, validation, config)
-        checks.add({"step": step, **found})
-        if tracker is not None:
-            tracker.log(step, found)
-        say(
-            f"step {step:,}: Acc50 {found['acc50']:.1f}, Acc75 {found['acc75']:.1f}, mAcc {found['macc']:.1f} on "
-            f"{found['rows']} validation rows, {found['looks']:.1f} looks"
-        )
 
-    reached = done
+def prepare_history(setup: Setup, log: Log) -> None:
+    """Give the model a box-history encoder for its paths, trained now if the base has none; plain methods need none."""
+    config, model = setup.config, setup.start.model
+    if config.plain or setup.start.base.has_history(model.config.path):
+        return
+    file = setup.folder / HISTORY_FILE
+    if setup.is_first and not file.exists():
+        log(f"training the box-history encoder on {config.history_steps:,} batches of box sequences")
+        train_history(setup.images, model.config.path, config.history_steps, config.seed, file)
+    wait_for_all(setup.processes)
+    load_history(model, file)
 
-    def after_step(step: int, average: dict[str, Tensor]) -> None:
-        nonlocal reached
-        reached = step
-        if line is not None:
-            line.update(1)
-        if checks is not None and (step % every == 0 or step == loop.steps):
-            check(step, average)
 
-    def after_line(values: dict[str, Any]) -> None:
-        if line is not None:
-            line.set_postfix_str(f"loss {values['loss']:.3f}")
-        if tracker is not None:
-            tracker.log(values["step"], {k: v for k, v in values.items() if k != "step"})
-
-    model.train()
+def run_steps(
+    setup: Setup,
+    samples: Samples,
+    settings: TrainerConfig,
+    log: Log,
+    bar: Callable[[int, int], Bar] | None,
+) -> int:
+    """Train until the end or until a stop is asked for. Returns the number of steps done."""
+    config, model = setup.config, setup.start.model
+    parameters = train_only(model, setup.start.trained_names)
+    model.to(setup.device).train()
+    done = checkpoint_step(setup.folder)
+    log(_description(setup, samples, settings, sum(p.numel() for p in parameters), done))
+    tracker = _tracker(setup, log)
+    progress = bar(done, settings.steps) if bar is not None else None
     try:
-        with stop_signals(aloud=process == 0) as stop:
-            train(
+        with stop_signals(aloud=setup.is_first) as should_stop:
+            callbacks = Callbacks(should_stop=should_stop, log=log)
+            trainer = Trainer(
                 model,
                 parameters,
                 samples,
-                lambda _, part: part_loss(model, part, config.precision),
-                loop,
-                folder,
-                names=names,
-                slow=slow,
-                device=device,
-                stop=stop,
-                save_at=every if checks is not None else None,
-                after_step=after_step,
-                after_line=after_line,
-                say=say,
+                lambda _, part: micro_batch_loss(model, part, config.precision),
+                settings,
+                setup.folder,
+                callbacks,
+                backbone_params=_backbone_params(model),
+                state_names=setup.start.trained_names,
             )
+            _connect(callbacks, trainer, progress, tracker, _validation(setup, settings, tracker, log, done))
+            trainer.run()
+            return trainer.step
     except FloatingPointError as error:
         raise InputError(
-            f"{error}; a smaller --lr or --clip may help, with another --out or after deleting this one"
+            f"{error}; a smaller --lr or --max-grad-norm may help, with another --out or after deleting this one"
         ) from None
     finally:
-        if line is not None:
-            line.close()
-        if tracker is not None:
-            tracker.finish()
-    _wait(processes)  # for the last checkpoint
-    replaced = int(samples.replaced.value)
-    if process:
-        reached = peek(folder)
-    stopped = reached < loop.steps
-    if process == 0:
-        draw_log(folder, say)
-        if not stopped:
-            write_result(model, base, config)
-    _wait(processes)
-    return Trained(reached, loop.steps, stopped, known.skipped, replaced)
+        if progress is not None:
+            progress.close()
+        tracker.finish()
 
 
-def sample_config(config: TrainConfig, model: Piza, processes: int = 1) -> SampleConfig:
+def _connect(
+    callbacks: Callbacks,
+    trainer: Trainer,
+    progress: Bar | None,
+    tracker: Tracker,
+    validation: Validation | None,
+) -> None:
+    """Let what watches a training be called by it."""
+
+    def after_step(step: int) -> None:
+        if progress is not None:
+            progress.update(1)
+        if validation is not None:
+            validation.after_step(step, trainer.average)
+
+    def after_log_line(line: dict[str, Any]) -> None:
+        if progress is not None:
+            progress.set_postfix_str(f"loss {line['loss']:.3f}")
+        tracker.record(line["step"], {name: value for name, value in line.items() if name != "step"})
+
+    callbacks.after_step, callbacks.after_log_line = after_step, after_log_line
+
+
+def _validation(
+    setup: Setup, settings: TrainerConfig, tracker: Tracker, log: Log, done: int
+) -> Validation | None:
+    if not (setup.validation and setup.is_first):
+        return None
+    assert settings.save_every_steps is not None
+    table = TrainingLog(setup.folder / VALIDATION_LOG, keep_to=done, report=log)
+    return Validation(
+        setup.start.model,
+        setup.validation,
+        setup.config,
+        settings.save_every_steps,
+        settings.steps,
+        table,
+        log,
+        tracker.record,
+    )
+
+
+def _tracker(setup: Setup, log: Log) -> Tracker:
+    name = setup.config.tracker if setup.is_first else "none"
+    return start_tracker(name, setup.folder, Path(setup.config.out).name, asdict(setup.config), log)
+
+
+def _backbone_params(model: Piza) -> list[torch.nn.Parameter]:
+    found = list(model.detector.model.backbone.parameters())
+    return found + (list(model.proposals.backbone.parameters()) if model.proposals is not None else [])
+
+
+def _description(setup: Setup, samples: Samples, settings: TrainerConfig, trained: int, done: int) -> str:
+    """What is about to be trained, in one sentence."""
+    config = setup.config
+    total = sum(p.numel() for p in setup.start.model.parameters())
+    return (
+        f"{config.method}, {'plain' if config.plain else 'told the zoom'}: {trained:,} of {total:,} parameters, "
+        f"{setup.num_rows - setup.images.skipped:,} rows of {len(setup.images.annotations):,} images, {settings.steps:,} steps "
+        f"of {config.batch * setup.processes} windows ({samples.steps_per_epoch:,} an epoch)"
+        + (f"; going on after step {done:,}" if 0 < done < settings.steps else "")
+    )
+
+
+def sample_config(setup: Setup) -> SampleConfig:
+    """How windows are drawn for a model."""
+    config, model = setup.config, setup.start.model
     return SampleConfig(
         path=model.config.path,
         first_pixels=model.config.first_pixels,
         later_pixels=model.config.later_pixels,
         batch=config.batch,
         crops_per_image=1 if config.plain else config.crops_per_image,
-        sentences=config.sentences,
+        sentences_per_image=config.sentences_per_image,
         whole=config.plain,
         min_scale=config.min_scale,
         micro_batch=config.micro_batch,
-        light=config.light,
+        augment=config.augment,
         seed=config.seed,
-        processes=processes,
-        missing=config.missing,
-        num_proposals=model.proposals is not None,
+        processes=setup.processes,
+        on_missing=config.missing,
+        list_objects=model.proposals is not None,
     )
 
 
-def loop_config(config: TrainConfig, steps_an_epoch: int) -> LoopConfig:
-    steps = config.steps or max(1, round(config.epochs * steps_an_epoch))
-    return LoopConfig(
+def trainer_config(config: TrainConfig, steps_per_epoch: int, validated: bool = False) -> TrainerConfig:
+    """The settings of the training loop; where the model is validated, a checkpoint is kept at each validation."""
+    steps = config.steps or max(1, round(config.epochs * steps_per_epoch))
+    settings = TrainerConfig(
         steps=steps,
         lr=config.lr,
-        warmup=min(config.warmup, steps // 10),
-        decay=config.decay,
-        clip=config.clip,
-        average=config.average,
-        save_every=config.save_every,
-        log_every=config.log_every,
         drop_at=0.6 if config.schedule == "step" else None,
+        warmup=min(config.warmup, steps // 10),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        ema_decay=config.ema_decay,
         muon=config.optimizer == "muon",
-        slow=config.backbone_lr,
+        backbone_lr=config.backbone_lr,
         seed=config.seed,
         workers=config.workers,
+        save_every=config.save_every,
+        log_every=config.log_every,
     )
+    if not validated:
+        return settings
+    return replace(settings, save_every_steps=config.validate_every or steps_per_epoch)
 
 
-def part_loss(model: Piza, part: Part, precision: str = "fp32") -> dict[str, Tensor]:
-    """The losses of some windows of a step, weighted by their share of it."""
-    batch, device = part.batch, model.device
-    if isinstance(batch, ListedFrames):
-        found = listing_loss(model, batch)
-        losses = {f"list_{k}": v for k, v in found.items() if k not in ("loss", "right", "missing")}
-        return {k: v * part.share for k, v in {**losses, "loss": found["loss"]}.items()}
-    halved = precision == "bf16"
-    with torch.autocast(device.type, torch.bfloat16) if halved else nullcontext():
-        text, pooling = model.encode_prompts(batch.prompts)
-        picture = model.encode_images(batch.pictures.numpy())
-        # What is scored token by token is not answered sentence by sentence.
-        per_sentence_queries = model.config.pooling == "mean"
-        grounding = model.ground(
-            text, pooling, picture, batch.progress.to(device), per_sentence_queries, training=True
-        )
-    if halved:
-        grounding = Grounding(*(getattr(grounding, f).float() for f in grounding.__dataclass_fields__))
-    targets = [Targets(t.says.to(device), t.answer.to(device), t.thing.to(device)) for t in batch.targets]
-    if not per_sentence_queries:
-        grounding, targets = by_sentence(grounding, pooling, targets)
-    return {
-        k: v * part.share
-        for k, v in look_loss(grounding, targets, picture.shapes, per_sentence_queries).items()
-    }
-
-
-@contextmanager
-def averaged(model: Piza, average: dict[str, Tensor]) -> Iterator[None]:
-    """The model with the averaged weights and ready to answer, for the length of a `with` block."""
-    state = model.state_dict()
-    before = {name: state[name].clone() for name in average}
-    model.load_state_dict(average, strict=False)
-    model.eval()
+def draw_log(folder: Path, log: Log) -> None:
+    """Plot the losses; a training does not fail for the want of a plot."""
     try:
-        yield
-    finally:
-        model.load_state_dict(before, strict=False)
-        model.train()
-
-
-def evaluate_on(model: Piza, rows: list[Row], config: TrainConfig) -> dict[str, float]:
-    from piza.evaluation.run import evaluate
-
-    images = config.validate_images or config.images
-    found = evaluate(model, rows, images, limit=config.validate_limit, on_missing=config.missing)
-    return {
-        "acc50": round(found.acc50, 2),
-        "acc75": round(found.acc75, 2),
-        "macc": round(found.macc, 2),
-        "looks": round(found.mean_steps, 2),
-        "rows": found.rows,
-    }
-
-
-def _validation(config: TrainConfig) -> list[Row]:
-    if config.validate is None:
-        return []
-    rows = read_rows(config.validate)[: config.validate_limit]
-    if not rows:
-        raise InputError(f"there are no rows to validate on in {config.validate!r}")
-    rows_by_picture(
-        rows, config.validate_images or config.images, config.missing
-    )  # found wanting now, not in an hour
-    return rows
-
-
-def draw_log(folder: Path, say: Callable[[str], None]) -> None:
-    """The plot of the losses; a training does not fail for the want of it."""
-    try:
-        plot_log(folder / "log.csv", folder / "losses.png", folder / "validation.csv")
+        plot_log(folder / LOG, folder / "losses.png", folder / VALIDATION_LOG)
     except ImportError:
-        say("no plot of the losses was drawn: matplotlib is not installed (pip install 'piza[train]')")
-    except (OSError, InputError) as error:
-        say(f"no plot of the losses was drawn: {reason(error)}")
-
-
-@contextmanager
-def stop_signals(aloud: bool) -> Iterator[Callable[[], bool]]:
-    """Within, Ctrl-C and a polite kill ask for a stop after the running step; a second one stops at once. Yields what
-    tells whether a stop was asked for."""
-    asked = False
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        if aloud:  # not with print, which may be at work just now
-            os.write(2, b"\npiza: stopping after this step; once more stops at once\n")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        log("no plot of the losses was drawn: matplotlib is not installed (pip install 'piza[train]')")
+    except (OSError, ValueError) as error:
+        log(f"no plot of the losses was drawn: {reason(error)}")
 
 
 def _device(config: TrainConfig) -> torch.device:
@@ -331,11 +347,6 @@ def _device(config: TrainConfig) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
-
-
-def _wait(processes: int) -> None:
-    if processes > 1:
-        dist.barrier()
 
 
 def _require_scipy() -> None:

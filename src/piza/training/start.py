@@ -8,111 +8,129 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 import piza
-from piza.config import PathConfig, SearchConfig, override
+from piza.config import PathConfig, PizaConfig, SearchConfig, TrainConfig
 from piza.errors import InputError, reason
-from piza.files import atomic_write
 from piza.hub import find_model
 from piza.methods import METHODS
 from piza.model import adapter_io
 from piza.model.piza import Piza, merge_method, save_folder
 from piza.training.box_history import train_progress
 from piza.training.box_sequences import HistorySample, draw_history
-from piza.training.samples import Rows
-from piza.training.settings import TrainConfig
+from piza.training.samples import AnnotatedImages
+from piza.training.tensor_files import load_tensors, save_tensors
+
+PUBLISHED_CROP_PIXELS = 800  # the shorter side of a crop, and crops are square
 
 
-@dataclass
+@dataclass(frozen=True)
 class Base:
-    """Where a training starts. name: as an adapter should remember it; None where the result is a whole model. piza: it
-    is a model of ours, with a box-history encoder, and `path` is its own."""
+    """Where a training starts.
+
+    Attributes:
+        name: as an adapter should remember its base; None where the result is a whole model.
+        is_piza: whether it is a model of this project, with a box-history encoder, and not a plain detector.
+        path: the shape of the zoom paths that the encoder knows.
+    """
 
     name: str | None
-    piza: bool
+    is_piza: bool
     path: PathConfig
 
     def has_history(self, path: PathConfig) -> bool:
-        return self.piza and path == self.path
+        """Whether its box-history encoder fits paths of this shape."""
+        return self.is_piza and path == self.path
 
 
-def prepare(config: TrainConfig) -> tuple[Piza, set[str], Base]:
-    """The model to train, on the CPU, the names of the parameters to train, and its base.
+@dataclass
+class Start:
+    """A model to train, on the CPU, the names of the parameters to train, and its base."""
 
-    A base without adapters gets fresh ones. One that has them is trained on with its own method; where it is a whole
-    model whose own adapters carry the zoom ("mini"), these alone can be trained with "adapter_plus". A first look that lists
-    things ("mini") is trained with every method, as there are no adapters for it; around a base without the zoom it is left out.
+    model: Piza
+    trained_names: set[str]
+    base: Base
+
+
+def prepare(config: TrainConfig) -> Start:
+    """Build the model to train.
+
+    A base without adapters gets fresh ones. One that has them is trained on with its own method; where it is a whole model
+    whose own adapters carry the zoom ("mini"), these alone can be trained with "adapter_plus". A first look that lists objects
+    ("mini") is trained with every method, as there are no adapters for it; around a base without the zoom it is left out.
 
     Raises InputError when the base cannot be had, or has adapters that do not fit the method.
     """
     place = find_model(config.base)
-    start = piza.load(config.base)
-    own = start.config
+    loaded = piza.load(config.base)
+    own = loaded.config
     conditioned = own.method_options.get("condition", True)
-    base = Base(_name(config, place), (place / "piza.json").is_file(), own.path)
+    base = Base(_base_name(config, place), (place / "piza.json").is_file(), own.path)
+    changed = replace(own, **_changes(config, own, base.is_piza))
+    if own.method == "full" and not conditioned:
+        return _with_fresh_adapters(config, loaded, changed, base)
+    _require_own_method(config, own, conditioned)
+    loaded.config = changed
+    names = METHODS[config.method].trained_names(loaded)
+    names |= {name for name, _ in loaded.named_parameters() if name.startswith(("proposals.", "matcher."))}
+    return Start(loaded, names, replace(base, name=None) if own.method == "full" else base)
+
+
+def _changes(config: TrainConfig, own: PizaConfig, is_piza: bool) -> dict[str, Any]:
+    """The fields of a base's config that a training sets."""
     changes: dict[str, Any] = {
         name: getattr(config, name)
         for name in ("first_pixels", "later_pixels", "pooling")
         if getattr(config, name) is not None
     }
-    if not base.piza and config.later_pixels is None:
-        changes["later_pixels"] = 800  # as published: the shorter side of a crop, and crops are square
+    if not is_piza and config.later_pixels is None:
+        changes["later_pixels"] = PUBLISHED_CROP_PIXELS
     if config.answers is not None:
-        changes["path"] = override(own.path, answers=config.answers)
+        changes["path"] = replace(own.path, answers=config.answers)
     if config.plain:
         changes["search"] = replace(own.search, budget=1, max_looks=1)
     elif own.search.max_looks == 1:
         changes["search"] = SearchConfig()
-    if own.method == "full" and not conditioned:
-        options = {"condition": not config.plain, **config.options}
-        torch.manual_seed(config.seed)
-        try:
-            model = Piza(
-                start.detector,
-                start.tokenizer,
-                replace(
-                    own,
-                    method=config.method,
-                    method_options=options,
-                    num_proposals=0,
-                    num_attributes=0,
-                    **changes,
-                ),
-            )
-        except (TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"the method {config.method!r} cannot be built with the options {config.options}: {reason(error)}"
-            ) from None
-        model.history.load_state_dict(start.history.state_dict())
-        if model.relations is not None and start.relations is not None:
-            model.relations.load_state_dict(start.relations.state_dict())
-        if config.method == "full":
-            base.name = None
-        return model, METHODS[config.method].trained_names(model), base
+    return changes
+
+
+def _with_fresh_adapters(config: TrainConfig, loaded: Piza, changed: PizaConfig, base: Base) -> Start:
+    """The detector of a base with new adapters of the method; what the base knows beside its detector is kept."""
+    options = {"condition": not config.plain, **config.options}
+    torch.manual_seed(config.seed)
+    try:
+        settings = replace(
+            changed, method=config.method, method_options=options, num_proposals=0, num_attributes=0
+        )
+        model = Piza(loaded.detector, loaded.tokenizer, settings)
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"the method {config.method!r} cannot be built with the options {config.options}: {reason(error)}"
+        ) from None
+    model.history.load_state_dict(loaded.history.state_dict())
+    if model.relations is not None and loaded.relations is not None:
+        model.relations.load_state_dict(loaded.relations.state_dict())
+    names = METHODS[config.method].trained_names(model)
+    return Start(model, names, replace(base, name=None) if config.method == "full" else base)
+
+
+def _require_own_method(config: TrainConfig, own: PizaConfig, conditioned: bool) -> None:
+    """Raise InputError when a base that has adapters is to be trained with others."""
     if config.options:
         raise InputError(f"the base {config.base!r} has adapters already; their options cannot be changed")
-    if config.plain == conditioned or config.method not in (
-        {own.method} | ({"adapter_plus"} if own.method == "full" else set())
-    ):
+    possible = {own.method, "adapter_plus"} if own.method == "full" else {own.method}
+    if config.plain == conditioned or config.method not in possible:
         form = own.method if conditioned else f"{own.method} --plain"
         raise InputError(
             f"the base {config.base!r} has adapters already and can only be trained on with --method {form}"
             + (" or adapter_plus" if own.method == "full" else "")
             + "; for others give a base without, such as a GroundingDINO"
         )
-    start.config = replace(own, **changes)
-    names = METHODS[config.method].trained_names(start)
-    names |= {name for name, _ in start.named_parameters() if name.startswith(("proposals.", "matcher."))}
-    if own.method == "full":
-        base.name = None
-    return start, names, base
 
 
-def _name(config: TrainConfig, place: Path) -> str:
+def _base_name(config: TrainConfig, place: Path) -> str:
     """How an adapter should name its base: a folder by the way to it from the adapter, so that both can be moved."""
     if adapter_io.is_adapter(place):  # trained on: the base is that adapter's
         name = str(json.loads((place / adapter_io.NOTE).read_text())["base"])
@@ -124,41 +142,41 @@ def _name(config: TrainConfig, place: Path) -> str:
     return os.path.relpath(place.resolve(), Path(config.out).resolve())
 
 
-def check_sentences(model: Piza, rows: Rows) -> None:
-    """Raises InputError for a sentence that is too long or holds no words, before hours of training find it."""
-    for image, said in rows.said.items():
-        for sentence, _, _ in said:
+def check_sentences(model: Piza, images: AnnotatedImages) -> None:
+    """Raise InputError for a sentence that is too long or holds no words, before hours of training find it."""
+    for image, annotations in images.annotations.items():
+        for sentence, _, _ in annotations:
             try:
                 model.prompter([[sentence]])
             except InputError as error:
-                raise InputError(f"a row about the picture {image!r} cannot be used: {error}") from None
+                raise InputError(f"a row about the image {image!r} cannot be used: {error}") from None
 
 
-def train_history(rows: Rows, path: PathConfig, steps: int, seed: int, file: Path) -> None:
-    """Trains a box-history encoder on the paths to the rows' targets and writes its weights."""
-    targets = rows.targets()
+def train_history(images: AnnotatedImages, path: PathConfig, steps: int, seed: int, file: Path) -> None:
+    """Train a box-history encoder on the paths to the rows' targets and write its weights."""
+    targets = images.targets()
 
     def sampler(rng: np.random.Generator) -> HistorySample:
         target, size = targets[int(rng.integers(len(targets)))]
         return draw_history(target, size, path, rng)
 
     history = train_progress(sampler, steps=steps, seed=seed)
-    with atomic_write(file) as part:
-        save_file(history.state_dict(), part)
+    save_tensors(history.state_dict(), file, {})
 
 
-def read_history(model: Piza, file: Path) -> None:
-    """Puts the weights that `train_history` wrote into the model. Raises InputError when they cannot be read."""
+def load_history(model: Piza, file: Path) -> None:
+    """Put the weights that `train_history` wrote into the model. Raises InputError when they cannot be read."""
     try:
-        model.history.load_state_dict(load_file(file))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise InputError(
-            f"{str(file)!r} cannot be read ({reason(error)}); delete it to train it anew"
-        ) from None
+        tensors, _ = load_tensors(file, "box-history encoder")
+        model.history.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{str(file)!r} is of another box-history encoder: {reason(error)}") from None
+    except InputError as error:
+        raise InputError(f"{error}; delete it to train it anew") from None
 
 
 def write_result(model: Piza, base: Base, config: TrainConfig) -> None:
-    """Writes the adapter, or the whole model where all weights are its own or were merged."""
+    """Write the adapter, or the whole model where all weights are its own or were merged."""
     model.eval()
     if config.merge:
         merge_method(model)

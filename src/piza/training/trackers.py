@@ -1,4 +1,4 @@
-"""Where the numbers of a training are sent while it runs, beside its own log."""
+"""Experiment trackers: where the numbers of a training are sent while it runs, beside its own log."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,16 +10,18 @@ TRACKERS = ("none", "tensorboard", "trackio")
 
 
 class Tracker(NamedTuple):
-    log: Callable[[int, Mapping[str, float]], None]  # (step, named numbers)
+    """A started tracker: `record` takes a step and named numbers, `finish` ends it."""
+
+    record: Callable[[int, Mapping[str, float]], None]
     finish: Callable[[], None]
 
 
 def start_tracker(
-    name: str, folder: Path, run: str, settings: Mapping[str, Any], say: Callable[[str], None]
+    name: str, folder: Path, run: str, settings: Mapping[str, Any], log: Callable[[str], None]
 ) -> Tracker:
     """tensorboard writes into `folder`/tensorboard; trackio keeps runs where it keeps them, in its project "piza".
 
-    A tracker that fails later is told about with `say`, once, and left alone: training matters more.
+    A tracker that fails later is reported to `log`, once, and left alone: training matters more.
 
     Raises InputError for an unknown tracker, or one that is not installed or does not start.
     """
@@ -35,16 +37,16 @@ def start_tracker(
                 for key, value in values.items():
                     writer.add_scalar(key, value, step)
 
-            return _careful(Tracker(scalars, writer.close), name, say)
+            return _careful(Tracker(scalars, writer.close), name, log)
         if name == "trackio":
             import trackio
 
             trackio.init(project="piza", name=run, config=dict(settings), resume="allow", embed=False)
 
-            def log(step: int, values: Mapping[str, float]) -> None:
+            def record(step: int, values: Mapping[str, float]) -> None:
                 trackio.log(dict(values), step=step)
 
-            return _careful(Tracker(log, trackio.finish), name, say)
+            return _careful(Tracker(record, trackio.finish), name, log)
     except ImportError:
         raise InputError(
             f"the tracker {name!r} is not installed; install it with 'pip install {name}'"
@@ -54,7 +56,7 @@ def start_tracker(
     return Tracker(lambda step, values: None, lambda: None)
 
 
-def _careful(tracker: Tracker, name: str, say: Callable[[str], None]) -> Tracker:
+def _careful(tracker: Tracker, name: str, log: Callable[[str], None]) -> Tracker:
     failed = False
 
     def guard(action: Callable[..., None], *arguments: Any) -> None:
@@ -65,9 +67,9 @@ def _careful(tracker: Tracker, name: str, say: Callable[[str], None]) -> Tracker
             action(*arguments)
         except Exception as error:  # whatever a foreign service raises
             failed = True
-            say(f"the tracker {name!r} failed and is not used any more: {reason(error)}")
+            log(f"the tracker {name!r} failed and is not used any more: {reason(error)}")
 
     return Tracker(
-        lambda step, values: guard(tracker.log, step, values),
+        lambda step, values: guard(tracker.record, step, values),
         lambda: guard(tracker.finish),
     )

@@ -22,14 +22,14 @@ NAMES = [
 
 def street(seed, kinds):
     rng = np.random.default_rng(seed)
-    picture = np.full((400, 700, 3), 90, np.uint8)
+    image = np.full((400, 700, 3), 90, np.uint8)
     rows = []
-    for thing, kind in enumerate(kinds):
-        x, y = 80 + thing * 200, int(rng.integers(120, 220))
-        picture[y : y + 40, x : x + 40] = (250, 40 * kind, 200)
+    for number, kind in enumerate(kinds):
+        x, y = 80 + number * 200, int(rng.integers(120, 220))
+        image[y : y + 40, x : x + 40] = (250, 40 * kind, 200)
         box = np.array([x, y, x + 40, y + 40], float)
-        rows += [(f"{name}.", box, thing) for name in NAMES[kind]]
-    return Frame(picture, rows)
+        rows += [(f"{name}.", box, number) for name in NAMES[kind]]
+    return Frame(image, rows)
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +58,18 @@ def test_pasted_signs_are_told_apart_and_visible(frames):
         after = paste(before, signs, kinds, np.random.default_rng(seed))
         sentences = [sentence for sentence, _, _ in after.rows]
         assert len(sentences) == len(set(sentences))
-        for _, box, thing in after.rows:
-            if thing >= 1000:
+        for _, box, number in after.rows:
+            if number >= 1000:
                 pasted += 1
                 x1, y1, x2, y2 = box.astype(int)
-                assert (after.picture[y1:y2, x1:x2] != before.picture[y1:y2, x1:x2]).any()
+                assert (after.image[y1:y2, x1:x2] != before.image[y1:y2, x1:x2]).any()
         for kind in range(3):  # a kind that stands there twice is only spoken of with its side
-            objects = {thing for s, _, thing in after.rows if kinds.get(core(s)) == kind}
+            objects = {number for s, _, number in after.rows if kinds.get(core(s)) == kind}
             if len(objects) > 1:
-                said = [s for s, _, _ in after.rows if kinds.get(core(s)) == kind]
-                assert all("left" in s or "right" in s for s in said)
+                sentences_of_kind = [s for s, _, _ in after.rows if kinds.get(core(s)) == kind]
+                assert all("left" in s or "right" in s for s in sentences_of_kind)
     assert pasted > 40
-    assert (frames[3].picture == 90).all()  # the original is left as it was
+    assert (frames[3].image == 90).all()  # the original is left as it was
 
 
 def test_crops_keep_boxes_on_their_signs(frames):
@@ -77,7 +77,7 @@ def test_crops_keep_boxes_on_their_signs(frames):
         cropped = crop_frame(frames[0], np.random.default_rng(seed))
         for _, box, _ in cropped.rows:
             x1, y1, x2, y2 = box.astype(int)
-            assert (cropped.picture[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1, 0] == 250).all()
+            assert (cropped.image[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1, 0] == 250).all()
 
 
 def test_masks_follow_the_named_outline():

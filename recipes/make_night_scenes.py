@@ -1,8 +1,8 @@
-"""Streets at night, to show what training on one's own rows brings where pictures are unlike those a model knows.
+"""Streets at night, to show what training on one's own rows brings where images are unlike those a model knows.
 
-    python recipes/night.py OUT
+    python recipes/make_night_scenes.py OUT
     piza train OUT/train/rows.json --images OUT/train/images --base mini --method full --out OUT/model \
-        --steps 200 --batch 8 --sentences 20 --min-scale 1 --schedule cosine --workers 1
+        --steps 200 --batch 8 --sentences-per-image 20 --min-scale 1 --schedule cosine --workers 1
     piza evaluate OUT/val/rows.json --images OUT/val/images --model OUT/model
 
 Synthetic streets, 80 to train on (640 rows) and 30 to evaluate on (240 rows), dark, blue and noisy.
@@ -21,6 +21,7 @@ TINT = np.array([0.8, 0.9, 1.15], np.float32)
 
 
 def main(out: Path) -> None:
+    """Write scenes to train on and to evaluate on, and darken them."""
     rng = np.random.default_rng(0)
     for part, (count, seed) in PARTS.items():
         scenes.write(out / part, count=count, seed=seed)

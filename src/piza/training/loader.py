@@ -1,0 +1,79 @@
+"""Making batches in worker processes, beside the training."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from piza.errors import InputError
+
+B = TypeVar("B")
+MakeBatch = Callable[[int, int], Any]
+"""(step, process) -> a batch, or `MicroBatches`. A function of these alone, so that a resumed run sees what an uninterrupted
+one would have seen."""
+
+
+@dataclass
+class MicroBatches(Generic[B]):
+    """Batches of one step that go through the model one after the other; their losses are added up."""
+
+    batches: list[B]
+
+
+class StepBatches(Dataset[Any]):
+    """The batches of steps `first` to `end` of one process, as a DataLoader wants them."""
+
+    def __init__(self, make_batch: MakeBatch, first: int, end: int, process: int):
+        self.make_batch, self.first, self.end, self.process = make_batch, first, end, process
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+    def __getitem__(self, index: int) -> Any:
+        """The batch of a step, or the InputError that it raised: raised in a worker it would arrive as a traceback."""
+        try:
+            return self.make_batch(self.first + index, self.process)
+        except InputError as error:
+            return error
+
+
+@contextmanager
+def step_batches(batches: StepBatches, workers: int) -> Iterator[Iterator[Any]]:
+    """Iterate over the batches, made by `workers` processes that are a few steps ahead.
+
+    A worker that is killed is a RuntimeError from the iterator, and only from there: DataLoader also installs a signal handler
+    that may raise it anywhere, as in the middle of an update of the weights, and that one is taken out again.
+    """
+    if not len(batches):
+        yield iter(())
+        return
+    loader: Iterable[Any] = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=3,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="fork",
+    )
+    if threading.current_thread() is not threading.main_thread():
+        yield iter(loader)
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield iterator
+    finally:
+        signal.signal(signal.SIGCHLD, before if before is not None else signal.SIG_DFL)
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C is meant for the training, which ends its workers itself.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
