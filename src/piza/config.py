@@ -1,4 +1,4 @@
-"""Every setting of a model and of a search, as values: checked when made, read from and written to JSON here.
+"""Every setting of a model, a search and a training, as values: checked when made, read from and written to JSON here.
 
 No torch is imported. All classes are strict pydantic dataclasses: "3" is no number, unknown fields are refused and numbers
 have ranges, wherever the values come from. Settings are never changed on a model: `dataclasses.replace` makes others.
@@ -162,6 +162,77 @@ class PizaConfig:
     image_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
 
+@settings()
+class TrainConfig:
+    """The settings of `piza train`. What is published is the default, as far as it is known."""
+
+    rows: str  # a file in SOREC's format
+    images: str  # the folder of its images
+    base: str  # "mini", a model folder or a hub name
+    out: str  # the folder of the result, and in it `training/`
+    # How the boxes of the rows are written; None: xywh, checked for looking like another format.
+    box_format: Literal["xywh", "xyxy", "cxcywh"] | None = None
+    normalized: bool = False  # boxes are fractions of the image instead of pixels
+    missing: Literal["error", "skip"] = "error"  # rows whose image cannot be opened
+
+    method: str = "adapter_plus"  # a key of piza.methods.METHODS
+    options: dict[str, Any] = field(default_factory=dict)  # of the method, such as {"rank": 8}
+    plain: bool = False  # not told how far the search is: answers from one look at the whole frame
+    answers: Literal["window", "object"] | None = None  # of looks before the last; None: the base's
+    pooling: Literal["mean", "max"] | None = None  # a sentence's score over its tokens; None: the base's
+    merge: bool = False  # fold plain LoRA into the weights in the end: a model instead of an adapter
+    history_steps: int = Field(default=3000, ge=1)  # of the box-history encoder, where the base has none
+
+    epochs: float = Field(default=5.0, gt=0)  # one: every row is used once in a frame
+    steps: int | None = Field(default=None, ge=1)  # instead of epochs
+    lr: float = Field(default=2e-4, gt=0)
+    backbone_lr: float = Field(default=0.1, ge=0)  # the image backbone's rate, as a share of lr
+    # "step": a tenth of lr after three fifths of the steps, as published; "cosine": down to a fiftieth.
+    schedule: Literal["step", "cosine"] = "step"
+    warmup: int = Field(default=60, ge=0)  # steps of a rising rate, at most a tenth of all
+    weight_decay: float = Field(default=1e-4, ge=0)  # of matrices
+    max_grad_norm: float = Field(default=0.1, gt=0)  # gradients are clipped to it
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: for the matrices of linear layers
+    # Of the running average of the weights, which is what is saved; 0: the last weights.
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: matrix products in bfloat16
+    seed: int = Field(default=0, ge=0)
+
+    batch: int = Field(default=4, ge=1)  # windows a step, in each process
+    micro_batch: int | None = Field(
+        default=None, ge=1
+    )  # of these together in the model; None: all of one size
+    crops_per_image: int = Field(
+        default=4, ge=1
+    )  # windows of each opened image; plain methods: the frame alone
+    sentences_per_image: int = Field(default=4, ge=1)  # rows of each opened image, at most
+    # Square roots of the area that a frame, and every later window, is resized to; None: the base's.
+    first_pixels: int | None = Field(default=None, ge=32, le=4096)
+    later_pixels: int | None = Field(default=None, ge=32, le=4096)
+    min_scale: float = Field(default=0.6, gt=0, le=1)  # inputs shrink by a random factor between this and 1
+    augment: bool = False  # vary brightness, colors and noise of windows; not published
+
+    validate: str | None = None  # rows to evaluate on now and then
+    validate_images: str | None = None  # the folder of their images; None: `images`
+    validate_limit: int | None = Field(default=None, ge=1)  # the first rows only
+    validate_every: int | None = Field(default=None, ge=1)  # steps between validations; None: an epoch
+
+    device: str | None = None  # "cpu", "cuda", "cuda:1"; None: a graphics card if there is one
+    workers: int = Field(
+        default=2, ge=1
+    )  # processes that open images and cut windows, for each training process
+    tracker: Literal["none", "tensorboard", "trackio"] = "none"
+    save_every: float = Field(default=300.0, ge=0)  # seconds between checkpoints
+    log_every: int = Field(default=20, ge=1)  # steps between lines of the log
+
+
+# Settings of a training that may differ when it goes on: where things are and how it is watched, not what is computed.
+FREE_TO_CHANGE = frozenset({
+    "rows", "images", "out", "merge", "validate", "validate_images", "validate_limit", "validate_every", "device", "workers",
+    "tracker", "save_every", "log_every",
+})  # fmt: skip
+
+
 def check(cls: type[Settings], values: Mapping[str, Any], source: str = "") -> Settings:
     """Settings made of Python values.
 
@@ -196,10 +267,15 @@ def read(cls: type[Settings], path: str | Path) -> Settings:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
+def to_dict(config: Any) -> dict[str, Any]:
+    """Settings as plain values, by field."""
+    return asdict(config)
+
+
 def write(config: Any, path: str | Path) -> None:
     """Writes settings as JSON, whole or not at all."""
     with atomic_write(path) as part:
-        part.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
 
 
 @functools.cache

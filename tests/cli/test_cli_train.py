@@ -8,9 +8,9 @@ from PIL import Image
 from tests.conftest import tiny_detector
 
 from piza.cli import main as cli
+from piza.config import TrainConfig
 from piza.training import run
-from piza.training.run import Trained
-from piza.training.settings import TrainConfig
+from piza.training.run import TrainResult
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,11 @@ def asked(monkeypatch):
     """What `train_model` was asked for; it answers `asked.answer`."""
 
     class Asked(list):
-        answer = Trained(steps=10, planned=10, stopped=False, skipped=0, replaced=0)
+        answer = TrainResult(steps=10, planned=10, stopped=False, skipped=0, replaced=0)
 
     asked = Asked()
 
-    def train_model(config, say, bar):
+    def train_model(config, log, bar):
         asked.append(config)
         return asked.answer
 
@@ -49,13 +49,19 @@ def asked(monkeypatch):
 
 
 def test_arguments_become_settings(place, asked, capsys):
-    more = "--method lora --plain --merge --option rank=8 --option alpha=4.5 --steps 3 --lr 1e-3 --micro-batch 2 --light"
+    more = "--method lora --plain --merge --option rank=8 --option alpha=4.5 --steps 3 --lr 1e-3 --micro-batch 2 --augment"
     assert cli.main(command(place, "--out", "o", *more.split())) == 0
     config = asked[0]
     assert (config.method, config.plain, config.merge, config.options) == (
         "lora", True, True, {"rank": 8, "alpha": 4.5},
     )  # fmt: skip
-    assert (config.steps, config.lr, config.micro_batch, config.light, config.out) == (3, 1e-3, 2, True, "o")
+    assert (config.steps, config.lr, config.micro_batch, config.augment, config.out) == (
+        3,
+        1e-3,
+        2,
+        True,
+        "o",
+    )
     out, err = capsys.readouterr()
     assert out == "" and "wrote o" in err
 
@@ -65,7 +71,7 @@ def test_what_is_not_said_is_as_published(place, asked):
     rest = {"rows": str(place / "rows.json"), "images": str(place), "base": str(place / "base"), "out": "o"}
     assert asked[0] == TrainConfig(**rest)
     config = asked[0]
-    assert (config.lr, config.clip, config.decay, config.epochs, config.backbone_lr) == (
+    assert (config.lr, config.max_grad_norm, config.weight_decay, config.epochs, config.backbone_lr) == (
         2e-4,
         0.1,
         1e-4,
@@ -75,7 +81,7 @@ def test_what_is_not_said_is_as_published(place, asked):
 
 
 def test_a_stopped_training_says_how_to_go_on(place, asked, capsys):
-    asked.answer = Trained(steps=4, planned=10, stopped=True, skipped=0, replaced=2)
+    asked.answer = TrainResult(steps=4, planned=10, stopped=True, skipped=0, replaced=2)
     assert cli.main(command(place, "--out", "o")) == 130
     err = capsys.readouterr().err
     assert "stopped after step 4 of 10" in err and "the same command goes on" in err and "2 times" in err
@@ -104,7 +110,7 @@ def test_it_trains_and_evaluates(place, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["train"], "required"),
+        (["train"], "the file of rows is needed"),
         (["train", "gone.json", "--images", ".", "--base", "mini", "--out", "o"], "gone.json"),
         (["train", "{place}/none.json", "--images", ".", "--base", "mini", "--out", "o"], "no rows"),
         (["train", "{place}/object.json", "--images", ".", "--base", "mini", "--out", "o"], "list of rows"),
@@ -117,8 +123,8 @@ def test_it_trains_and_evaluates(place, tmp_path, capsys):
         (["--out", "o", "--method", "coop", "--merge"], "cannot be merged"),
         (["--out", "o", "--images", "nowhere"], "nowhere"),
         (["--out", "o", "--base", "nowhere"], "nowhere"),
-        (["--out", ""], "the name of a folder"),
-        (["--out", "{place}/rows.json"], "it is a file"),
+        (["--out", ""], "expected the name of a folder"),
+        (["--out", "{place}/rows.json"], "got a file"),
         (["--out", "{place}"], "new or empty folder"),
         (["--out", "o", "--validate", "gone.json"], "gone.json"),
         (["--out", "o", "--device", "abacus"], "abacus"),

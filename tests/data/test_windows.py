@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from piza.config import PathConfig
 from piza.data.frames import Frame
 from piza.data.windows import (
     COMPARING_WEIGHT,
@@ -14,7 +15,7 @@ from piza.data.windows import (
     photometric_augmentation,
     window_around,
 )
-from piza.search.zoom_path import PathConfig, plan_windows, side
+from piza.search.zoom_path import plan_windows, side
 
 SIZE = (1600, 900)
 
@@ -90,7 +91,9 @@ def test_first_looks_answer_with_the_next_window_and_whole_ones_with_the_object(
             np.testing.assert_allclose(answer, plan_windows(target, SIZE, PathConfig())[1])
     for kind in ("whole", "first object", "later object"):
         for window in windows_of(kind, frame, 10):
-            assert all((answer == target).all() for answer, target in zip(window.answer, window.target, strict=True))
+            assert all(
+                (answer == target).all() for answer, target in zip(window.answer, window.target, strict=True)
+            )
 
 
 def test_a_first_look_speaks_of_every_thing_before_it_repeats_one(frame):
@@ -118,7 +121,9 @@ def test_sentences_that_compare_are_told_in_proportion_to_their_weight():
     box = np.array([10.0, 10.0, 30.0, 30.0])
     street = Frame(np.zeros((90, 160, 3), np.uint8), [("the car", box, 0), ("the lowest car", box, 0)])
     rng = np.random.default_rng(0)
-    count = sum(compares(first_window(street, rng, PathConfig(), max_sentences=1).sentences[0]) for _ in range(3000))
+    count = sum(
+        compares(first_window(street, rng, PathConfig(), max_sentences=1).sentences[0]) for _ in range(3000)
+    )
     assert abs(count / 3000 - COMPARING_WEIGHT / (1 + COMPARING_WEIGHT)) < 0.03
 
 

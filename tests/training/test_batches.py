@@ -30,7 +30,10 @@ def test_sentences_of_one_object_are_one_target():
 
 
 def test_a_batch_gives_finite_losses_and_gradients(tiny_piza):
-    windows = [window_with([("the red car", [[10, 10, 50, 40]])]), window_with([("a dog", []), ("a sign", [])])]
+    windows = [
+        window_with([("the red car", [[10, 10, 50, 40]])]),
+        window_with([("a dog", []), ("a sign", [])]),
+    ]
     batch = collate_scenes(windows, (128, 96), np.random.default_rng(0))
     losses = scene_loss(tiny_piza, batch)
     assert all(torch.isfinite(loss) for loss in losses.values())

@@ -140,7 +140,9 @@ def test_an_absent_sentence_with_its_own_queries_teaches_no():
     empty = [Targets(torch.zeros(0, 1), torch.zeros(0, 4), torch.zeros(0, 4))]
     boxes = torch.full((1, 1, 5, 4), 0.2)
     yes, no = (
-        separate_queries_loss(Grounding(torch.full((1, 1, 5, 1), v), boxes, None, None), empty, torch.ones(1, 1, 1))
+        separate_queries_loss(
+            Grounding(torch.full((1, 1, 5, 1), v), boxes, None, None), empty, torch.ones(1, 1, 1)
+        )
         for v in (5.0, -5.0)
     )
     assert (

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from tests.conftest import tiny_detector
 
 import piza
+from piza.config import TrainConfig, check, override
 from piza.errors import InputError
 from piza.methods import METHODS
 from piza.model.piza import Piza, save_folder
-from piza.training import run
-from piza.training import trainer as loop
+from piza.training import run, tensor_files
+from piza.training.checkpoint import checkpoint_step
 from piza.training.run import train_model
-from piza.training.settings import TrainConfig
 
 SMALL = dict(
     steps=2, batch=3, crops_per_image=3, first_pixels=128, later_pixels=128, min_scale=1.0, history_steps=3, workers=1, device="cpu", log_every=1
@@ -65,7 +65,7 @@ BASES: dict[str, Piza] = {}
 
 def settings(place, out, **changes):
     config = dict(rows=place / "rows.json", images=place / "photos", base=place / "base", out=out)
-    return TrainConfig(**{**{k: str(v) for k, v in config.items()}, **SMALL, **changes})
+    return check(TrainConfig, {**{k: str(v) for k, v in config.items()}, **SMALL, **changes})
 
 
 def weights(folder):
@@ -101,12 +101,12 @@ class StopsAt:
     def __init__(self, step):
         self.left = step
 
-    def update(self, more):
-        self.left -= more
+    def update(self, n):
+        self.left -= n
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGINT)
 
-    def set_postfix_str(self, text):
+    def set_postfix_str(self, s):
         pass
 
     def close(self):
@@ -148,7 +148,14 @@ def test_other_settings_and_other_rows_are_refused(place, tmp_path):
 def test_it_learns(place, tmp_path):
     train_model(
         settings(
-            place, tmp_path / "out", method="full", steps=24, lr=2e-3, clip=2.0, log_every=6, min_scale=1.0
+            place,
+            tmp_path / "out",
+            method="full",
+            steps=24,
+            lr=2e-3,
+            max_grad_norm=2.0,
+            log_every=6,
+            min_scale=1.0,
         )
     )
     lines = list(csv.DictReader(open(tmp_path / "out" / "training" / "log.csv")))
@@ -159,7 +166,7 @@ def test_it_learns(place, tmp_path):
     "changes", [{"pooling": "mean"}, {"precision": "bf16"}, {"optimizer": "muon"}, {"micro_batch": 1}]
 )
 def test_variants_run(changes, place, tmp_path):
-    train_model(settings(place, tmp_path / "out", light=True, schedule="cosine", **changes))
+    train_model(settings(place, tmp_path / "out", augment=True, schedule="cosine", **changes))
     assert all(torch.isfinite(t).all() for t in weights(tmp_path / "out").values())
 
 
@@ -192,20 +199,20 @@ def test_the_embedded_model_is_trained_on(place, tmp_path):
     assert len(differ & names) > 0.9 * len(names) and len(differ & listing) > 0.9 * len(listing)
     with open(tmp_path / "out" / "training" / "log.csv", newline="") as file:
         line = next(csv.DictReader(file))
-    assert float(line["list_which"]) > 0 and float(line["list_thing"]) > 0
+    assert float(line["list_which"]) > 0 and float(line["list_object"]) > 0
     for wrong in ({"method": "lora"}, {"method": "adapter_plus", "plain": True}):
         with pytest.raises(InputError, match="has adapters already"):
             train_model(settings(place, tmp_path / "no", base="mini", **wrong))
     assert not (tmp_path / "no").exists()
 
 
-def test_a_first_look_that_lists_things_learns(place, tmp_path, tiny_listing_piza):
+def test_a_first_look_that_lists_objects_learns(place, tmp_path, tiny_listing_piza):
     save_folder(tiny_listing_piza, tmp_path / "base")
     out = tmp_path / "out"
-    common = dict(base=str(tmp_path / "base"), method="full", lr=3e-3, clip=2.0, schedule="cosine")
+    common = dict(base=str(tmp_path / "base"), method="full", lr=3e-3, max_grad_norm=2.0, schedule="cosine")
     train_model(settings(place, out, steps=40, crops_per_image=1, batch=5, log_every=8, **common))
     lines = list(csv.DictReader(open(out / "training" / "log.csv")))
-    for name in ("list_which", "list_thing"):
+    for name in ("list_which", "list_object"):
         assert float(lines[-1][name]) < 0.7 * float(lines[0][name]), name
     model = piza.load(str(out))
     result = model.locate(str(place / "photos" / "0.jpg"), "The red car.", max_looks=1)
@@ -226,59 +233,64 @@ def test_missing_and_damaged_pictures(place, tmp_path):
     with pytest.raises(InputError, match=r"1\.jpg.*damaged") as refused:
         train_model(settings(place, tmp_path / "b", images=str(photos), rows=str(there), steps=6))
     assert "Traceback" not in str(refused.value)
-    said = []
+    logged = []
     found = train_model(
-        settings(place, tmp_path / "c", images=str(photos), missing="skip", steps=6), said.append
+        settings(place, tmp_path / "c", images=str(photos), missing="skip", steps=6), logged.append
     )
     assert found.skipped == 2 and found.replaced > 0 and found.steps == 6
-    assert any("left out 2 of 10 rows" in text for text in said)
+    assert any("left out 2 of 10 rows" in text for text in logged)
 
 
 def test_a_full_disk_loses_nothing(place, tmp_path, monkeypatch):
     config = settings(place, tmp_path / "out", steps=5, save_every=0.0, log_every=1)
     full = {"now": False}
-    real = loop.save_file
+    real = tensor_files.save_file
 
     def save_file(tensors, path, metadata=None):
         if full["now"]:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(tensors, path, metadata=metadata)
 
-    monkeypatch.setattr(loop, "save_file", save_file)
+    monkeypatch.setattr(tensor_files, "save_file", save_file)
 
     class Fills(StopsAt):
-        def update(self, more):
+        def update(self, n):
             self.left -= 1
             full["now"] = self.left == 0  # for one step, then there is room again
 
-    said = []
-    train_model(config, said.append, lambda done, steps: Fills(2))
-    assert sum("cannot be written" in text and "that of step 2 stands" in text for text in said) == 1
+    logged = []
+    train_model(config, logged.append, lambda done, steps: Fills(2))
+    assert sum("cannot be written" in text and "that of step 2 stands" in text for text in logged) == 1
     straight = weights(tmp_path / "out")
 
     class StaysFull(StopsAt):
-        def update(self, more):
+        def update(self, n):
             self.left -= 1
             full["now"] = self.left <= 0
 
-    config.out = str(tmp_path / "again")
+    config = override(config, out=str(tmp_path / "again"))
     with pytest.raises(InputError, match="that of step 3 stands, and the same command goes on"):
         train_model(config, bar=lambda done, steps: StaysFull(3))
     full["now"] = False
-    assert loop.peek(tmp_path / "again" / "training") == 3
+    assert checkpoint_step(tmp_path / "again" / "training") == 3
     train_model(config)
     assert all(torch.equal(straight[name], tensor) for name, tensor in weights(tmp_path / "again").items())
 
 
 def test_validation_on_the_way(place, tmp_path):
-    said = []
+    logged = []
     config = settings(
-        place, tmp_path / "out", steps=4, every=3, validate=str(place / "rows.json"), validate_limit=4
+        place,
+        tmp_path / "out",
+        steps=4,
+        validate_every=3,
+        validate=str(place / "rows.json"),
+        validate_limit=4,
     )
-    train_model(config, said.append)
+    train_model(config, logged.append)
     lines = list(csv.DictReader(open(tmp_path / "out" / "training" / "validation.csv")))
     assert [(line["step"], line["rows"]) for line in lines] == [("3", "4"), ("4", "4")]
-    assert sum(text.startswith("step") for text in said) == 2
+    assert sum(text.startswith("step") for text in logged) == 2
     unwatched = settings(place, tmp_path / "other", steps=4)
     train_model(unwatched)  # validation changes nothing
     assert all(torch.equal(weights(tmp_path / "out")[n], t) for n, t in weights(tmp_path / "other").items())
@@ -287,8 +299,8 @@ def test_validation_on_the_way(place, tmp_path):
 def test_the_box_history_encoder_is_trained_first(place, tmp_path):
     train_model(settings(place, tmp_path / "out", history_steps=150))
     model = piza.load(str(tmp_path / "out"))
-    frame, thing = [0, 0, 320, 240], [100, 100, 18, 14]
-    _, stop = model.history.read([[frame], [frame, [60, 60, 120, 120], thing]])
+    frame, target = [0, 0, 320, 240], [100, 100, 18, 14]
+    _, stop = model.history.read([[frame], [frame, [60, 60, 120, 120], target]])
     assert stop[1] > stop[0] + 0.25
 
 
@@ -315,20 +327,10 @@ def test_two_processes_share_the_work(place, tmp_path):
     torch.multiprocessing.start_processes(
         _start, args=(place, tmp_path / "two", port), nprocs=2, start_method="fork"
     )
-    note = json.loads((tmp_path / "two" / "training" / "train.json").read_text())
+    note = json.loads((tmp_path / "two" / "training" / "run.json").read_text())
     assert note["processes"] == 2
     with pytest.raises(InputError, match="2 processes"):
         train_model(settings(place, tmp_path / "two", steps=3, batch=2))
-    # The first process' windows and the second's are the same as those of one process with twice as many.
-    model, _, _ = run.prepare(settings(place, tmp_path / "two"))
-    known = run.rows_by_picture(run.read_rows(place / "rows.json"), place / "photos")
-    samples = [
-        run.Samples(
-            known, place / "photos", run.sample_config(settings(place, "x", batch=batch), model, processes)
-        )
-        for batch, processes in ((2, 2), (4, 1))
-    ]
-    assert samples[0].steps == samples[1].steps
 
 
 def _start(process, place, out, port):
@@ -347,13 +349,13 @@ def _start(process, place, out, port):
         ({"options": {"rank": 8}}, "no option 'rank'"),
         ({"method": "lora", "options": {"rank": "many"}}, "rank"),
         ({"method": "lora", "options": {"rank": 0}}, "rank"),
-        ({"lr": -1.0}, "--lr"),
-        ({"lr": float("nan")}, "--lr"),
-        ({"steps": 0}, "--steps"),
-        ({"min_scale": 0.0}, "--min-scale"),
+        ({"lr": -1.0}, "lr: expected a number greater than 0"),
+        ({"lr": float("nan")}, "lr: expected a finite number"),
+        ({"steps": 0}, "steps: "),
+        ({"min_scale": 0.0}, "min_scale: "),
         ({"device": "abacus"}, "abacus"),
         ({"tracker": "paper"}, "paper"),
-        ({"every": 3}, "--validate"),
+        ({"validate_every": 3}, "--validate"),
         ({"validate": "gone.json"}, "gone.json"),
     ],
 )
@@ -369,7 +371,10 @@ def test_bad_settings_are_refused_before_anything_is_written(changes, message, p
     [
         ([], "no rows"),
         ({"image": "0.jpg"}, "list of rows"),
-        ([{"image": "0.jpg", "bbox": [9000, 1, 9, 9], "ref": "the car", "id": 7}], "row 7 lies outside"),
+        (
+            [{"image": "0.jpg", "bbox": [9000, 1, 9, 9], "ref": "the car", "id": 7}],
+            "of 1 boxes 1 leave their image",
+        ),
         ([{"image": "0.jpg", "bbox": [1, 1, 9, 9], "ref": "car " * 300}], "at most 256"),
     ],
 )

@@ -12,10 +12,10 @@ from piza.data.sorec import read_rows
 from piza.errors import InputError
 from piza.search.zoom_path import plan_windows
 from piza.training.listing import ListedFrames
-from piza.training.samples import SampleConfig, Samples, rows_by_picture
+from piza.training.samples import SampleConfig, Samples, group_rows
 
 CONFIG = SampleConfig(
-    path=PathConfig(), first_pixels=128, later_pixels=96, batch=4, crops_per_image=4, sentences=3
+    path=PathConfig(), first_pixels=128, later_pixels=96, batch=4, crops_per_image=4, sentences_per_image=3
 )
 
 
@@ -38,27 +38,31 @@ def place(tmp_path_factory):
 
 
 def samples(place, **changes):
-    known = rows_by_picture(read_rows(place / "rows.json"), place)
+    known = group_rows(read_rows(place / "rows.json"), place)
     return Samples(known, place, SampleConfig(**{**CONFIG.__dict__, **changes}))
 
 
 def same(a, b):
     pairs = list(zip(a.batches, b.batches, strict=True))
     return all(
-        np.array_equal(x.batch.pictures, y.batch.pictures) and x.batch.prompts == y.batch.prompts
+        np.array_equal(x.batch.images, y.batch.images) and x.batch.prompts == y.batch.prompts
         for x, y in pairs
     )
 
 
 def test_rows_are_grouped_and_clipped(place):
-    known = rows_by_picture(read_rows(place / "rows.json"), place)
-    assert {name: len(said) for name, said in known.said.items()} == {"a.jpg": 7, "b.jpg": 3, "c.jpg": 1}
-    assert known.said["a.jpg"][5][1].tolist() == [630, 470, 640, 480]
+    known = group_rows(read_rows(place / "rows.json"), place)
+    assert {name: len(annotations) for name, annotations in known.annotations.items()} == {
+        "a.jpg": 7,
+        "b.jpg": 3,
+        "c.jpg": 1,
+    }
+    assert known.annotations["a.jpg"][5][1].tolist() == [630, 470, 640, 480]
     assert known.sizes["b.jpg"] == (480, 640) and len(known.targets()) == 11
 
 
 def test_a_step_is_always_the_same(place):
-    one, other = samples(place, light=True), samples(place, light=True)
+    one, other = samples(place, augment=True), samples(place, augment=True)
     later = other(5, 0)
     other(1, 0)
     assert same(one(5, 0), later) and not same(one(5, 0), one(6, 0)) and not same(one(5, 0), one(5, 1))
@@ -68,21 +72,21 @@ def test_windows_of_one_size_come_together(place):
     parts = samples(place, min_scale=0.6)(0, 0).batches
     assert sum(part.share for part in parts) == pytest.approx(1)
     assert sum(len(part.batch.prompts) for part in parts) == 4
-    assert len({tuple(part.batch.pictures.shape[1:3]) for part in parts}) == len(parts)
-    assert all(side % 32 == 0 for part in parts for side in part.batch.pictures.shape[1:3])
+    assert len({tuple(part.batch.images.shape[1:3]) for part in parts}) == len(parts)
+    assert all(side % 32 == 0 for part in parts for side in part.batch.images.shape[1:3])
     few = samples(place, min_scale=0.6, micro_batch=1)(0, 0).batches
     assert [len(part.batch.prompts) for part in few] == [1] * 4
 
 
-def test_processes_divide_the_visits_of_an_epoch(place):
+def test_processes_divide_the_image_groups_of_an_epoch(place):
     two = samples(place, processes=2, batch=2)
-    assert two.visits == 3 + 1 + 1 and two.steps == 5
-    firsts = [two._visit((step * 2 + process) * 2 // 4) for step in range(5) for process in (0, 1)]
-    told = {(image, int(i)) for image, chosen in firsts for i in chosen}
-    assert len(told) == 11  # every row, in one epoch
+    assert two.groups_per_epoch == 3 + 1 + 1 and two.steps_per_epoch == 5
+    firsts = [two._image_groups(0)[(step * 2 + process) * 2 // 4] for step in range(5) for process in (0, 1)]
+    asked = {(image, int(i)) for image, chosen in firsts for i in chosen}
+    assert len(asked) == 11  # every row, in one epoch
 
 
-def test_frames_answer_with_windows_or_with_things(place):
+def test_frames_answer_with_windows_or_with_objects(place):
     box, size = np.array([100.0, 100, 116, 112]), (640, 480)
     window = plan_windows(box, size, CONFIG.path)[1]
     assert iou_xyxy(window, box) < 0.1
@@ -99,27 +103,29 @@ def test_what_cannot_be_used_is_named(place, tmp_path):
     rows = read_rows(place / "rows.json")
     (tmp_path / "a.jpg").write_bytes((place / "a.jpg").read_bytes())
     with pytest.raises(InputError, match=r"b\.jpg"):
-        rows_by_picture(rows, tmp_path)
-    assert rows_by_picture(rows, tmp_path, "skip").skipped == 4
+        group_rows(rows, tmp_path)
+    assert group_rows(rows, tmp_path, "skip").skipped == 4
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(InputError, match="none of the 11 rows"):
-        rows_by_picture(rows, tmp_path, "skip")
+        group_rows(rows, tmp_path, "skip")
 
 
-def test_frames_to_be_listed_hold_all_things_and_the_rows_of_a_visit(place):
-    made = samples(place, num_proposals=True, crops_per_image=2, batch=2)
-    boxes = {sentence: box for said in made.rows.said.values() for sentence, box, _ in said}
-    spoken = []
-    for step in range(made.steps):
+def test_frames_to_be_listed_hold_all_objects_and_the_rows_of_a_group(place):
+    made = samples(place, list_objects=True, crops_per_image=2, batch=2)
+    boxes = {
+        sentence: box for annotations in made.images.annotations.values() for sentence, box, _ in annotations
+    }
+    asked = []
+    for step in range(made.steps_per_epoch):
         for part in made(step, 0).batches:
             if not isinstance(part.batch, ListedFrames):
                 assert part.batch.progress.min() > 0  # later windows only
                 continue
-            for reading in part.batch.frames_listed:
-                spoken += reading.sentences
-                assert len(reading.objects) in (7, 3, 1) and len(reading.sentences) <= 3
-                frame = (480, 640) if len(reading.objects) == 3 else (640, 480)
-                for sentence, target in zip(reading.sentences, reading.target, strict=True):
+            for listed in part.batch.frames_listed:
+                asked += listed.sentences
+                assert len(listed.objects) in (7, 3, 1) and len(listed.sentences) <= 3
+                frame = (480, 640) if len(listed.objects) == 3 else (640, 480)
+                for sentence, target in zip(listed.sentences, listed.target, strict=True):
                     center = (boxes[sentence][:2] + boxes[sentence][2:]) / 2 / frame
-                    np.testing.assert_allclose(reading.objects[target, :2], center, atol=1e-4)
-    assert sorted(spoken) == sorted(boxes)  # every row, in one epoch
+                    np.testing.assert_allclose(listed.objects[target, :2], center, atol=1e-4)
+    assert sorted(asked) == sorted(boxes)  # every row, in one epoch

@@ -1,6 +1,8 @@
-"""Stopping and going on gives the result of going straight through."""
+"""Stopping and going on gives the result of going straight through; what breaks a run costs no finished step."""
 
 import csv
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ import torch
 from torch import nn
 
 from piza.errors import InputError
-from piza.training.trainer import LoopConfig, learning_rate, train
+from piza.training.checkpoint import CHECKPOINT, averaged_weights, checkpoint_step
+from piza.training.optimizers import learning_rate
+from piza.training.trainer import Callbacks, Trainer
+from piza.training.trainer_config import TrainerConfig
 
 
 def make_batch(step, process):
@@ -26,50 +31,132 @@ def fresh():
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
 
 
-CONFIG = LoopConfig(steps=60, lr=5e-2, warmup=5, log_every=10)
+CONFIG = TrainerConfig(steps=60, lr=5e-2, warmup=5, log_every=10)
 
 
-def test_resume_equals_going_straight_through(tmp_path):
-    straight, halved = fresh(), fresh()
-    train(straight, list(straight.parameters()), make_batch, loss_of, CONFIG, tmp_path / "a")
-    train(halved, list(halved.parameters()), make_batch, loss_of, CONFIG, tmp_path / "b", stop_after=23)
-    resumed = fresh()
-    train(resumed, list(resumed.parameters()), make_batch, loss_of, CONFIG, tmp_path / "b")
-    for name, tensor in straight.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], tensor, atol=0, rtol=0)
+def train(model, folder, stop_after=None, config=CONFIG, make=make_batch, loss=loss_of, **callbacks):
+    trainer = Trainer(model, list(model.parameters()), make, loss, config, folder, Callbacks(**callbacks))
+    trainer.run(stop_after)
+    return model
+
+
+def assert_same(one, other):
+    for name, tensor in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], tensor, atol=0, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    return train(fresh(), tmp_path_factory.mktemp("straight"))
+
+
+def test_resume_equals_going_straight_through(straight, tmp_path):
+    train(fresh(), tmp_path, stop_after=23)
+    assert_same(straight, train(fresh(), tmp_path))
 
 
 def test_it_learns_and_logs(tmp_path):
-    model = fresh()
-    train(model, list(model.parameters()), make_batch, loss_of, CONFIG, tmp_path)
+    train(fresh(), tmp_path)
     rows = list(csv.DictReader(open(tmp_path / "log.csv")))
     assert [int(row["step"]) for row in rows] == [10, 20, 30, 40, 50, 60]
     assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
 
 
 def test_another_schedule_is_refused(tmp_path):
-    model = fresh()
-    train(model, list(model.parameters()), make_batch, loss_of, CONFIG, tmp_path, stop_after=5)
+    train(fresh(), tmp_path, stop_after=5)
     with pytest.raises(InputError, match="schedule"):
-        train(model, list(model.parameters()), make_batch, loss_of, LoopConfig(steps=61, lr=1e-2), tmp_path)
+        train(fresh(), tmp_path, config=TrainerConfig(steps=61, lr=1e-2))
+
+
+def test_another_model_is_refused(tmp_path):
+    train(fresh(), tmp_path, stop_after=5)
+    with pytest.raises(InputError, match="another model"):
+        train(nn.Sequential(nn.Linear(4, 1)), tmp_path)
 
 
 def test_a_broken_loss_stops_and_keeps_the_checkpoint(tmp_path):
-    model = fresh()
-    train(model, list(model.parameters()), make_batch, loss_of, CONFIG, tmp_path, stop_after=5)
-    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    train(fresh(), tmp_path, stop_after=5)
+    before = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(FloatingPointError):
-        train(
-            model,
-            list(model.parameters()),
-            make_batch,
-            lambda m, b: {"loss": m(b[0]).sum() * np.nan},
-            CONFIG,
-            tmp_path,
-        )
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+        train(fresh(), tmp_path, loss=lambda m, b: {"loss": m(b[0]).sum() * np.nan})
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_the_learning_rate_rises_then_falls():
     rates = [learning_rate(step, CONFIG) for step in range(60)]
     assert rates[0] < rates[2] < rates[4] and rates[5] > rates[30] > rates[59] > 0
+
+
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_checkpoint_damaged_anywhere_is_refused_before_a_step(tenth, tmp_path):
+    train(fresh(), tmp_path, stop_after=5)
+    file = tmp_path / CHECKPOINT
+    content = bytearray(file.read_bytes())
+    at = min(len(content) - 1, 8 + tenth * len(content) // 10)
+    content[at] ^= 0x15
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors"):
+        train(fresh(), tmp_path, after_step=lambda step: pytest.fail("it trained"))
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
+def test_a_checkpoint_cut_anywhere_is_refused(share, tmp_path):
+    train(fresh(), tmp_path, stop_after=5)
+    file = tmp_path / CHECKPOINT
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors"):
+        checkpoint_step(tmp_path)
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors"):
+        train(fresh(), tmp_path)
+
+
+def killed_at_12(step, process):
+    if step == 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_batch(step, process)
+
+
+def test_a_killed_worker_is_a_sentence_and_the_steps_done_are_kept(straight, tmp_path):
+    with pytest.raises(InputError, match=r"was killed at step \d+: .*that of step \d+ stands"):
+        train(fresh(), tmp_path, make=killed_at_12)
+    assert checkpoint_step(tmp_path) >= 8  # what the worker was ahead, up to three batches, is made again
+    assert_same(straight, train(fresh(), tmp_path))
+
+
+def test_too_little_memory_is_a_sentence_and_the_steps_done_are_kept(straight, tmp_path):
+    steps = []
+
+    def hungry(model, batch):
+        steps.append(len(steps))
+        if len(steps) == 8:
+            torch.empty(2**50)
+        return loss_of(model, batch)
+
+    with pytest.raises(InputError, match=r"not enough memory at step 8: .*that of step 7 stands"):
+        train(fresh(), tmp_path, loss=hungry)
+    assert checkpoint_step(tmp_path) == 7
+    assert averaged_weights(tmp_path).keys() == fresh().state_dict().keys()
+
+
+def test_a_bug_in_the_loss_is_no_input_error(tmp_path):
+    def buggy(model, batch):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit") as caught:
+        train(fresh(), tmp_path, loss=buggy)
+    assert not isinstance(caught.value, InputError)
+
+
+def test_what_a_killed_write_left_is_swept(tmp_path):
+    child = os.fork()
+    if child == 0:
+        from piza.files import atomic_write
+
+        with atomic_write(tmp_path / CHECKPOINT) as part:
+            part.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    train(fresh(), tmp_path, stop_after=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, "log.csv"]

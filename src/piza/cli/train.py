@@ -27,7 +27,9 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--images", metavar="DIR", help="the folder of the images")
     parser.add_argument("--base", metavar="NAME", help="mini, a model folder or a hub name: where to start")
     parser.add_argument(
-        "--out", metavar="FOLDER", help="the adapter or model to write; checkpoints and log in training/ in it"
+        "--out",
+        metavar="FOLDER",
+        help="the adapter or model to write; checkpoints and log in training/ in it",
     )
     add_box_options(parser, default=None)
     parser.add_argument("--missing", choices=("error", "skip"), help="rows without an image (default: error)")
@@ -46,7 +48,10 @@ def add_box_options(parser: argparse.ArgumentParser, default: bool | None = Fals
         help="how boxes are written: left, top, width, height (default); corners; or center, width, height",
     )
     parser.add_argument(
-        "--normalized", action="store_true", default=default, help="boxes are fractions of the image, not pixels"
+        "--normalized",
+        action="store_true",
+        default=default,
+        help="boxes are fractions of the image, not pixels",
     )
 
 
@@ -110,7 +115,9 @@ def _add_windows(group: Any) -> None:
         help="of these together in the model: fewer take less memory",
     )
     add("--crops-per-image", metavar="N", type=_at_least(1), help="windows of each opened image (default: 4)")
-    add("--sentences-per-image", metavar="N", type=_at_least(1), help="rows of each opened image (default: 4)")
+    add(
+        "--sentences-per-image", metavar="N", type=_at_least(1), help="rows of each opened image (default: 4)"
+    )
     add("--first-pixels", metavar="PX", type=_at_least(32), help="root of the area a frame is resized to")
     add("--later-pixels", metavar="PX", type=_at_least(32), help="the same for later windows")
     add("--min-scale", metavar="SHARE", type=float, help="random resize from this to 1 (default: 0.6)")

@@ -23,7 +23,12 @@ FORMATS: dict[FormatName, str] = {
     "xyxy": "corners [x1, y1, x2, y2]",
     "cxcywh": "center and size [cx, cy, width, height]",
 }
-EDGE_PIXELS, EDGE_SHARE = 2.0, 0.1  # a box may leave its image by so much, or this share of its side: drawn by hand
+# Boxes of small objects fit the first of these hardly by chance.
+_BY_RARITY: tuple[FormatName, ...] = ("xyxy", "xywh", "cxcywh")
+EDGE_PIXELS, EDGE_SHARE = (
+    2.0,
+    0.1,
+)  # a box may leave its image by so much, or this share of its side: drawn by hand
 MAX_LEAVING = 0.1  # share of boxes that may leave their image where the format was given
 
 
@@ -48,7 +53,7 @@ class BoxFormat:
 def read_rows_with_boxes(
     path: str | Path,
     images_dir: str | Path,
-    boxes: BoxFormat = BoxFormat(),  # noqa: B008
+    boxes: BoxFormat = BoxFormat(),
     limit: int | None = None,
 ) -> list[Row]:
     """Read a file of rows, or the first `limit`, and compare their boxes with the sizes of their images.
@@ -63,7 +68,7 @@ def read_rows_with_boxes(
 def read_values_with_boxes(
     path: str | Path,
     images_dir: str | Path | None,
-    boxes: BoxFormat = BoxFormat(),  # noqa: B008
+    boxes: BoxFormat = BoxFormat(),
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of a file with their boxes as SOREC has them, [x, y, width, height] in pixels, compared with their images.
@@ -143,13 +148,13 @@ def _advice(values: NDArray[np.float64], frames: NDArray[np.float64]) -> str:
     """What boxes look like that are not [x, y, width, height] in pixels, and the options that read them so."""
     if values.max() <= 1.0:
         scaled = values * np.tile(frames, 2)
-        for name in ("xyxy", "xywh", "cxcywh"):
+        for name in _BY_RARITY:
             if _fits(scaled, frames, name):
                 options = "--normalized" if name == "xywh" else f"--box-format {name} --normalized"
                 return f"they look like fractions of the image, {FORMATS[name]}, which {options} reads"
         return "they look like fractions of the image, which --normalized reads, but some leave it even so"
-    for name in ("xyxy", "cxcywh"):
-        if _fits(values, frames, name):
+    for name in _BY_RARITY:
+        if name != "xywh" and _fits(values, frames, name):
             return f"they look like {FORMATS[name]}, which --box-format {name} reads"
     return (
         "no other way of writing boxes fits all of them; correct these rows, or give --box-format xywh to cut boxes at the edge "

@@ -15,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import clip_xyxy
+from piza.config import PathConfig
 from piza.data.frames import Annotation, Frame
 from piza.image import cut
-from piza.search.zoom_path import PathConfig, frame_window, jitter_window, plan_windows, side, square_window
+from piza.search.zoom_path import frame_window, jitter_window, plan_windows, side, square_window
 
 Box = NDArray[np.float64]
 
 MAX_PHRASE_BOXES = 6  # phrases that are true of more objects in a window are not taught in it
-COMPARING_WEIGHT = 2.0  # how much likelier a comparing sentence is drawn: they are rare, and the slowest to be learned
+COMPARING_WEIGHT = (
+    2.0  # how much likelier a comparing sentence is drawn: they are rare, and the slowest to be learned
+)
 
 
 @dataclass
@@ -110,7 +113,9 @@ def grounding_window(
     cone" beside "blue cone"). Objects under `min_side` pixels (root of the visible area) are left out, and so are phrases with
     objects at the window's edge. `sentence_share`: how often a whole sentence is preferred to a phrase.
     """
-    texts: list[tuple[str, Box, int]] = [(sentence, box[None], number) for sentence, box, number in frame.rows]
+    texts: list[tuple[str, Box, int]] = [
+        (sentence, box[None], number) for sentence, box, number in frame.rows
+    ]
     texts += [(phrase, boxes, -1) for phrase, boxes in frame.phrases]
     present: list[tuple[float, str, list[Box]]] = []
     absent: list[str] = []
@@ -292,7 +297,9 @@ def later_window(
     else:
         window = jitter_window(windows[step], target, frame.size, rng)
     result = TrainingWindow(frame, window, progress=float(np.clip(progress, 0.05, 1.0)))
-    _add_sentences(result, [own, *others], step, len(windows), config, int(rng.integers(1, max_sentences + 1)))
+    _add_sentences(
+        result, [own, *others], step, len(windows), config, int(rng.integers(1, max_sentences + 1))
+    )
     return result
 
 

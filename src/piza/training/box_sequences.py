@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import xyxy_to_xywh
-from piza.search.zoom_path import PathConfig, frame_window, jitter_window, plan_windows
+from piza.config import PathConfig
+from piza.search.zoom_path import frame_window, jitter_window, plan_windows
 
 
 @dataclass

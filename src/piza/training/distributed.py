@@ -38,7 +38,7 @@ def average_gradients(parameters: Sequence[nn.Parameter], processes: int, stop: 
     )
     dist.all_reduce(flat)
     flat /= processes
-    pieces = flat[:-1].split([gradient.numel() for gradient in gradients])
+    pieces = torch.split(flat[:-1], [gradient.numel() for gradient in gradients])
     for gradient, piece in zip(gradients, pieces, strict=True):
         gradient.copy_(piece.view_as(gradient))
     return bool(flat[-1] > 0)

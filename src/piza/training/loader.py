@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from piza.errors import InputError
+from piza.errors import InputError, reason
 
 B = TypeVar("B")
 MakeBatch = Callable[[int, int], Any]
@@ -23,6 +23,10 @@ class MicroBatches(Generic[B]):
     """Batches of one step that go through the model one after the other; their losses are added up."""
 
     batches: list[B]
+
+
+class WorkerKilled(RuntimeError):
+    """A process that makes batches is gone; no batch of a later step can be had."""
 
 
 class StepBatches(Dataset[Any]):
@@ -46,8 +50,8 @@ class StepBatches(Dataset[Any]):
 def step_batches(batches: StepBatches, workers: int) -> Iterator[Iterator[Any]]:
     """Iterate over the batches, made by `workers` processes that are a few steps ahead.
 
-    A worker that is killed is a RuntimeError from the iterator, and only from there: DataLoader also installs a signal handler
-    that may raise it anywhere, as in the middle of an update of the weights, and that one is taken out again.
+    A worker that is killed is a WorkerKilled from the iterator, and only from there: DataLoader also installs a signal handler
+    that may raise anywhere, as in the middle of an update of the weights, and that one is taken out again.
     """
     if not len(batches):
         yield iter(())
@@ -61,15 +65,31 @@ def step_batches(batches: StepBatches, workers: int) -> Iterator[Iterator[Any]]:
         multiprocessing_context="fork",
     )
     if threading.current_thread() is not threading.main_thread():
-        yield iter(loader)
+        yield _watched(iter(loader))
         return
     before = signal.getsignal(signal.SIGCHLD)
     iterator = iter(loader)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        yield iterator
+        yield _watched(iterator)
     finally:
         signal.signal(signal.SIGCHLD, before if before is not None else signal.SIG_DFL)
+
+
+def _watched(iterator: Iterator[Any]) -> Iterator[Any]:
+    """The same items, with the many errors by which a dead worker shows as one."""
+    while True:
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        except (ConnectionError, EOFError, FileNotFoundError) as error:  # its batches cannot be fetched from it
+            raise WorkerKilled(f"it is gone before its batch was fetched ({type(error).__name__})") from None
+        except RuntimeError as error:
+            if "DataLoader worker (pid" in str(error):
+                raise WorkerKilled(reason(error)) from None
+            raise
+        yield item
 
 
 def _start_worker(_: int) -> None:

@@ -207,7 +207,9 @@ def look_loss(
     present = grounding.proposal_logits.new_zeros(len(targets), 1, grounding.proposal_logits.shape[-1])
     for i, t in enumerate(targets):
         present[i, 0, : t.positive.shape[1]] = 1
-    losses = (separate_queries_loss if per_sentence_queries else shared_queries_loss)(grounding, targets, present)
+    losses = (separate_queries_loss if per_sentence_queries else shared_queries_loss)(
+        grounding, targets, present
+    )
     for name in losses:
         losses[name] = losses[name] * (2 / len(grounding.logits))
     losses |= dense_loss(grounding, targets, shapes, present)

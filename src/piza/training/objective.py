@@ -36,7 +36,7 @@ def window_loss(model: Piza, batch: WindowBatch, precision: str = "fp32") -> dic
     # Scores of tokens cannot be answered by queries of each sentence's own.
     per_sentence_queries = model.config.pooling == "mean"
     with torch.autocast(device.type, torch.bfloat16) if halved else nullcontext():
-        text, pooling = model.encode_text(batch.prompts)
+        text, pooling = model.encode_prompts(batch.prompts)
         features = model.encode_images(batch.images.numpy())
         grounding = model.ground(
             text, pooling, features, batch.progress.to(device), per_sentence_queries, training=True

@@ -6,14 +6,14 @@ checkpoint, a log and its plot. The same call goes on where an earlier one was s
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 import piza
-from piza.config import TrainConfig
+from piza.config import TrainConfig, to_dict
 from piza.data.box_formats import BoxFormat, read_rows_with_boxes
 from piza.errors import InputError, reason
 from piza.files import sweep_temporary
@@ -264,7 +264,7 @@ def _validation(
 
 def _tracker(setup: Setup, log: Log) -> Tracker:
     name = setup.config.tracker if setup.is_first else "none"
-    return start_tracker(name, setup.folder, Path(setup.config.out).name, asdict(setup.config), log)
+    return start_tracker(name, setup.folder, Path(setup.config.out).name, to_dict(setup.config), log)
 
 
 def _backbone_params(model: Piza) -> list[torch.nn.Parameter]:

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.boxes import clip_xyxy
+from piza.config import PathConfig
 from piza.data.frames import Annotation, Frame
 from piza.data.sizes import OnMissing, Sizes, read_sizes
 from piza.data.sorec import Row, find_image
 from piza.data.windows import TrainingWindow, first_window, later_window
 from piza.errors import InputError
 from piza.image import open_image
-from piza.search.zoom_path import PathConfig, frame_window, input_size
+from piza.search.zoom_path import frame_window, input_size
 from piza.training.batches import WindowBatch, collate
 from piza.training.listing import ListedFrame, ListedFrames, listed_frame
 from piza.training.loader import MicroBatches
@@ -229,7 +230,9 @@ class Samples:
             window = later_window(Frame(opened.image, annotations), rng, self.config.path)
             if window.sentences:
                 return window
-        raise InputError(f"{MAX_TRIES} windows of the image {opened.name!r} in a row have no sentence to learn")
+        raise InputError(
+            f"{MAX_TRIES} windows of the image {opened.name!r} in a row have no sentence to learn"
+        )
 
     def _opened(self, group: int, rng: np.random.Generator) -> _OpenedImage:
         """The image of a group, or another one in place of a damaged one."""

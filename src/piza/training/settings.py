@@ -3,14 +3,13 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pydantic.dataclasses import dataclass
-
-from piza.config import FREE_TO_CHANGE, MAX_BYTES, STRICT, TrainConfig, check, read, write
+from piza.config import FREE_TO_CHANGE, MAX_BYTES, TrainConfig, check, read, settings, to_dict, write
 from piza.data.sorec import Row
 from piza.errors import InputError, reason
 from piza.files import is_temporary
@@ -21,7 +20,7 @@ SETTINGS_FILE, RUN_FILE = "train.json", "run.json"
 _REQUIRED = {"rows": "-", "images": "-", "base": "-", "out": "-"}
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings()
 class RunRecord:
     """What a training was begun with, besides its settings."""
 
@@ -64,18 +63,14 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str) -> Any:
-    import re
-
+    """Plain values of a YAML file, with numbers such as 2e-4, which YAML 1.1 takes for texts, as they have no dot."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        """YAML 1.1 takes 2e-4 for a text, as it has no dot."""
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-    )
+    loader: Any = type("Loader", (yaml.SafeLoader,), {})
+    number = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+    loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
     try:
-        return yaml.load(text, Loader)
+        return yaml.load(text, loader)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
 
@@ -84,15 +79,15 @@ def check_config(config: TrainConfig) -> None:
     """Raise InputError for settings that do not go together, whatever the rows and the base are."""
     if config.method not in METHODS:
         raise InputError(f"--method: expected one of {', '.join(sorted(METHODS))}, got {config.method!r}")
-    if config.validate is None and (
-        config.validate_every or config.validate_images or config.validate_limit
-    ):
+    if config.validate is None and (config.validate_every or config.validate_images or config.validate_limit):
         raise InputError(
             "--validate-every, --validate-images and --validate-limit need rows to validate on: --validate ROWS.json"
         )
     if config.merge:
         if METHODS[config.method].merge is None:
-            raise InputError(f"the method {config.method!r} cannot be merged into the weights; plain LoRA can")
+            raise InputError(
+                f"the method {config.method!r} cannot be merged into the weights; plain LoRA can"
+            )
         if not config.plain:
             raise InputError("a conditioned method cannot be merged into the weights; add --plain")
     known = {f.name for f in fields(METHODS[config.method].config)} - {"condition"}
@@ -163,8 +158,8 @@ def _check_new_folder(out: Path) -> None:
 
 
 def _require_same(config: TrainConfig, before: TrainConfig) -> None:
-    earlier = asdict(before)
-    for name, value in asdict(config).items():
+    earlier = to_dict(before)
+    for name, value in to_dict(config).items():
         if name not in FREE_TO_CHANGE and earlier[name] != value:
             raise InputError(
                 f"the training in {config.out!r} was begun with {option_name(name)} {earlier[name]}, now it is {value}; give "

@@ -20,7 +20,7 @@ from piza.files import sweep_temporary
 from piza.training.averaging import WeightAverage
 from piza.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from piza.training.distributed import average_gradients, join_processes
-from piza.training.loader import MakeBatch, MicroBatches, StepBatches, step_batches
+from piza.training.loader import MakeBatch, MicroBatches, StepBatches, WorkerKilled, step_batches
 from piza.training.log import TrainingLog
 from piza.training.optimizers import learning_rate, make_optimizers, set_learning_rate
 from piza.training.trainer_config import TrainerConfig
@@ -247,7 +247,10 @@ class Trainer:
         progress = self._progress
         if self.process or self._updating or progress.saved_step == progress.done:
             return
-        if save_checkpoint(self.checkpoint, self.average, self.optimizers, progress.done, self.config) is None:
+        if (
+            save_checkpoint(self.checkpoint, self.average, self.optimizers, progress.done, self.config)
+            is None
+        ):
             progress.saved_step = progress.done
 
     def _raise_in_words(self, error: RuntimeError | MemoryError) -> NoReturn:
@@ -268,10 +271,9 @@ class Trainer:
 
 def _cause(error: RuntimeError | MemoryError) -> str | None:
     """What a library's error means, where it is the machine's fault and not the program's."""
-    text = str(error)
-    if "DataLoader worker (pid" in text:
+    if isinstance(error, WorkerKilled):
         return "a process that makes batches was killed"
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
         return "there is not enough memory"
     return None
 

@@ -119,11 +119,16 @@ class ZoomBatches:
         self, name: str, first: bool, part: bool, settled: bool
     ) -> tuple[SceneCaches | SignPhotos, tuple[int, int], int]:
         """Where frames come from, the size of the input, and how many windows make a batch."""
+        sources: dict[str, SceneCaches | SignPhotos] = {
+            "scenes": self.half if first else self.scenes,
+            "tall": self.tall,
+            "signs": self.signs,
+        }
         if not first:
-            return {"scenes": self.scenes, "tall": self.tall, "signs": self.signs}[name], LATER, 12
+            return sources[name], LATER, 12
         if part:
             return self.half, CROP, 12
-        source = {"scenes": self.half, "tall": self.tall, "signs": self.signs}[name]
+        source = sources[name]
         if name == "tall":
             return source, TALL_WIDE if settled else TALL_FIRST, 3 if settled else 4
         return source, WIDE if settled else FIRST, 3 if settled else 4

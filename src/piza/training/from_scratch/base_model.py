@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer, BertConfig, MMGroundingDinoConfig
+from transformers import AutoTokenizer, BertConfig, MMGroundingDinoConfig, RTDetrResNetConfig
 from transformers import MMGroundingDinoForObjectDetection as Detector
-from transformers import RTDetrResNetConfig
 
 from piza.config import PathConfig, PizaConfig
 from piza.model.piza import Piza, load_weights
@@ -24,7 +23,7 @@ AUXILIARY = ("relations.", "relevance.")  # weights that older checkpoints lack,
 
 def new_detector(vocabulary: int) -> Detector:
     """A detector for a vocabulary of this size, with initial weights that learn."""
-    backbone = RTDetrResNetConfig(
+    backbone = RTDetrResNetConfig(  # type: ignore[call-arg]
         embedding_size=32,
         hidden_sizes=[32, 64, 128, 192],
         depths=[1, 2, 2, 1],

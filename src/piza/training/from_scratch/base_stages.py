@@ -71,9 +71,7 @@ def make_caches(work: Path, signs: Path, sizes: CacheSizes) -> None:
     write_frame_cache(work / "scenes", sizes.scenes, SCENE_SIZE, scenes)
     half = scene_frames(range(HALF_SEED, HALF_SEED + sizes.half), SCENE_SIZE, shrink=2, num_absent=10)
     write_frame_cache(work / "half", sizes.half, HALF_SIZE, half)
-    write_tokenizer(
-        work / "tokenizer", sentences_of(FrameCache(work / name) for name in ("scenes", "signs"))
-    )
+    write_tokenizer(work / "tokenizer", sentences_of(FrameCache(work / name) for name in ("scenes", "signs")))
 
 
 def _write_sign_photos(work: Path, signs: Path) -> None:

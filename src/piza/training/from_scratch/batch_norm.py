@@ -25,7 +25,7 @@ def freeze_batch_norm(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm2d):
-                frozen = MMGroundingDinoFrozenBatchNorm2d(child.num_features)
+                frozen = MMGroundingDinoFrozenBatchNorm2d(child.num_features)  # type: ignore[no-untyped-call]
                 learned = ("weight", "bias", "running_mean", "running_var")
                 frozen.load_state_dict({k: getattr(child, k).detach() for k in learned})
                 setattr(module, name, frozen)

@@ -59,9 +59,7 @@ def _draw_group(group: _SceneGroup) -> list[Frame]:
     frames, rows_of_scenes = [], []
     for seed, scene in zip(group.seeds, drawn, strict=True):
         rng = np.random.default_rng([seed, 1])
-        rows = pick_rows(
-            scenes.expressions(scene.objects, size, rng, per_object=4), group.max_sentences, rng
-        )
+        rows = pick_rows(scenes.expressions(scene.objects, size, rng, per_object=4), group.max_sentences, rng)
         rows_of_scenes.append(rows)
         facts = Facts(scene.objects, size)
         frames.append(

@@ -60,7 +60,7 @@ def with_list(folder: Path, num_words: int) -> Piza:
     """The model of a folder, with a proposal network whose backbone is the grounder's and a fresh matcher if it has none."""
     loaded = load_folder(folder)
     torch.manual_seed(0)
-    detector = AutoModelForZeroShotObjectDetection.from_config(loaded.detector.config)
+    detector = AutoModelForZeroShotObjectDetection.from_config(loaded.detector.config)  # type: ignore[no-untyped-call]
     config = replace(loaded.config, num_proposals=NUM_PROPOSALS, num_attributes=num_words)
     model = Piza(detector, loaded.tokenizer, config)
     fresh = {k: v for k, v in model.state_dict().items() if k.startswith(PARTS)}
@@ -79,9 +79,7 @@ def with_list(folder: Path, num_words: int) -> Piza:
 def known_objects_loss(model: Piza, batch: KnownObjectsBatch) -> dict[str, Tensor]:
     """Cross entropy of the object that is meant and binary cross entropy of relevance, "loss" being their sum."""
     assert model.matcher is not None
-    answers, relevance = model.matcher.read(
-        batch.ids, batch.mask, batch.features, batch.boxes, batch.aspect
-    )
+    answers, relevance = model.matcher.read(batch.ids, batch.mask, batch.features, batch.boxes, batch.aspect)
     asked = batch.target >= 0
     which = 2 * torch.stack([functional.cross_entropy(a[asked], batch.target[asked]) for a in answers]).mean()
     wrong = functional.binary_cross_entropy_with_logits(
@@ -150,7 +148,8 @@ def run_stage(work: Path, stage: str, model: Piza, words: dict[str, int], option
 def _train_part(model: Piza, part: nn.Module) -> tuple[list[nn.Parameter], set[str]]:
     """Let a part of a model learn and nothing else; returns its parameters and their names in the model's state."""
     model.requires_grad_(False)
-    parameters = [parameter.requires_grad_(True) for parameter in part.parameters()]
+    part.requires_grad_(True)
+    parameters = list(part.parameters())
     ids = {id(tensor) for tensor in part.state_dict(keep_vars=True).values()}
     names = {name for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in ids}
     return parameters, names

@@ -38,7 +38,7 @@ def collate_scenes(
 
 def scene_loss(model: Piza, batch: SceneBatch, head: RelevanceHead | None = None) -> dict[str, Tensor]:
     """The losses of a batch, "loss" being their sum; with `head` also those of objects and their relevance."""
-    text, pooling = model.encode_text(batch.prompts)
+    text, pooling = model.encode_prompts(batch.prompts)
     features = model.encode_images(batch.images.numpy())
     grounding = model.ground(
         text, pooling, features, batch.progress.to(model.device), per_sentence_queries=True, training=True
