@@ -1,10 +1,10 @@
-"""`piza serve`. A door like cli.py: it reads arguments and calls the library."""
+"""`piza serve`. A door like cli/main.py: it reads arguments and calls the library."""
 
 import argparse
 from typing import Any
 
 from piza.cli.main import _at_least
-from piza.server.app import HOST, MEGABYTES, PORT, ROOM, SECONDS, serve
+from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
 
 def add_serve(commands: Any) -> None:
@@ -24,11 +24,11 @@ def add_serve(commands: Any) -> None:
         "--port", type=_port, default=PORT, help=f"the port (default: {PORT}); 0 takes a free one"
     )
     parser.add_argument(
-        "--room",
+        "--queue-size",
         metavar="N",
         type=_at_least(0),
-        default=ROOM,
-        help=f"searches that may wait (default: {ROOM}); more are told to come back",
+        default=QUEUE_SIZE,
+        help=f"searches that may wait for a model (default: {QUEUE_SIZE}); more are told to come back",
     )
     parser.add_argument(
         "--timeout",
@@ -44,25 +44,41 @@ def add_serve(commands: Any) -> None:
         default=MEGABYTES,
         help=f"the largest upload in megabytes (default: {MEGABYTES:g})",
     )
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name by which this server is called, besides its address and localhost; may be repeated",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        type=_origin,
+        action="append",
+        default=[],
+        help="another site whose pages may ask, such as https://app.example; may be repeated (default: none)",
+    )
     parser.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> None:
-    serve(
-        options.model or ["mini"],
-        options.device,
+    config = ServeConfig(
         options.host,
         options.port,
-        options.room,
+        options.queue_size,
         options.timeout,
         options.upload,
+        tuple(options.allow_host),
+        tuple(options.allow_origin),
     )
+    serve(options.model or ["mini"], options.device, config)
 
 
 def _port(text: str) -> int:
     value = _at_least(0)(text)
     if value > 65535:
-        raise argparse.ArgumentTypeError(f"a port from 0 to 65535 is wanted, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text}")
     return value
 
 
@@ -72,5 +88,22 @@ def _positive(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0 is wanted, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
+
+
+def _origin(text: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or "@" in parts.netloc
+        or parts.path.strip("/")
+    ):
+        raise argparse.ArgumentTypeError(f"expected an origin such as https://app.example, got {text!r}")
+    return f"{parts.scheme}://{parts.netloc}".lower()

@@ -1,58 +1,65 @@
 """`piza serve`: the page and the HTTP interface, in one process, for this computer unless told otherwise."""
 
+import logging
 import os
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from piza.errors import InputError, reason
 
 HOST, PORT = "127.0.0.1", 7860
-ROOM, SECONDS, MEGABYTES = 8, 60.0, 50.0
-LAST_CALL = 2  # seconds that open connections get when the server ends
+QUEUE_SIZE, SECONDS, MEGABYTES = 8, 60.0, 50.0
+LAST_CALL = 2  # seconds that requests in flight get when the server ends
 
 
-def serve(
-    names: Sequence[str] = ("mini",),
-    device: str = "cpu",
-    host: str = HOST,
-    port: int = PORT,
-    room: int = ROOM,
-    seconds: float = SECONDS,
-    megabytes: float = MEGABYTES,
-) -> None:
-    """Answer until Ctrl-C.
+@dataclass(frozen=True)
+class ServeConfig:
+    """How to serve.
 
-    names: the models on offer, the first one preselected. port: 0 takes a free one. room: how many searches may wait.
-    seconds: the longest a request takes, waiting included. megabytes: the largest upload. Raises InputError when the
-    packages of piza[serve] are missing, a model cannot be loaded, or the address cannot be used.
+    host, port: the address; port 0 takes a free one. queue_size: searches that may wait for one model. seconds: the
+    longest a request takes, waiting included. megabytes: the largest upload. allowed_hosts: further names this server is
+    called by. allowed_origins: other sites whose pages may ask, as "https://app.example".
     """
-    with tempfile.TemporaryDirectory(prefix="piza-serve-") as folder:
-        check_installed(folder)
-        address = listen(host, port)
-        try:
-            application = build(load_models(names, device), room, seconds, megabytes)
-            shown = f"[{host}]" if ":" in host else host
-            print(
-                f"piza: http://{shown}:{address.getsockname()[1]} (Ctrl-C ends it)",
-                file=sys.stderr,
-                flush=True,
-            )
-            run(application, address)
-        finally:
-            address.close()
+
+    host: str = HOST
+    port: int = PORT
+    queue_size: int = QUEUE_SIZE
+    seconds: float = SECONDS
+    megabytes: float = MEGABYTES
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
 
 
-def check_installed(folder: str) -> None:
-    """Import gradio, told beforehand to tell nobody and to keep its files in `folder`. Raises InputError without it."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = folder
+def serve(names: Sequence[str] = ("mini",), device: str = "cpu", config: ServeConfig | None = None) -> None:
+    """Answer until Ctrl-C or SIGTERM.
+
+    names: the models on offer, the first one preselected. Raises InputError when the packages of piza[serve] are missing,
+    a model cannot be loaded, or the address cannot be used.
+    """
+    config = config or ServeConfig()
+    check_installed()
+    address = listen(config.host, config.port)
     try:
-        import gradio  # noqa: F401
+        app = create_app(load_models(names, device), config)
+        shown = f"[{config.host}]" if ":" in config.host else config.host
+        print(
+            f"piza: http://{shown}:{address.getsockname()[1]} (Ctrl-C ends it)", file=sys.stderr, flush=True
+        )
+        run(app, address)
+    finally:
+        address.close()
+
+
+def check_installed() -> None:
+    """Raises InputError where the packages of piza[serve] are missing."""
+    try:
+        import fastapi  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise InputError(
@@ -73,16 +80,31 @@ def load_models(names: Sequence[str], device: str) -> dict[str, Any]:
     return models
 
 
-def build(
-    models: dict[str, Any], room: int = ROOM, seconds: float = SECONDS, megabytes: float = MEGABYTES
-) -> Any:
-    """The application: a FastAPI, page and HTTP interface."""
-    from piza.server.api import MEGABYTE, Desk, api
-    from piza.server.page import mount_page
-    from piza.server.queue import OneAtATime
+@dataclass(frozen=True)
+class App:
+    """An ASGI application, and what its routes share."""
 
-    desk = Desk(models, OneAtATime(room, seconds), int(megabytes * MEGABYTE))
-    return mount_page(api(desk), desk)
+    asgi: Any
+    state: Any
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.asgi(scope, receive, send)
+
+
+def create_app(models: Mapping[str, Any], config: ServeConfig | None = None) -> App:
+    """The application, page and HTTP interface, behind its middleware."""
+    from piza.server.api import create_api
+    from piza.server.middleware import allowed_hosts, wrap
+    from piza.server.page import page_routes
+    from piza.server.store import MEGABYTE, AppState, Limits
+
+    config = config or ServeConfig()
+    limits = Limits(config.queue_size, config.seconds, int(config.megabytes * MEGABYTE))
+    state = AppState(models, limits)
+    api = create_api(state)
+    api.include_router(page_routes(state))
+    hosts = allowed_hosts(config.host, config.allowed_hosts)
+    return App(wrap(api, state.metrics, limits, state.max_requests, hosts, config.allowed_origins), state)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -90,8 +112,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         address = socket.socket(family, kind)
-    except OSError as error:
-        raise InputError(f"cannot serve at {host!r}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"cannot serve at {host!r}: {reason(error)}") from None
     try:
         address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         address.bind(place)
@@ -102,16 +124,44 @@ def listen(host: str, port: int) -> socket.socket:
     return address
 
 
-def run(application: Any, address: socket.socket) -> None:
-    """Serve the application at the socket until SIGINT or SIGTERM."""
+def uvicorn_server(app: App) -> Any:
+    """A uvicorn server for the application, not yet running."""
     import uvicorn
+
+    from piza.server.protocol import BoundedProtocol
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=LAST_CALL,
+        )
+    )
+
+
+def run(app: App, address: socket.socket) -> None:
+    """Serve the application at the socket until SIGINT or SIGTERM; searches in progress are not waited for."""
+    from piza.server.logs import log_to_stderr
 
     def end(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)  # so that what was begun is cleaned up
-    config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=LAST_CALL)
+    signal.signal(signal.SIGTERM, end)  # uvicorn raises the signal again when it has ended
+    log_to_stderr()
     try:
-        uvicorn.Server(config).run(sockets=[address])
+        uvicorn_server(app).run(sockets=[address])
     except KeyboardInterrupt:
         pass
+    app.state.close()
+    if app.state.busy:  # a model cannot be interrupted, and the interpreter would crash under it
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

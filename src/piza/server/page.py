@@ -1,228 +1,287 @@
-"""The page of `piza serve`: a gradio page around one component of our own, the stage (web_stage.py)."""
+"""The page: its files, and what its scripts ask of the server under /page.
 
-from collections.abc import AsyncIterator
+An image is uploaded once and known by a token from then on; what comes back are a preview and the small images that
+the model was given.
+"""
+
+import hashlib
+import json
+import mimetypes
+from importlib import resources
 from typing import Any
 
-import gradio as gr
-from fastapi import FastAPI
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
-from piza.cli import demo
-from piza.server.api import FORGOTTEN, Desk, error_of, example_of
-from piza.server.queue import read_asked, search
-from piza.server.stage import SCRIPT
-from piza.server.store import picture_words, search_words
-from piza.server.style import STYLE
-from piza.visualize.primitives import BOX_COLOR
+from piza.data.scenes import examples
+from piza.errors import InputError
+from piza.result import Result
+from piza.server.bodies import Form, read_body
+from piza.server.errors import NotFoundError
+from piza.server.queue import IsCancelled
+from piza.server.schemas import MAX_SENTENCES, Questions, Upload, read
+from piza.server.search import locate_all, read_image, search
+from piza.server.store import (
+    MEGABYTE,
+    AppState,
+    StoredImage,
+    crop_jpeg,
+    draw_file,
+    image_dict,
+    look_jpeg,
+    preview,
+    result_dict,
+)
+from piza.server.tables import TABLES
+from piza.visualize.primitives import BOX_COLOR, DETOUR_COLOR, WINDOW_COLORS
 
-HEADER = """<header><h1>piza</h1>
-<p>Find the tiny thing a sentence describes in a big picture, by looking again and again, closer each time.</p></header>"""
-CHOSEN = ("model", "greedy", "whole_frame", "budget", "accept_threshold", "min_score")
-KEPT = "Pictures stay in the memory of this server and are forgotten when it ends."
-SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # what is there: nothing is fetched
-MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
+FORGOTTEN = "this image is no longer stored; upload it again"
+CROP_SIDE = 1600  # longest side of a part of an image that was zoomed into, in pixels
+MAX_DIGITS = 9  # of a number in an address
 
 
-def mount_page(app: FastAPI, desk: Desk) -> FastAPI:
-    """Puts the page at / of the application of `web_api.api`."""
-    return gr.mount_gradio_app(
-        app,
-        page(desk),
-        path="/",
-        theme=_theme(),
-        css=STYLE,
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        max_file_size=desk.most_bytes,
+def page_routes(state: AppState) -> APIRouter:
+    """/, /docs, /static/..., and everything under /page."""
+    router = APIRouter(include_in_schema=False)
+    _static_routes(router)
+    _image_routes(router, state)
+    _search_routes(router, state)
+    _file_routes(router, state)
+    return router
+
+
+def _static_routes(router: APIRouter) -> None:
+    """The files of the package, read once: an address is a key of a table and never becomes a path."""
+    folder = resources.files("piza.server") / "static"
+    files = {
+        file.name: file.read_bytes() for file in folder.iterdir() if not file.name.startswith((".", "_"))
+    }
+
+    def answer(name: str, request: Request) -> Response:
+        if name not in files:
+            raise NotFoundError(f"there is no file {name[:100]!r}")
+        tag = f'"{hashlib.sha256(files[name]).hexdigest()[:16]}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        kind = {"js": "text/javascript", "svg": "image/svg+xml"}.get(name.rsplit(".", 1)[-1])
+        return Response(files[name], media_type=kind or mimetypes.guess_type(name)[0], headers=headers)
+
+    @router.get("/")
+    async def index(request: Request) -> Response:
+        return answer("index.html", request)
+
+    @router.get("/docs")
+    async def docs(request: Request) -> Response:
+        return answer("docs.html", request)
+
+    @router.get("/favicon.ico")
+    async def icon(request: Request) -> Response:
+        return answer("icon.svg", request)
+
+    @router.get("/static/{name}")
+    async def static(name: str, request: Request) -> Response:
+        return answer(name, request)
+
+
+def _image_routes(router: APIRouter, state: AppState) -> None:
+    @router.get("/page/config")
+    async def config() -> Response:
+        return JSONResponse(
+            {
+                "models": [_model_dict(name, model) for name, model in state.models.items()],
+                "megabytes": state.limits.max_bytes / MEGABYTE,
+                "max_sentences": MAX_SENTENCES,
+                "examples": len(examples.SCENES),
+                "colors": {
+                    "windows": [_css(color) for color in WINDOW_COLORS],
+                    "box": _css(BOX_COLOR),
+                    "gray": _css(DETOUR_COLOR),
+                },
+            }
+        )
+
+    @router.post("/page/images")
+    async def upload(request: Request) -> Response:
+        image = await read_body(request, state.parsers, _only_image, _no_json)
+        stored = await state.image_queue.run(lambda _: _store(image))
+        return JSONResponse(image_dict(state.store.put(stored), stored))
+
+    @router.post("/page/examples/{number}")
+    async def example(number: str) -> Response:
+        token, stored, sentences = await _example(state, number)
+        return JSONResponse({"image": image_dict(token, stored), "sentences": sentences})
+
+    @router.get("/page/examples/{number}/frame.jpg")
+    async def example_preview(number: str) -> Response:
+        return _file((await _example(state, number))[1].preview, "image/jpeg")
+
+    @router.get("/page/{token}")
+    async def image(token: str) -> Response:
+        return JSONResponse(image_dict(token, _stored(state, token)))
+
+    @router.get("/page/{token}/frame.jpg")
+    async def frame(token: str) -> Response:
+        return _file(_stored(state, token).preview, "image/jpeg")
+
+    @router.get("/page/{token}/crop/{window}.jpg")
+    async def crop(token: str, window: str) -> Response:
+        stored = _stored(state, token)
+        box = _window(window, stored.size)
+        data = await state.image_queue.run(lambda _: crop_jpeg(stored.image, box, CROP_SIDE))
+        return _file(data, "image/jpeg")
+
+
+def _search_routes(router: APIRouter, state: AppState) -> None:
+    @router.post("/page/{token}/searches")
+    async def ask(token: str, request: Request) -> Response:
+        stored = _stored(state, token)
+        questions = await read_body(request, state.parsers, _no_form, lambda values: read(Questions, values))
+
+        def work(model: Any, is_cancelled: IsCancelled) -> list[Result]:
+            return locate_all(model, stored.image, questions.sentences, questions, is_cancelled)
+
+        results = await search(state, questions, work, len(questions.sentences))
+        return _results(token, state.store.add(token, stored, results), results)
+
+    @router.get("/page/{token}/{found}")
+    async def again(token: str, found: str) -> Response:
+        return _results(token, found, _found(_stored(state, token), found))
+
+
+def _file_routes(router: APIRouter, state: AppState) -> None:
+    @router.get("/page/{token}/{found}/{table}")
+    async def table(token: str, found: str, table: str) -> Response:
+        stored = _stored(state, token)
+        results = _found(stored, found)
+        if table not in TABLES:
+            raise NotFoundError(f"there is no {table[:100]!r} of a search")
+        kind, write = TABLES[table]
+        return _file(write(stored.name, results).encode(), kind, f"piza-{table}")
+
+    @router.get("/page/{token}/{found}/{number}/{file}")
+    async def part(token: str, found: str, number: str, file: str) -> Response:
+        stored = _stored(state, token)
+        results = _found(stored, found)
+        index = _index(number, len(results))
+        if index is None:
+            raise NotFoundError(f"this search has {len(results)} answers, from 0")
+        result, name = results[index], f"piza-{index + 1}"
+        if file == "search.json":
+            return _file(json.dumps(result.to_dict(), indent=2).encode(), "application/json", f"{name}.json")
+        if file == "drawing.png":
+            data = await state.image_queue.run(lambda _: draw_file(result, ".png"))
+            return _file(data, "image/png", f"{name}.png")
+        if file == "zoom.webp":
+            data = await state.image_queue.run(lambda _: draw_file(result, ".webp"))
+            return _file(data, "image/webp")
+        look = _index(file.removeprefix("look-").removesuffix(".jpg"), len(result.path) + 1)
+        if look is None or file != f"look-{look}.jpg":
+            raise NotFoundError(f"there is no {file[:100]!r} of a search")
+        data = await state.image_queue.run(lambda _: look_jpeg(stored.image, result, look))
+        return _file(data, "image/jpeg")
+
+
+async def _example(state: AppState, text: str) -> tuple[str, StoredImage, list[str]]:
+    """Token, image and sentences of a drawn street, which is drawn when it is first asked for."""
+    number = _index(text, len(examples.SCENES))
+    if number is None:
+        raise NotFoundError(f"there is no example {text[:100]!r}")
+    known = state.examples.get(number)
+    if known is None or state.store.get(known[0]) is None:
+        stored, sentences = await state.image_queue.run(lambda _: _draw_example(number))
+        if state.examples.get(number) == known:  # two may have asked at the same time
+            state.examples[number] = state.store.put(stored), sentences
+    token, sentences = state.examples[number]
+    return token, _stored(state, token), sentences
+
+
+def _draw_example(number: int) -> tuple[StoredImage, list[str]]:
+    seed, size = examples.SCENES[number]
+    image, rows = examples.render_scene(seed, size)
+    stored = StoredImage(f"street-{number + 1}.jpg", image, preview(image), example=True)
+    return stored, [row.ref for row in rows]
+
+
+def _store(upload: Upload) -> StoredImage:
+    image = read_image(upload)
+    return StoredImage(upload.name, image, preview(image))
+
+
+def _only_image(form: Form) -> Upload:
+    if len(form.images) != 1 or form.values:
+        raise InputError("expected one file, `image`, and nothing else")
+    return form.images[0]
+
+
+def _no_json(_: dict[str, Any]) -> Upload:
+    raise InputError("expected multipart/form-data with the file `image`, got application/json")
+
+
+def _no_form(_: Form) -> Questions:
+    raise InputError("expected application/json, got multipart/form-data")
+
+
+def _stored(state: AppState, token: str) -> StoredImage:
+    stored = state.store.get(token)
+    if stored is None:
+        raise NotFoundError(FORGOTTEN)
+    return stored
+
+
+def _found(stored: StoredImage, search: str) -> list[Result]:
+    results = stored.searches.get(search)
+    if results is None:
+        raise NotFoundError("this search is no longer stored; search again")
+    return results
+
+
+def _results(token: str, search: str, results: list[Result]) -> Response:
+    place = f"page/{token}/{search}"
+    return JSONResponse(
+        {
+            "token": search,
+            "results": [result_dict(token, search, number, result) for number, result in enumerate(results)],
+            "tables": {table: f"{place}/{table}" for table in TABLES},
+        }
     )
 
 
-def page(desk: Desk) -> gr.Blocks:
-    """The page. Its events take what is on it and answer with what the stage is to show."""
-    with gr.Blocks(title="piza", analytics_enabled=False, fill_width=True) as blocks:
-        gr.HTML(HEADER, elem_id="piza-head", apply_default_css=False)
-        with gr.Row(elem_id="piza-body"):
-            with gr.Column(scale=1, min_width=280, elem_id="piza-ask"):
-                sentences = gr.Textbox(
-                    label="What to find",
-                    info="One sentence a line.",
-                    placeholder="the round sign with a red border and the number 70",
-                    lines=4,
-                    max_lines=12,
-                    elem_id="piza-sentences",
-                )
-                button = gr.Button("Search", variant="primary", elem_id="piza-search")
-                with gr.Accordion("Options", open=False, elem_id="piza-options"):
-                    options = _options(desk)
-                gr.HTML(f"<p>{KEPT}</p>", elem_id="piza-kept", apply_default_css=False)
-            with gr.Column(scale=3, min_width=320, elem_id="piza-show"):
-                stage = gr.HTML(
-                    {"picture": None, "searches": [], "notice": "", "busy": ""},
-                    html_template='<div class="stage"></div>',
-                    js_on_load=SCRIPT,
-                    apply_default_css=False,
-                    elem_id="piza-stage",
-                    examples=len(demo.SCENES),
-                    megabytes=desk.most_bytes / 1e6,
-                )
-        asked = [stage, sentences, *options]
-        quiet: dict[str, Any] = dict(show_progress="hidden", concurrency_limit=None, api_visibility="private")
-
-        async def run(shown: Any, text: str, *chosen: Any) -> AsyncIterator[tuple[Any, Any]]:
-            async for answer in _searched(desk, shown, text, chosen):
-                yield answer
-
-        async def fill(
-            model: Any,
-            greedy: Any,
-            whole: Any,
-            budget: Any,
-            accept_threshold: Any,
-            least: Any,
-            event: gr.EventData,
-        ) -> AsyncIterator[tuple[Any, Any, Any]]:
-            chosen = (model, greedy, whole, budget, accept_threshold, least)
-            async for answer in _example(desk, event._data, chosen):
-                yield answer
-
-        button.click(run, asked, [stage, button], trigger_mode="once", **quiet)
-        sentences.submit(run, asked, [stage, button], trigger_mode="once", **quiet)
-        stage.select(fill, options, [stage, button, sentences], trigger_mode="once", **quiet)
-    return blocks
+def _index(text: str, count: int) -> int | None:
+    """A number in an address, from 0; None where it is none, or not below `count`."""
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        return None
+    return int(text) if int(text) < count else None
 
 
-def _options(desk: Desk) -> list[Any]:
-    """The controls, in the order of `CHOSEN`."""
-    names = list(desk.models)
-    own = desk.models[names[0]].config.search
-    return [
-        gr.Dropdown(names, value=names[0], label="Model", filterable=False),
-        gr.Checkbox(label="Greedy", info="Follow the best window only, as published."),
-        gr.Checkbox(label="Whole frame", info="Answer from one look at the whole picture."),
-        # Texts, because a number field of gradio turns "nothing" into 0.
-        gr.Textbox(
-            label="Looks at most",
-            info="For one sentence.",
-            placeholder=f"the model's: {own.budget}" if len(names) == 1 else "the model's",
-            max_lines=1,
-        ),
-        gr.Textbox(
-            label="Enough",
-            info="An answer of this probability, 0 to 1, ends the search.",
-            placeholder=f"the model's: {own.accept_threshold:g}" if len(names) == 1 else "the model's",
-            max_lines=1,
-        ),
-        gr.Textbox(
-            label="Nothing below",
-            info="An answer less probable than this, 0 to 1, counts as nothing found.",
-            placeholder="none: there is always an answer",
-            max_lines=1,
-        ),
-    ]
+def _window(text: str, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Corners "x1-y1-x2-y2" in pixels of the image. Raises InputError."""
+    parts = [_index(part, max(size_wh) + 1) for part in text.split("-", 4)]
+    x1, y1, x2, y2 = parts if len(parts) == 4 else (None,) * 4
+    if (
+        x1 is None
+        or y1 is None
+        or x2 is None
+        or y2 is None
+        or not (x1 < x2 <= size_wh[0] and y1 < y2 <= size_wh[1])
+    ):
+        raise InputError(
+            f"expected a window x1-y1-x2-y2 inside an image of {size_wh[0]} x {size_wh[1]} pixels"
+        )
+    return x1, y1, x2, y2
 
 
-async def _searched(
-    desk: Desk, shown: Any, text: Any, chosen: tuple[Any, ...]
-) -> AsyncIterator[tuple[Any, Any]]:
-    """What the stage and the button show: while the search runs, and after it."""
-    picture = shown.get("picture") if isinstance(shown, dict) else None
-    token = picture.get("token") if isinstance(picture, dict) else None
-    kept = desk.shelf.get(token)
-    ready = gr.Button("Search", interactive=True)
-    if kept is None or not isinstance(token, str):
-        yield _stage(notice=FORGOTTEN if token else "first drop a picture here, or choose one"), ready
-        return
-    words = picture_words(token, kept)
-    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
-    try:
-        asked = read_asked({"sentences": lines, **dict(zip(CHOSEN, chosen, strict=True))}, desk.models)
-        ahead = desk.line.waiting + desk.line.running
-        busy = "Searching" if not ahead else f"Waiting for {ahead} other search{'es' if ahead > 1 else ''}"
-        yield _stage(words, busy=f"{busy} …"), gr.Button("Searching …", interactive=False)
-        model = desk.models[asked.model]
-        results = await desk.line.run(lambda gone: search(model, kept.picture, asked, gone))
-    except Exception as error:
-        yield _stage(words, notice=error_of(error)[1]), ready
-        return
-    found = desk.shelf.add(kept, results)
-    searches = [search_words(token, found, number, result) for number, result in enumerate(results)]
-    yield _stage(words, searches), ready
+def _model_dict(name: str, model: Any) -> dict[str, Any]:
+    own = model.config.search
+    return {"name": name, "budget": own.budget, "accept_threshold": own.accept_threshold}
 
 
-async def _example(desk: Desk, data: Any, chosen: tuple[Any, ...]) -> AsyncIterator[tuple[Any, Any, Any]]:
-    """As `_searched`, for a drawn street, and its sentences for the text field."""
-    number = data.get("example") if isinstance(data, dict) else None
-    try:
-        token, kept, sentences = await example_of(desk, number if isinstance(number, int) else -1)
-    except Exception as error:
-        yield _stage(notice=error_of(error)[1]), gr.skip(), gr.skip()
-        return
-    picture, text = picture_words(token, kept), "\n".join(sentences)
-    yield _stage(picture), gr.skip(), text
-    async for stage, button in _searched(desk, {"picture": picture}, text, chosen):
-        yield stage, button, gr.skip()
+def _file(data: bytes, kind: str, name: str | None = None) -> Response:
+    headers = {"Cache-Control": "private, max-age=3600"}
+    if name:
+        headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return Response(data, media_type=kind, headers=headers)
 
 
-def _stage(
-    picture: dict[str, Any] | None = None,
-    searches: list[dict[str, Any]] | None = None,
-    notice: str = "",
-    busy: str = "",
-) -> dict[str, Any]:
-    sentence = notice[:1].upper() + notice[1:]
-    if sentence and not sentence.endswith((".", "!", "?")):
-        sentence += "."
-    return {"picture": picture, "searches": searches or [], "notice": sentence, "busy": busy}
-
-
-def _theme() -> gr.themes.Base:
-    orange = "#{:02x}{:02x}{:02x}".format(*BOX_COLOR)
-    return gr.themes.Base(neutral_hue="stone", font=list(SANS), font_mono=list(MONO)).set(
-        body_background_fill="#ffffff",
-        body_background_fill_dark="#161616",
-        body_text_color="#1b1b1b",
-        body_text_color_dark="#ececec",
-        body_text_color_subdued="#595959",
-        body_text_color_subdued_dark="#a8a8a8",
-        block_background_fill="#f4f4f2",
-        block_background_fill_dark="#212121",
-        block_border_width="0px",
-        block_label_text_color="#1b1b1b",
-        block_label_text_color_dark="#ececec",
-        block_title_text_color="#1b1b1b",
-        block_title_text_color_dark="#ececec",
-        block_title_text_weight="600",
-        block_info_text_color="#595959",
-        block_info_text_color_dark="#a8a8a8",
-        block_radius="10px",
-        input_background_fill="#ffffff",
-        input_background_fill_dark="#161616",
-        input_border_color="#d9d9d4",
-        input_border_color_dark="#383838",
-        input_border_color_focus=orange,
-        input_border_color_focus_dark=orange,
-        input_border_width="1px",
-        input_radius="8px",
-        border_color_primary="#d9d9d4",
-        border_color_primary_dark="#383838",
-        button_primary_background_fill="#b84f00",
-        button_primary_background_fill_hover="#9c4300",
-        button_primary_background_fill_dark="#b84f00",
-        button_primary_background_fill_hover_dark="#d55e00",
-        button_primary_border_color="transparent",
-        button_primary_border_color_dark="transparent",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#ffffff",
-        button_large_radius="8px",
-        checkbox_background_color_selected="#b84f00",
-        checkbox_background_color_selected_dark="#b84f00",
-        checkbox_border_color_selected="#b84f00",
-        checkbox_border_color_selected_dark="#b84f00",
-        checkbox_border_color_focus=orange,
-        checkbox_border_color_focus_dark=orange,
-        checkbox_label_background_fill="transparent",
-        checkbox_label_background_fill_dark="transparent",
-    )
+def _css(color: tuple[int, int, int]) -> str:
+    return f"rgb{color}"

@@ -1,221 +1,126 @@
-"""What the server does with a picture and sentences: checks what is asked, and searches one request at a time."""
+"""A bounded queue with one worker thread: searches with one model run one at a time, in the order they came."""
 
 import asyncio
-import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from piza.errors import InputError
-from piza.image import ImageArray, open_image
-from piza.result import Result
-
-MOST_SENTENCES = 100
-MOST_LOOKS = 100
-TOGETHER = (
-    8  # sentences searched for at a time; between them a request that nobody waits for any more is given up
-)
+from piza.server.errors import BusyError
 
 T = TypeVar("T")
-Gone = Callable[[], bool]
+IsCancelled = Callable[[], bool]
 
 
-class BusyError(Exception):
-    """Too many searches are waiting already. The message is one sentence for the user."""
+class _Job:
+    def __init__(self, work: Callable[[IsCancelled], Any]) -> None:
+        self.work: Callable[[IsCancelled], Any] | None = work
+        self.future: Future[Any] = Future()
+        self.cancelled = threading.Event()
 
 
-class TooLongError(Exception):
-    """The search was not done in time. The message is one sentence for the user."""
+class WorkQueue:
+    """Runs work in one daemon thread, first come, first served.
 
-
-@dataclass(frozen=True)
-class Asked:
-    """One request: sentences about one picture, and how to search; None leaves a choice to the model."""
-
-    sentences: tuple[str, ...]
-    model: str
-    greedy: bool = False
-    whole_frame: bool = False
-    budget: int | None = None
-    accept_threshold: float | None = None
-    max_looks: int | None = None
-    min_score: float | None = None
-
-
-FIELDS = ("sentences", *Asked.__dataclass_fields__.keys() - {"sentences"})
-
-
-def read_asked(fields: Mapping[str, Any], models: Mapping[str, Any]) -> Asked:
-    """A request from named values, which may be texts (of a form) or of the types of JSON.
-
-    `sentences` is one or a list of them; without `model` the first one is taken. Raises InputError for what is missing,
-    unknown or out of bounds.
-    """
-    unknown = sorted(set(fields) - set(FIELDS))
-    if unknown:
-        wanted = ", ".join(["picture", *sorted(FIELDS)])
-        raise InputError(f"there is no field {unknown[0]!r}; the fields are {wanted}")
-    given = {name: value for name, value in fields.items() if value is not None}
-    return Asked(
-        _sentences(given.get("sentences")),
-        _model(given.get("model"), models),
-        _flag("greedy", given.get("greedy", False)),
-        _flag("whole_frame", given.get("whole_frame", False)),
-        _number("budget", given.get("budget"), 1, MOST_LOOKS, whole=True),
-        _number("accept_threshold", given.get("accept_threshold"), 0, 1),
-        _number("max_looks", given.get("max_looks"), 1, MOST_LOOKS, whole=True),
-        _number("min_score", given.get("min_score"), 0, 1),
-    )
-
-
-def search(model: Any, picture: ImageArray, asked: Asked, gone: Gone = lambda: False) -> list[Result]:
-    """A Result for each sentence; `gone` is asked now and then whether to give up, which raises TooLongError."""
-    results: list[Result] = []
-    for first in range(0, len(asked.sentences), TOGETHER):
-        if gone():
-            raise TooLongError("nobody waits for this search any more")
-        results += model.locate(
-            picture,
-            list(asked.sentences[first : first + TOGETHER]),
-            budget=asked.budget,
-            accept_threshold=asked.accept_threshold,
-            max_looks=asked.max_looks,
-            whole_frame=asked.whole_frame,
-            greedy=asked.greedy,
-            min_score=asked.min_score,
-            keep_image=True,
-        )
-    return results
-
-
-def read_picture(data: bytes, name: str) -> ImageArray:
-    """Opens what was uploaded under this name. Raises InputError as `open_image` does."""
-    if not data:
-        raise InputError(f"the picture {name!r} is empty")
-    with tempfile.TemporaryDirectory(prefix="piza-") as folder:
-        path = Path(folder) / "picture"
-        path.write_bytes(data)
-        try:
-            return open_image(path)
-        except InputError as error:  # which names the file here
-            raise InputError(str(error).replace(repr(str(path)), repr(name))) from None
-
-
-class OneAtATime:
-    """Runs work in one thread, in the order it came. Used from one event loop.
-
-    room: how many may wait besides the one that runs. seconds: how long anybody waits, for their turn and the work.
+    size: how many may wait besides the one that runs.
     """
 
-    def __init__(self, room: int, seconds: float) -> None:
-        self.room, self.seconds = room, seconds
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="piza")
-        self._lock = threading.Lock()
-        self._present = 0
+    def __init__(self, size: int, name: str = "piza") -> None:
+        self.size = size
+        self._jobs: deque[_Job] = deque()
+        self._running: _Job | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        # A daemon, so that a search in progress cannot keep the process from ending.
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._started = False
 
     @property
     def waiting(self) -> int:
-        return max(self._present - 1, 0)
+        """How many wait for their turn."""
+        with self._changed:
+            return len(self._jobs)
 
     @property
     def running(self) -> bool:
-        return self._present > 0
+        """Whether work is being done now."""
+        with self._changed:
+            return self._running is not None
 
-    async def run(self, work: Callable[[Gone], T]) -> T:
-        """Raises BusyError when there is no room, TooLongError when time is up, and whatever the work raises.
+    async def run(self, work: Callable[[IsCancelled], T]) -> T:
+        """Wait for a turn, do the work in the thread, return what it returns.
 
-        Work that has begun cannot be ended from outside; it is told by its argument that nobody waits for it any more.
+        When the caller is cancelled (the client left, its time is up), work that waits is dropped at once; work in
+        progress cannot be interrupted and is told through its argument, which it should ask now and then.
+        Raises BusyError when `size` others wait, and whatever the work raises.
         """
-        with self._lock:
-            if self._present > self.room:
-                raise BusyError(
-                    "the server is busy: one search runs and "
-                    + (f"{self.room} wait" if self.room != 1 else "one waits")
-                    + "; try again in a moment"
-                )
-            self._present += 1
-        gone = threading.Event()
-        future = self._thread.submit(work, gone.is_set)
-        future.add_done_callback(self._leave)  # also called when it is canceled before its turn
-        awaited = asyncio.wrap_future(future)
-        awaited.add_done_callback(
-            lambda late: late.cancelled() or late.exception()
-        )  # heard, if by nobody else
+        job = self._add(work)
         try:
-            done, _ = await asyncio.wait([awaited], timeout=self.seconds)
-        finally:
-            gone.set()
-            future.cancel()
-        if not done:
-            raise TooLongError(f"the search was not done within {self.seconds:g} seconds and was given up")
-        return future.result()
+            result: T = await asyncio.wrap_future(job.future)
+            return result
+        except asyncio.CancelledError:
+            self._drop(job)
+            raise
 
-    def _leave(self, _: Any) -> None:
-        with self._lock:
-            self._present -= 1
+    def cancel_all(self) -> None:
+        """Drop what waits, tell what runs to give up, and take nothing more."""
+        with self._changed:
+            self._closed = True
+            jobs = [*self._jobs, *([self._running] if self._running else [])]
+            self._changed.notify_all()
+        for job in jobs:
+            self._drop(job)
+            job.future.cancel()
 
-    def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+    def _add(self, work: Callable[[IsCancelled], Any]) -> _Job:
+        job = _Job(work)
+        with self._changed:
+            if self._closed:
+                raise BusyError("the server is shutting down")
+            if len(self._jobs) + (self._running is not None) > self.size:
+                waiting = "one waits" if self.size == 1 else f"{self.size} wait"
+                raise BusyError(f"the server is busy: one search runs and {waiting}; try again in a moment")
+            if not self._started:
+                self._thread.start()
+                self._started = True
+            self._jobs.append(job)
+            self._changed.notify_all()
+        return job
 
+    def _drop(self, job: _Job) -> None:
+        job.cancelled.set()
+        with self._changed:
+            if job in self._jobs:
+                self._jobs.remove(job)
+                job.work = None  # and with it the image that it holds
 
-def _sentences(given: Any) -> tuple[str, ...]:
-    if given is None:
-        raise InputError("a sentence is wanted: `sentences` says in words what to find")
-    sentences = [given] if isinstance(given, str) else given
-    if not isinstance(sentences, (list, tuple)) or not all(isinstance(one, str) for one in sentences):
-        raise InputError("`sentences` must be a sentence or a list of them")
-    if not sentences or not all(one.strip() for one in sentences):
-        raise InputError("the sentence is empty; say in words what to find")
-    if len(sentences) > MOST_SENTENCES:
-        raise InputError(f"{len(sentences)} sentences were given, at most {MOST_SENTENCES} are wanted")
-    for one in sentences:
-        try:
-            one.encode()
-        except UnicodeEncodeError:
-            raise InputError("the sentence is not valid Unicode text") from None
-    return tuple(sentences)
+    def _next(self) -> _Job | None:
+        with self._changed:
+            self._running = None
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            if self._closed:
+                return None
+            self._running = self._jobs.popleft()
+            return self._running
 
+    def _serve(self) -> None:
+        while (job := self._next()) is not None:
+            work, job.work = job.work, None
+            if work is None or not job.future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = work(job.cancelled.is_set)
+            except BaseException as error:
+                self._finish(job, error=error)
+            else:
+                self._finish(job, result=result)
+            del work  # what the work holds is not kept until the next one comes
 
-def _model(given: Any, models: Mapping[str, Any]) -> str:
-    if given is None:
-        return next(iter(models))
-    if not isinstance(given, str) or given not in models:
-        raise InputError(f"there is no model {str(given)[:100]!r} here; there is {', '.join(models)}")
-    return given
-
-
-def _flag(name: str, given: Any) -> bool:
-    words = {
-        "true": True,
-        "1": True,
-        "on": True,
-        "yes": True,
-        "false": False,
-        "0": False,
-        "off": False,
-        "no": False,
-    }
-    value = words.get(given.lower()) if isinstance(given, str) else given
-    if not isinstance(value, bool):
-        raise InputError(f"`{name}` must be true or false, got {str(given)[:100]!r}")
-    return value
-
-
-def _number(name: str, given: Any, least: int, most: int, whole: bool = False) -> Any:
-    if given is None or given == "":
-        return None
-    try:
-        if isinstance(given, bool):
-            raise ValueError
-        value = float(given)
-        if not least <= value <= most or (whole and value != int(value)):
-            raise ValueError
-    except (TypeError, ValueError):
-        kind = "a whole number" if whole else "a number"
-        raise InputError(
-            f"`{name}` must be {kind} from {least} to {most}, got {str(given)[:100]!r}"
-        ) from None
-    return int(value) if whole else value
+    def _finish(self, job: _Job, result: Any = None, error: BaseException | None = None) -> None:
+        with self._changed:
+            self._running = None  # before the caller hears of it, so that it may come back at once
+        if error is not None:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(result)

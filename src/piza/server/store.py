@@ -1,100 +1,200 @@
-"""The pictures the page works with, and the searches in them: kept in memory, the oldest forgotten when it gets too much."""
+"""What the server holds: its models and queues, and in memory, within a bound, the images the page works with."""
 
 import io
 import secrets
 import tempfile
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from piza.cli.main import STOPPED
 from piza.image import ImageArray, cut
-from piza.result import Result
+from piza.result import STOP_REASONS, Result
+from piza.server.metrics import Metrics
+from piza.server.queue import WorkQueue
 from piza.visualize.draw import surroundings_xyxy
 
-PREVIEW = 1600
-"""Longest side of the picture as the page shows it, in pixels: the whole one is never sent back."""
+MEGABYTE = 1_000_000
+PREVIEW_SIDE = 1600
+"""Longest side of what the page gets of an image, in pixels: the whole one is never sent back."""
 
-CLOSE_UP = 480  # side of the surroundings of an answer, in pixels
-MOST_BYTES = 600_000_000  # of decoded pixels
-MOST_SEARCHES = 12  # of one picture
-SHOWN = 5  # candidates of a look
+CLOSE_UP_SIDE = 480  # of the surroundings of an answer, in pixels
+MAX_BYTES = 600 * MEGABYTE  # of decoded images, previews and results
+MAX_SEARCHES = 12  # kept of one image
+MAX_CANDIDATES = 5  # shown of a look
+IMAGE_OVERHEAD, RESULT_OVERHEAD = 20_000, 4_000  # bytes that an entry takes besides its arrays, about
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server takes and how long it works. See SECURITY.md.
+
+    queue_size: searches that may wait for one model. seconds: the longest a request takes, from its first byte to its
+    answer, waiting included. max_bytes: of a request's body; all unanswered bodies together take at most four times as
+    much. stall_seconds: how long 16 kB of a body may take.
+    """
+
+    queue_size: int = 8
+    seconds: float = 60.0
+    max_bytes: int = 50 * MEGABYTE
+    stall_seconds: float = 10.0
+    store_bytes: int = MAX_BYTES
 
 
 @dataclass
-class Kept:
-    """A picture the page was given. searches: the results of each search in it by token, in the order of the sentences."""
+class StoredImage:
+    """An image the page was given. searches: the results of each search in it by token, in the order of the sentences."""
 
     name: str
-    picture: ImageArray
+    image: ImageArray
     preview: bytes
     searches: "OrderedDict[str, list[Result]]" = field(default_factory=OrderedDict)
     example: bool = False
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.image.shape[1], self.image.shape[0]
 
-class Shelf:
-    """Pictures by token. A token cannot be guessed, so whoever has it was given it. Used from one event loop."""
+    @property
+    def nbytes(self) -> int:
+        """About how much memory it takes."""
+        results = [result for results in self.searches.values() for result in results]
+        return (
+            self.image.nbytes
+            + len(self.preview)
+            + IMAGE_OVERHEAD
+            + sum(_result_bytes(one) for one in results)
+        )
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self.most_bytes = most_bytes
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
 
-    def put(self, kept: Kept) -> str:
-        """Keeps a picture; the oldest others are forgotten where there are too many. Returns its token."""
+class ImageStore:
+    """Images by token. A token cannot be guessed, so whoever has it was given it. Used from one event loop."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self._images: OrderedDict[str, StoredImage] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory the images take."""
+        return sum(stored.nbytes for stored in self._images.values())
+
+    def put(self, stored: StoredImage) -> str:
+        """Keep an image; the least recently used others are dropped where they are too much. Returns its token."""
         token = secrets.token_urlsafe(12)
-        self._kept[token] = kept
-        others = [other for other, kept in self._kept.items() if other != token and not kept.example]
-        while others and sum(kept.picture.nbytes for kept in self._kept.values()) > self.most_bytes:
-            del self._kept[others.pop(0)]
+        self._images[token] = stored
+        self._shrink(token)
         return token
 
-    def get(self, token: Any) -> Kept | None:
-        """None for what was forgotten or never here."""
-        kept = self._kept.get(token) if isinstance(token, str) else None
-        if kept is not None:
-            self._kept.move_to_end(token)
-        return kept
+    def get(self, token: str) -> StoredImage | None:
+        """None for what was dropped or never here."""
+        stored = self._images.get(token)
+        if stored is not None:
+            self._images.move_to_end(token)
+        return stored
 
-    def add(self, kept: Kept, results: list[Result]) -> str:
-        """Keeps the results of a search in this picture. Returns their token."""
-        token = secrets.token_urlsafe(12)
-        kept.searches[token] = results
-        while len(kept.searches) > MOST_SEARCHES:
-            kept.searches.popitem(last=False)
-        return token
+    def add(self, token: str, stored: StoredImage, results: list[Result]) -> str:
+        """Keep the results of a search in this image. Returns their token."""
+        search = secrets.token_urlsafe(12)
+        stored.searches[search] = results
+        while len(stored.searches) > MAX_SEARCHES:
+            stored.searches.popitem(last=False)
+        self._shrink(token)
+        return search
+
+    def _shrink(self, token: str) -> None:
+        total = self.nbytes
+        others = [key for key, stored in self._images.items() if key != token and not stored.example]
+        for key in others:
+            if total <= self.max_bytes:
+                break
+            total -= self._images.pop(key).nbytes
 
 
-def preview(picture: ImageArray) -> bytes:
-    """The picture as a JPEG file, no side longer than `PREVIEW`."""
-    height, width = picture.shape[:2]
-    scale = min(PREVIEW / max(width, height), 1.0)
-    return jpeg(
-        cut(picture, (0, 0, width, height), (max(round(width * scale), 1), max(round(height * scale), 1)))
-    )
+@dataclass
+class AppState:
+    """What all routes share. models: the loaded ones by name; the first is taken unless another is asked for."""
+
+    models: Mapping[str, Any]
+    limits: Limits = field(default_factory=Limits)
+    metrics: Metrics = field(default_factory=Metrics)
+    examples: dict[int, tuple[str, list[str]]] = field(
+        default_factory=dict
+    )  # token and sentences of those drawn
+
+    def __post_init__(self) -> None:
+        size = self.limits.queue_size
+        self.store = ImageStore(self.limits.store_bytes)
+        self.queues = {name: WorkQueue(size, f"piza-{name[:40]}") for name in self.models}
+        self.image_queue = WorkQueue(size + 8, "piza-images")  # decodes, crops and draws
+        self.parsers = ThreadPoolExecutor(2, "piza-parse")
+        self.metrics.gauge(
+            "piza_searches_waiting",
+            "Searches that wait for their turn.",
+            lambda: {(("model", name),): queue.waiting for name, queue in self.queues.items()},
+        )
+        self.metrics.gauge(
+            "piza_searches_running",
+            "Searches in progress.",
+            lambda: {(("model", name),): int(queue.running) for name, queue in self.queues.items()},
+        )
+        self.metrics.gauge(
+            "piza_stored_bytes", "Memory that stored images take.", lambda: {(): self.store.nbytes}
+        )
+
+    @property
+    def max_requests(self) -> int:
+        """How many requests with a body may be unanswered at a time."""
+        return (self.limits.queue_size + 1) * len(self.queues)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any search is in progress."""
+        return any(queue.running for queue in self.queues.values())
+
+    def close(self) -> None:
+        """Drop what waits; what runs is told to give up."""
+        for queue in (*self.queues.values(), self.image_queue):
+            queue.cancel_all()
 
 
-def jpeg(picture: ImageArray) -> bytes:
+def preview(image: ImageArray) -> bytes:
+    """The image as a JPEG file, no side longer than `PREVIEW_SIDE`."""
+    height, width = image.shape[:2]
+    return crop_jpeg(image, (0, 0, width, height), PREVIEW_SIDE)
+
+
+def crop_jpeg(image: ImageArray, window_xyxy: Sequence[float], max_side: int, enlarge: bool = False) -> bytes:
+    """A window of an image, in its pixels, as a JPEG file with no side longer than `max_side`."""
+    width, height = window_xyxy[2] - window_xyxy[0], window_xyxy[3] - window_xyxy[1]
+    scale = max_side / max(width, height)
+    scale = scale if enlarge else min(scale, 1.0)
+    return jpeg(cut(image, window_xyxy, (max(round(width * scale), 1), max(round(height * scale), 1))))
+
+
+def jpeg(image: ImageArray) -> bytes:
+    """Pixels as a JPEG file."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=88)
+    Image.fromarray(image).save(file, "JPEG", quality=88)
     return file.getvalue()
 
 
-def look_jpeg(result: Result, number: int) -> bytes:
+def look_jpeg(image: ImageArray, result: Result, number: int) -> bytes:
     """What the model was given at this look of the path, from 0; after the last one, the surroundings of the answer."""
     if number < len(result.path):
         step = result.path[number]
-        return jpeg(cut(result.image, step.window_xyxy, step.input_size))
+        return jpeg(cut(image, step.window_xyxy, step.input_size))
     window = surroundings_xyxy(result.box_xyxy, result.frame_size)
-    scale = CLOSE_UP / max(window[2] - window[0], window[3] - window[1])
-    size = (max(round((window[2] - window[0]) * scale), 1), max(round((window[3] - window[1]) * scale), 1))
-    return jpeg(cut(result.image, window, size))
+    return crop_jpeg(image, window, CLOSE_UP_SIDE, enlarge=True)
 
 
-def drawn(result: Result, suffix: str) -> bytes:
-    """The drawing (".png") or the animation (".webp") of a search, as a file."""
+def draw_file(result: Result, suffix: str) -> bytes:
+    """The drawing (".png") or the animation (".webp") of a search, as the bytes of a file."""
     with tempfile.TemporaryDirectory(prefix="piza-") as folder:
         path = Path(folder) / f"search{suffix}"
         if suffix == ".webp":
@@ -104,51 +204,60 @@ def drawn(result: Result, suffix: str) -> bytes:
         return path.read_bytes()
 
 
-def picture_words(token: str, kept: Kept) -> dict[str, Any]:
-    """What the page needs to show a picture."""
-    height, width = kept.picture.shape[:2]
+def image_dict(token: str, stored: StoredImage) -> dict[str, Any]:
+    """What the page needs to show an image."""
+    width, height = stored.size
     return {
         "token": token,
-        "name": kept.name,
+        "name": stored.name,
         "width": width,
         "height": height,
-        "image": f"page/{token}/frame.jpg",
+        "preview": f"page/{token}/frame.jpg",
+        "preview_side": PREVIEW_SIDE,
     }
 
 
-def search_words(token: str, search: str, number: int, result: Result) -> dict[str, Any]:
-    """What the page needs to show one sentence's search: numbers, and the addresses of small pictures."""
+def result_dict(token: str, search: str, number: int, result: Result) -> dict[str, Any]:
+    """What the page needs to show one sentence's search: numbers, and the addresses of small images."""
     place = f"page/{token}/{search}/{number}"
     looks = [
         {
-            "window": [float(value) for value in step.window_xyxy],
+            "window": _floats(step.window_xyxy),
             "size": [int(value) for value in step.input_size],
             "progress": float(step.progress),
             "stop": float(step.stop),
-            "boxes": [[float(value) for value in box] for box in step.candidates_xyxy[:SHOWN]],
-            "scores": [float(value) for value in step.candidate_scores[:SHOWN]],
+            "boxes": [_floats(box) for box in step.candidates_xyxy[:MAX_CANDIDATES]],
+            "scores": _floats(step.candidate_scores[:MAX_CANDIDATES]),
             "image": f"{place}/look-{index}.jpg",
         }
         for index, step in enumerate(result.path)
     ]
     return {
         "sentence": result.expression,
-        "box": [float(value) for value in result.box_xyxy],
+        "box": _floats(result.box_xyxy),
         "score": float(result.score),
-        "found": result.found,
+        "found": bool(result.found),
         "looks": result.looks_in_words,
-        "stopped": STOPPED.get(result.stopped, result.stopped),
+        "stopped": STOP_REASONS.get(result.stopped, result.stopped),
         "milliseconds": float(result.milliseconds),
+        "unknown_words": list(result.unknown_words),
         "path": looks,
         "close_up": {
-            "window": list(surroundings_xyxy(result.box_xyxy, result.frame_size)),
+            "window": _floats(surroundings_xyxy(result.box_xyxy, result.frame_size)),
             "image": f"{place}/look-{len(looks)}.jpg",
         },
-        "detours": [[float(value) for value in window] for window in result.detours],
-        "rejected": [
-            {"box": [float(v) for v in box], "score": float(score)} for box, score in result.rejected
-        ],
+        "detours": [_floats(window) for window in result.detours],
+        "rejected": [{"box": _floats(box), "score": float(score)} for box, score in result.rejected],
         "drawing": f"{place}/drawing.png",
         "film": f"{place}/zoom.webp",
         "json": f"{place}/search.json",
     }
+
+
+def _floats(values: Any) -> list[float]:
+    return [float(value) for value in values]
+
+
+def _result_bytes(result: Result) -> int:
+    arrays = sum(step.candidates_xyxy.nbytes + step.candidate_scores.nbytes for step in result.path)
+    return RESULT_OVERHEAD + arrays + 2 * len(result.expression)

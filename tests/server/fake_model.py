@@ -11,26 +11,26 @@ from piza.result import Result, Step
 from piza.search.zoom_path import frame_window, square_window
 
 
-class Quick:
-    """Finds everything in the middle of the picture, in two looks. `wait`, when set to an event, holds it up."""
+class FakeModel:
+    """Finds everything in the middle of the image, in two looks. `wait`, when set to an event, holds it up."""
 
     def __init__(self):
         self.config = SimpleNamespace(search=SearchConfig(budget=5, accept_threshold=0.7))
         self.calls, self.wait, self.fails = [], None, None
         self.began = threading.Event()
 
-    def locate(self, picture, sentences, **options):
-        self.calls.append({"sentences": sentences, "search": self.config.search, **options})
+    def locate(self, image, sentences, **options):
+        self.calls.append({"sentences": list(sentences), **options})
         self.began.set()
         if self.wait is not None:
             assert self.wait.wait(60)
         if self.fails is not None:
             raise self.fails
-        return [answer(picture, sentence) for sentence in sentences]
+        return [answer(image, sentence) for sentence in sentences]
 
 
-def answer(picture, sentence: str) -> Result:
-    height, width = picture.shape[:2]
+def answer(image, sentence: str) -> Result:
+    height, width = image.shape[:2]
     x, y = width / 2, height / 2
     box = (x - 4, y - 5, x + 6, y + 5)
     looks = [
@@ -49,6 +49,7 @@ def answer(picture, sentence: str) -> Result:
         for window, size, progress, stop in looks
     ]
     return Result(
-        sentence, box, 0.83, path, (width, height), "stop", 12.5, ImageReference(picture, keep=True), num_looks=3,
+        sentence, box, 0.83, path, (width, height), "stop", 12.5, ImageReference(image), num_looks=3,
         rejected=[((1.0, 2.0, 9.0, 8.0), 0.07)], detours=[(0.0, 0.0, 30.0, 30.0)],
+        unknown_words=["zorgle"] if "zorgle" in sentence else [],
     )  # fmt: skip
