@@ -10,7 +10,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check -c constrai
 help:
 	@echo "make demo    find tiny things in large pictures with the embedded model; drawings go to demo/"
 	@echo "make test    run the tests"
-	@echo "make lint    check style and types"
+	@echo "make lint    check style, types and the layers of imports"
 	@echo "make format  put the code into its style"
 	@echo "make docs    build the documentation into site/; any warning is an error"
 	@echo "make notebooks  run the notebooks"
@@ -34,6 +34,7 @@ lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-cache
 
 format: $(VENV)/installed-dev
 	$(RUN) -m ruff check --fix .
