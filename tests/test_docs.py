@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import piza
+from piza import config
 from piza.cli.main import _parser
 from piza.result import Result
 
@@ -140,6 +141,12 @@ def test_options_that_are_named_exist(page):
     }
     named = re.findall(r"(?<![\w-])--[a-z][\w-]+", "\n".join(CODE.findall(page.read_text(encoding="utf-8"))))
     assert set(named) - known <= FOREIGN_OPTIONS
+
+
+@every_page
+def test_settings_that_are_named_exist(page):
+    for owner, name in re.findall(r"`(\w+Config)\.(\w+)", page.read_text(encoding="utf-8")):
+        assert name in getattr(config, owner).__dataclass_fields__, f"{owner}.{name}"
 
 
 @every_page
