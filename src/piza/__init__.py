@@ -21,16 +21,16 @@ __all__ = ["InputError", "Piza", "Result", "Step", "load", "locate", "locate_wit
 _models: "dict[tuple[str, str], Piza]" = {}
 
 
-def load(name: str = "mini", device: str = "cpu") -> "Piza":
+def load(name: str = "mini", device: object = "cpu") -> "Piza":
     """Load a model: "mini" (embedded in the package), a folder or a name on the model hub.
 
     A folder may hold a whole model (`piza.model.io.save_folder`), an adapter (`piza.model.adapter_io.save_adapter`; its base
     is loaded too) or an exported model (`piza export`), which is run by the runtime that is installed.
 
-    `device` is "cpu", "cuda" or "cuda:1". Raises InputError when there is no such model or device, or when the files
+    `device` is "cpu", "cuda", "cuda:1" or a `torch.device`. Raises InputError when there is no such model or device, or when the files
     of the model are damaged.
     """
-    from piza.model.load import load_model
+    from piza.loading import load_model
 
     return load_model(name, device)  # type: ignore[return-value]  # an exported model has the same interface
 
@@ -39,13 +39,14 @@ def locate(
     image: "ImageSource",
     expression: "str | list[str]",
     model: str = "mini",
-    device: str = "cpu",
+    device: object = "cpu",
     **options: Any,
 ) -> "Result | list[Result]":
     """`load(model, device).locate(image, expression, **options)`, keeping the loaded model for the next call."""
-    if (model, device) not in _models:
-        _models[model, device] = load(model, device)
-    return _models[model, device].locate(image, expression, **options)
+    key = (model, str(device))
+    if key not in _models:
+        _models[key] = load(model, device)
+    return _models[key].locate(image, expression, **options)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,9 @@ from piza.errors import InputError, reason
 WEIGHTS = Path(__file__).parent / "weights"
 """Embedded models, a folder each."""
 
+EXPORT_NOTE = "export.json"
+"""Is in folders that `piza export` wrote, and in no other."""
+
 # Nothing that could run: settings, vocabularies and safetensors.
 FILES = ["*.json", "*.txt", "*.safetensors"]
 
@@ -36,6 +39,11 @@ def find_model(name: str | Path) -> Path:
     if not _HUB_NAME.fullmatch(text):
         raise InputError(f"there is no model {text!r}; {wanted}")
     return _fetch(text)
+
+
+def is_export(folder: Path) -> bool:
+    """Whether `piza export` wrote this folder."""
+    return (folder / EXPORT_NOTE).is_file()
 
 
 def embedded() -> list[str]:

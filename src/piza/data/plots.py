@@ -43,7 +43,7 @@ def write_plots(measures: Measures, folder: str | Path) -> list[Path]:
 
 
 def _figure_class() -> Any:
-    """matplotlib's Figure by itself: no window system, no global state."""
+    """Matplotlib's Figure by itself: no window system, no global state."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piza.boxes import clip_xyxy
+from piza.devices import check_device
 from piza.errors import InputError, reason
 from piza.hub import find_model
 
@@ -39,10 +40,8 @@ def transformers_grounder(
     import torch
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
 
-    from piza import _check_device
-
     folder = find_model(name_or_folder)
-    _check_device(device)
+    check_device(device)
     try:
         kind = AutoConfig.from_pretrained(folder).model_type
         if kind not in DINO + OWL:

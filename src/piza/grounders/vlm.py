@@ -229,7 +229,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _post(url: str, asked: dict[str, Any], api_key: str | None, timeout: float, name: str) -> str:
     """Sends a request and returns the text of the first choice. Raises InputError for whatever goes wrong."""
-
     headers = {"Content-Type": "application/json"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"

@@ -27,7 +27,7 @@ class Attention(nn.Module):
         self.query, self.out, self.key, self.value = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, own: Tensor, others: Tensor, bias: Tensor) -> Tensor:
-        """own (n, k, width), others (n, m, width), bias broadcast to (n, heads, k, m) -> (n, k, width)."""
+        """Own (n, k, width), others (n, m, width), bias broadcast to (n, heads, k, m) -> (n, k, width)."""
         query, key, value = (
             values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for values in (self.query(own), self.key(others), self.value(others))
@@ -50,7 +50,7 @@ class WordLayer(nn.Module):
         self.feed_forward = _feed_forward(width)
 
     def forward(self, words: Tensor, unread: Tensor) -> Tensor:
-        """words (n, tokens, width), unread (n, 1, 1, tokens) added to the logits of attention."""
+        """Words (n, tokens, width), unread (n, 1, 1, tokens) added to the logits of attention."""
         normed = self.norms[0](words)
         words = words + self.attention(normed, normed, unread)
         return words + self.feed_forward(self.norms[1](words))
@@ -69,7 +69,7 @@ class ObjectLayer(nn.Module):
         self.feed_forward = _feed_forward(width)
 
     def forward(self, objects: Tensor, words: Tensor, unread: Tensor, pairs: Tensor) -> Tensor:
-        """things (pictures, sentences, k, width); words (pictures * sentences, tokens, width) with `unread` as in WordLayer;
+        """Things (pictures, sentences, k, width); words (pictures * sentences, tokens, width) with `unread` as in WordLayer;
         pairs (pictures, k, k, HIDDEN)."""
         sentences = objects.shape[1]
         objects = objects + self.cross_attention(self.norms[0](objects).flatten(0, 1), words, unread).view_as(

@@ -7,6 +7,6 @@ int8.py       weights in eight bits
 """
 
 from piza.runtimes.engines import RUNTIMES
-from piza.runtimes.exported import ExportedModel, is_export, load_exported
+from piza.runtimes.exported import ExportedModel, load_exported
 
-__all__ = ["RUNTIMES", "ExportedModel", "is_export", "load_exported"]
+__all__ = ["RUNTIMES", "ExportedModel", "load_exported"]

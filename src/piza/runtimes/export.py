@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 from piza import config as settings
 from piza.errors import InputError, reason
 from piza.files import atomic_write
+from piza.hub import EXPORT_NOTE
 from piza.model.piza import Piza
 from piza.runtimes.compare import compare
-from piza.runtimes.exported import FORMAT, LIST_GRAPHS, NOTE
+from piza.runtimes.exported import FORMAT, LIST_GRAPHS
 from piza.runtimes.graphs import special_tokens, write_graphs
 
 INT8_GRAPHS = ("text", "image", "ground", *LIST_GRAPHS)  # the history's is small
@@ -48,7 +49,7 @@ def export_model(model: Piza, folder: str | Path, int8: bool = False) -> None:
         except OSError as error:
             raise InputError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
         # The note last: without it, a folder is no export.
-        for file in sorted(work.iterdir(), key=lambda file: file.name == NOTE):
+        for file in sorted(work.iterdir(), key=lambda file: file.name == EXPORT_NOTE):
             with atomic_write(folder / file.name) as part:
                 part.write_bytes(file.read_bytes())
 
@@ -80,7 +81,7 @@ def _write_notes(model: Piza, folder: Path) -> None:
         "special_tokens": special_tokens(model).tolist(),
         "levels": detector.config.num_feature_levels,
     }
-    (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    (folder / EXPORT_NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
     settings.write(model.config, folder / "piza.json")
     with TemporaryDirectory(dir=folder) as temporary:
         model.tokenizer.save_pretrained(temporary)

@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from piza import config as settings
 from piza.config import PizaConfig
 from piza.errors import InputError, reason
+from piza.hub import EXPORT_NOTE, is_export
 from piza.model.text import Prompter
 from piza.runtimes.engines import PACKAGES, RUNTIMES, Graph, load_graph
 from piza.search.protocols import Detections, ranked
 
-NOTE = "export.json"
 GRAPHS = ("text", "image", "ground", "history")
 LIST_GRAPHS = ("proposals", "matcher")  # of a model that lists objects first
 FORMAT = 2
@@ -194,11 +194,6 @@ class ExportedModel:
         return ranked(logits.max(-1), boxes)[0]
 
 
-def is_export(folder: Path) -> bool:
-    """Whether a folder holds an export."""
-    return (folder / NOTE).is_file()
-
-
 def load_exported(
     folder: str | Path, runtime: str | None = None, threads: int | None = None
 ) -> ExportedModel:
@@ -218,7 +213,7 @@ def load_exported(
             f"{str(folder)!r} holds no export for the runtime {runtime!r}: "
             "expected a folder that `piza export MODEL --out FOLDER` wrote"
         )
-    note = _read_note(folder / NOTE)
+    note = _read_note(folder / EXPORT_NOTE)
     config = settings.read(PizaConfig, folder / "piza.json")
     needed = GRAPHS + (LIST_GRAPHS if config.num_proposals else ())
     missing = [f"{name}.onnx" for name in needed if not (folder / f"{name}.onnx").is_file()]

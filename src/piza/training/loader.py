@@ -83,7 +83,11 @@ def _watched(iterator: Iterator[Any]) -> Iterator[Any]:
             item = next(iterator)
         except StopIteration:
             return
-        except (ConnectionError, EOFError, FileNotFoundError) as error:  # its batches cannot be fetched from it
+        except (
+            ConnectionError,
+            EOFError,
+            FileNotFoundError,
+        ) as error:  # its batches cannot be fetched from it
             raise WorkerKilled(f"it is gone before its batch was fetched ({type(error).__name__})") from None
         except RuntimeError as error:
             if "DataLoader worker (pid" in str(error):

@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import torch
 
-import piza
 from piza.config import TrainConfig, to_dict
 from piza.data.box_formats import BoxFormat, read_rows_with_boxes
+from piza.devices import check_device
 from piza.errors import InputError, reason
 from piza.files import sweep_temporary
 from piza.methods import train_only
+from piza.model import accelerate
 from piza.model.piza import Piza
 from piza.training.checkpoint import checkpoint_step
 from piza.training.distributed import join_processes, wait_for_all
@@ -189,6 +190,7 @@ def run_steps(
     config, model = setup.config, setup.start.model
     parameters = train_only(model, setup.start.trained_names)
     model.to(setup.device).train()
+    accelerate.apply(model, str(setup.device), training=True)
     done = checkpoint_step(setup.folder)
     log(_description(setup, samples, settings, sum(p.numel() for p in parameters), done))
     tracker = _tracker(setup, log)
@@ -342,7 +344,7 @@ def _device(config: TrainConfig) -> torch.device:
     name = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and "LOCAL_RANK" in os.environ:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
-    piza._check_device(name)
+    check_device(name)
     device = torch.device(name)
     if device.type == "cuda":
         torch.cuda.set_device(device)

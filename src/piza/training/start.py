@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-import piza
 from piza.config import PathConfig, PizaConfig, SearchConfig, TrainConfig
 from piza.errors import InputError, reason
 from piza.hub import find_model
 from piza.methods import METHODS
 from piza.model import adapter_io
-from piza.model.piza import Piza, merge_method, save_folder
+from piza.model.io import save_folder
+from piza.model.load import load_plain
+from piza.model.piza import Piza, merge_method
 from piza.training.box_history import train_progress
 from piza.training.box_sequences import HistorySample, draw_history
 from piza.training.samples import AnnotatedImages
@@ -62,7 +63,7 @@ def prepare(config: TrainConfig) -> Start:
     Raises InputError when the base cannot be had, or has adapters that do not fit the method.
     """
     place = find_model(config.base)
-    loaded = piza.load(config.base)
+    loaded = load_plain(place)
     own = loaded.config
     conditioned = own.method_options.get("condition", True)
     base = Base(_base_name(config, place), (place / "piza.json").is_file(), own.path)

@@ -19,7 +19,7 @@ class Tracker(NamedTuple):
 def start_tracker(
     name: str, folder: Path, run: str, settings: Mapping[str, Any], log: Callable[[str], None]
 ) -> Tracker:
-    """tensorboard writes into `folder`/tensorboard; trackio keeps runs where it keeps them, in its project "piza".
+    """Tensorboard writes into `folder`/tensorboard; trackio keeps runs where it keeps them, in its project "piza".
 
     A tracker that fails later is reported to `log`, once, and left alone: training matters more.
 

@@ -97,7 +97,7 @@ def _product(x: Tensor, linear: Any, activation: str) -> Tensor:
 
 
 def activation_name(activation: Any) -> str | None:
-    """oneDNN's name of an activation, or None if it is none of these. transformers wraps torch's."""
+    """OneDNN's name of an activation, or None if it is none of these. transformers wraps torch's."""
     function = getattr(activation, "act", activation)
     if isinstance(function, nn.ReLU):
         return "relu"

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, BertConfig, MMGroundingDinoConfig, RTDet
 from transformers import MMGroundingDinoForObjectDetection as Detector
 
 from piza.config import PathConfig, PizaConfig
-from piza.model.piza import Piza, load_weights
+from piza.model.io import load_weights
+from piza.model.piza import Piza
 from piza.training.checkpoint import averaged_weights
 from piza.training.from_scratch.batch_norm import freeze_batch_norm, thaw_batch_norm
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from piza.data.sorec import read_rows
 from piza.methods import METHODS, train_only
-from piza.model.accelerate.deformable import use_fast_sampling
-from piza.model.piza import Piza, save_folder
+from piza.model import accelerate
+from piza.model.io import save_folder
+from piza.model.piza import Piza
 from piza.training.box_history import train_progress
 from piza.training.box_sequences import HistorySample, draw_history
 from piza.training.from_scratch.base_batches import GroundingBatches, ZoomBatches
@@ -126,7 +127,7 @@ def run_stage(work: Path, stage: str, options: StageOptions) -> None:
         batches = ZoomBatches(work, options.seed, settle=config.steps // 2, whole=stage == "whole")
         if method == "full":
             model.relevance = RelevanceHead(WIDTH, model.detector.config.decoder_layers)
-    use_fast_sampling(model.detector)
+    accelerate.apply(model.detector, training=True)
     parameters = train_only(model, METHODS[model.config.method].trained_names(model))
     trained_count, count = (sum(p.numel() for p in some) for some in (parameters, model.parameters()))
     print(f"{stage}: {trained_count:,} of {count:,} trained", flush=True)

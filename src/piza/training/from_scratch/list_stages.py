@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForZeroShotObjectDetection
 
-from piza.model.accelerate.deformable import use_fast_sampling
-from piza.model.piza import Piza, load_folder, load_weights, save_folder
+from piza.model import accelerate
+from piza.model.io import load_folder, load_weights, save_folder
+from piza.model.piza import Piza
 from piza.training.checkpoint import averaged_weights
 from piza.training.from_scratch.base_stages import HALF_SEED, HALF_SIZE, SCENE_SIZE
 from piza.training.from_scratch.frame_cache import write_frame_cache
@@ -121,7 +122,7 @@ class ListStageOptions:
 def run_stage(work: Path, stage: str, model: Piza, words: dict[str, int], options: ListStageOptions) -> None:
     """Train a stage, or go on with it: the matcher on known objects, the list alone, or both together."""
     torch.set_num_threads(1)
-    use_fast_sampling(model)
+    accelerate.apply(model, training=True)
     assert model.proposals is not None and model.matcher is not None
     part: nn.Module
     loss: Callable[[Piza, Any], dict[str, Tensor]]
