@@ -1,4 +1,4 @@
-"""The box-history encoder: from the boxes looked at so far, how far along the search is and whether to stop.
+"""The box-history encoder: from the boxes of a search so far, how far along it is and whether to stop.
 
 Read off the paper (section on box-history encoding) and matched to the published modules' outputs. The
 learnable Fourier features are Li et al., "Learnable Fourier Features for Multi-Dimensional Spatial Positional
@@ -97,11 +97,11 @@ def pad_histories(
     """
     rows = [torch.as_tensor(history, dtype=torch.float32) for history in histories]
     if not rows:
-        raise InputError("no box histories were given; at least one is needed")
+        raise InputError("expected at least one box history, got none")
     for row in rows:
         if row.ndim != 2 or row.shape[1] != 4 or row.shape[0] == 0:
             raise InputError(
-                f"a box history has shape {tuple(row.shape)}; wanted (n, 4) with n >= 1, as x, y, w, h"
+                f"expected a box history of shape (n, 4) with n >= 1, as x, y, w, h, got {tuple(row.shape)}"
             )
     boxes = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     lengths = torch.tensor([len(row) for row in rows], device=boxes.device)
@@ -140,7 +140,7 @@ class BoxHistoryEncoder(nn.Module):
         """`boxes_xywh` (B, T, 4) in frame pixels, first the frame; `mask` (B, T), True where real (one at
         least a row).
         """
-        numbers = box_features(boxes_xywh, mask)
+        numbers = box_features(boxes_xywh, mask).to(self.project.weight.dtype)
         areas = self.area(numbers[..., :2, None])
         shapes = self.shape(numbers[..., 2:].unflatten(-1, (2, 2)))
         hidden = self.layer(torch.cat([areas, shapes], dim=-1), src_key_padding_mask=~mask)
@@ -161,5 +161,7 @@ class BoxHistoryEncoder(nn.Module):
         boxes, mask = pad_histories(histories)
         device = self.project.weight.device
         output = self(boxes.to(device), mask.to(device))
-        progress = output.progress if step is None else round_progress(output.progress, step).clamp(0.0, 1.0)
+        progress = output.progress.float()
+        if step is not None:
+            progress = round_progress(progress, step).clamp(0.0, 1.0)
         return progress, output.stop

@@ -5,6 +5,7 @@ is made of. Folders are read and written in io.py and adapter_io.py.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -83,6 +84,9 @@ class Piza(nn.Module):
         self.tokenizer = tokenizer
         self.prompter = Prompter(tokenizer, base.max_text_len, method.prefix_ids(detector))
         self.plain_prompter = Prompter(tokenizer, base.max_text_len)  # of words alone
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _without_hooks(self, {}).__dict__
 
     @property
     def device(self) -> torch.device:
@@ -250,6 +254,23 @@ def merge_method(model: Piza) -> None:
 def detections(grounding: Grounding) -> list[Detections]:
     """The boxes of each window (or sentence) of a look's last layer, best first."""
     return ranked(_array(grounding.logits[-1].max(-1)[0]), _array(grounding.boxes[-1]))
+
+
+def _without_hooks(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:
+    """A copy of a tree of modules that shares all weights but has no forward hooks.
+
+    transformers leaves some on a model that ran. They are local functions, which cannot be pickled; the library puts them
+    there again when the copy first runs.
+    """
+    if id(module) not in memo:
+        copied = memo[id(module)] = module.__class__.__new__(module.__class__)
+        copied.__dict__.update(module.__dict__, _forward_hooks=OrderedDict())
+        copied.__dict__.pop("_output_capturing_hooks_installed", None)
+        copied.__dict__["_modules"] = {
+            name: child if child is None else _without_hooks(child, memo)
+            for name, child in module._modules.items()
+        }
+    return memo[id(module)]
 
 
 def _joined(texts: Sequence[EncodedSentence]) -> tuple[TextFeatures, Tensor]:

@@ -1,7 +1,6 @@
 """All accelerations together: answers stay as they are, and `undo` gives back the plain model, whichever were on."""
 
 import copy
-import pickle
 
 import numpy as np
 import pytest
@@ -96,12 +95,11 @@ def test_on_another_device_only_what_runs_there_is_on(detector):
     }
 
 
-def test_copies_and_pickles_stay_accelerated(detector):
+def test_a_copy_stays_accelerated(detector):
     accelerate.apply(detector)
-    want = answer(detector)
-    for again in (copy.deepcopy(detector), pickle.loads(pickle.dumps(detector))):
-        assert classes(again) == classes(detector)
-        assert all(torch.equal(a, b) for a, b in zip(answer(again), want, strict=True))
+    again = copy.deepcopy(detector)
+    assert classes(again) == classes(detector)
+    assert all(torch.equal(a, b) for a, b in zip(answer(again), answer(detector), strict=True))
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ from torch import nn
 from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MMGroundingDinoFrozenBatchNorm2d
 from transformers.models.rt_detr.modeling_rt_detr_resnet import RTDetrResNetConvLayer
 
+from piza.model import accelerate
 from piza.model.accelerate import conv as convolutions
-from piza.model.accelerate.conv import FastConvLayer, use_fused_convolutions
+from piza.model.accelerate.conv import FUSED_CONVOLUTIONS, FastConvLayer
 from piza.model.accelerate.linear import has_onednn
 
 pytestmark = pytest.mark.skipif(not has_onednn(), reason="torch without oneDNN")
@@ -28,15 +29,16 @@ def layer(activation="relu", **how):
 
 
 def fast(holder):
-    assert use_fused_convolutions(holder) and use_fused_convolutions(holder)
+    FUSED_CONVOLUTIONS.apply(holder)
+    FUSED_CONVOLUTIONS.apply(holder)
     return holder
 
 
 @pytest.fixture
 def used(monkeypatch):
     """A list that grows with each convolution that is folded."""
-    calls, folded = [], FastConvLayer._folded
-    monkeypatch.setattr(FastConvLayer, "_folded", lambda self: calls.append(1) or folded(self))
+    calls, folded = [], convolutions.folded
+    monkeypatch.setattr(convolutions, "folded", lambda layer: calls.append(1) or folded(layer))
     return calls
 
 
@@ -80,6 +82,18 @@ def test_training_traces_and_norms_that_learn_are_the_library_s(used):
 
 
 def test_without_onednn_nothing_is_changed(monkeypatch):
-    monkeypatch.setattr(convolutions, "has_onednn", lambda: False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     holder = layer()
-    assert not use_fused_convolutions(holder) and type(holder[0]) is RTDetrResNetConvLayer
+    accelerate.apply(holder)
+    assert not FUSED_CONVOLUTIONS.is_available("cpu") and type(holder[0]) is RTDetrResNetConvLayer
+
+
+@torch.no_grad()
+def test_what_was_folded_is_in_no_pickle_and_goes_with_the_layer():
+    holder = fast(layer())
+    size = len(pickle.dumps(holder))
+    holder(PICTURE)
+    assert len(pickle.dumps(holder)) == size
+    kept = len(convolutions._folded)
+    del holder
+    assert len(convolutions._folded) == kept - 1

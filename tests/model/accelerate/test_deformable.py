@@ -11,17 +11,16 @@ import torch
 from tests.conftest import tiny_detector
 from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MultiScaleDeformableAttention
 
-from piza.model import grounder
+from piza.model import accelerate, grounder
 from piza.model.accelerate import deformable
-from piza.model.accelerate.deformable import FastSampling, use_fast_sampling, use_library_sampling
+from piza.model.accelerate.deformable import DEFORMABLE_SAMPLING, FastMMSampling, can_sample
 
 
 @pytest.fixture
 def sampling():
-    holder = torch.nn.ModuleList([MultiScaleDeformableAttention()])
-    if not use_fast_sampling(holder):
+    if not can_sample():
         pytest.skip("no C compiler here")
-    return holder[0]
+    return FastMMSampling()
 
 
 class _Elsewhere(torch.utils.data.Dataset):
@@ -49,21 +48,21 @@ def given(batch=2, queries=7, heads=3, width=8, shapes=((5, 4), (3, 7), (1, 1)),
 @pytest.mark.parametrize("reach", [0.9, 1.6, 40.0])  # inside, over the rim, mostly far outside
 def test_it_samples_as_the_library(sampling, width, reach):
     inputs = given(width=width, reach=reach)
-    torch.testing.assert_close(sampling(*inputs), sampling.portable(*inputs), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sampling(*inputs), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5)
 
 
 def test_rims_corners_and_what_is_no_number(sampling):
     inputs = given(batch=1, queries=8, heads=1, points=1, shapes=((3, 2),))
     edges = [0.0, 1.0, 0.25, 0.75, -0.25, 1.25, 1e9, -1e9]
     inputs[4] = torch.tensor([[x, y] for x, y in zip(edges, reversed(edges))]).view(1, 8, 1, 1, 1, 2)
-    torch.testing.assert_close(sampling(*inputs), sampling.portable(*inputs), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sampling(*inputs), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5)
     inputs[4] = torch.full_like(inputs[4], torch.nan)
     assert sampling(*inputs).isfinite().all()
 
 
 def test_threads_and_strides_change_nothing(sampling, monkeypatch):
     inputs = given(queries=40)
-    want = sampling.portable(*inputs)
+    want = MultiScaleDeformableAttention()(*inputs)
     monkeypatch.setattr(deformable, "LEAST_ROWS", 7)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     torch.testing.assert_close(sampling(*inputs), want, atol=1e-5, rtol=1e-5)
@@ -80,7 +79,7 @@ def test_a_trace_samples_as_the_library_without_its_large_steps(sampling):
 
     asked = inputs[0], inputs[4], inputs[5]
     traced = torch.jit.trace(sample, asked, check_trace=False)
-    torch.testing.assert_close(traced(*asked), sampling.portable(*inputs), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(traced(*asked), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5)
     samples = inputs[5].numel() * inputs[0].shape[-1]  # of all levels
     assert all(math.prod(node.output().type().sizes()) < samples for node in _tensors(traced.graph))
 
@@ -196,7 +195,7 @@ def test_other_numbers_and_traces_are_the_librarys(sampling):
 
     others = given(seed=1)
     traced = torch.jit.trace(look, (inputs[0].requires_grad_(), *inputs[4:6]))
-    torch.testing.assert_close(traced(others[0], *others[4:6]), sampling.portable(*others))
+    torch.testing.assert_close(traced(others[0], *others[4:6]), MultiScaleDeformableAttention()(*others))
 
 
 @pytest.mark.skipif(
@@ -227,8 +226,9 @@ def test_a_detector_learns_the_same():
         return {name: p.grad for name, p in detector.named_parameters() if p.grad is not None}
 
     want = learn()
-    if not use_fast_sampling(detector):
+    if not can_sample():
         pytest.skip("no C compiler here")
+    DEFORMABLE_SAMPLING.apply(detector)
     got = learn()
     assert got.keys() == want.keys()
     assert any("value_proj" in name for name in got)
@@ -248,31 +248,30 @@ def test_a_detector_answers_the_same_and_keeps_its_names():
             return grounder.ground(detector, text, grounder.encode_image(detector, pixels))
 
     want, names = look(), list(detector.state_dict())
-    if not use_fast_sampling(detector):
+    if not can_sample():
         pytest.skip("no C compiler here")
-    assert use_fast_sampling(detector)  # twice is once
-    replaced = [module for module in detector.modules() if isinstance(module, FastSampling)]
-    assert len(replaced) == 4  # two encoder and two decoder layers
-    assert not any(isinstance(module.portable, FastSampling) for module in replaced)
+    DEFORMABLE_SAMPLING.apply(detector)
+    fast = [module for module in detector.modules() if isinstance(module, FastMMSampling)]
+    assert len(fast) == 4  # two encoder and two decoder layers
     assert list(detector.state_dict()) == names
     got = look()
     np.testing.assert_allclose(got.boxes.numpy(), want.boxes.numpy(), atol=1e-4)
     np.testing.assert_allclose(got.logits.numpy(), want.logits.numpy(), atol=1e-3)
-    assert any(isinstance(module, FastSampling) for module in copy.deepcopy(detector).modules())
-    again = pickle.loads(pickle.dumps(replaced[0]))  # a kernel is not sent to another process
-    assert type(again) is type(replaced[0].portable)
-    use_library_sampling(detector)
-    assert not any(isinstance(module, FastSampling) for module in detector.modules())
+    assert type(pickle.loads(pickle.dumps(fast[0]))) is FastMMSampling
+    DEFORMABLE_SAMPLING.undo(detector)
+    assert not any(isinstance(module, FastMMSampling) for module in detector.modules())
     assert (look().boxes == want.boxes).all()
 
 
-def test_without_a_compiler_nothing_changes(monkeypatch, tmp_path):
+def test_without_a_compiler_nothing_changes_and_a_pickled_model_samples_as_the_library(monkeypatch, tmp_path):
     deformable._compiled.cache_clear()
     monkeypatch.setenv("CC", "/nowhere/cc")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     try:
         holder = torch.nn.ModuleList([MultiScaleDeformableAttention()])
-        assert not use_fast_sampling(holder)
-        assert isinstance(holder[0], MultiScaleDeformableAttention)
+        accelerate.apply(holder)
+        assert not can_sample() and type(holder[0]) is MultiScaleDeformableAttention
+        inputs = given()  # as if it had come from a machine with a compiler
+        assert torch.equal(FastMMSampling()(*inputs), MultiScaleDeformableAttention()(*inputs))
     finally:
         deformable._compiled.cache_clear()

@@ -1,11 +1,11 @@
-"""The light layers of the encoder give the library's numbers, and step aside where they would not."""
+"""The fast layers of the encoder give the library's numbers, and step aside where they would not."""
 
 import pytest
 import torch
 from tests.conftest import tiny_detector
 
 from piza.model.accelerate import encoder_layer
-from piza.model.accelerate.encoder_layer import use_encoder_layers
+from piza.model.accelerate.encoder_layer import ENCODER_LAYERS
 
 SHAPES = [(8, 12), (4, 6), (2, 3), (1, 2)]
 PADDED = torch.arange(128) >= torch.tensor([[128], [100]])
@@ -48,8 +48,8 @@ def test_it_gives_the_library_s_numbers(detector, padded, monkeypatch):
     monkeypatch.setattr(
         encoder_layer, "_attend", lambda *given, **more: used.append(1) or attend(*given, **more)
     )
-    use_encoder_layers(detector)
-    use_encoder_layers(detector)
+    ENCODER_LAYERS.apply(detector)
+    ENCODER_LAYERS.apply(detector)
     after = run(detector, padded)
     assert used and list(detector.state_dict()) == names
     for got, want in zip(after, before, strict=True):
@@ -57,7 +57,7 @@ def test_it_gives_the_library_s_numbers(detector, padded, monkeypatch):
 
 
 def test_training_is_the_library_s(detector, monkeypatch):
-    use_encoder_layers(detector)
+    ENCODER_LAYERS.apply(detector)
     monkeypatch.setattr(encoder_layer, "_attend", None)  # calling it would raise
     assert run(detector, True, learn=True)[0].requires_grad
     with torch.no_grad():

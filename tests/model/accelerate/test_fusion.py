@@ -1,11 +1,11 @@
-"""The light fusion gives the library's numbers, and steps aside where it would not."""
+"""The fast fusion gives the library's numbers, and steps aside where it would not."""
 
 import pytest
 import torch
 from tests.conftest import tiny_detector
 
 from piza.model.accelerate import fusion
-from piza.model.accelerate.fusion import use_fusion
+from piza.model.accelerate.fusion import FUSION_ATTENTION
 
 torch.manual_seed(0)
 CELLS, WORDS = torch.randn(2, 50, 32), torch.randn(2, 7, 32)
@@ -35,8 +35,8 @@ def test_it_gives_the_library_s_numbers(detector, masks, monkeypatch):
     monkeypatch.setattr(
         fusion, "attend", lambda *given, attend=fusion.attend: used.append(1) or attend(*given)
     )
-    use_fusion(detector)
-    use_fusion(detector)
+    FUSION_ATTENTION.apply(detector)
+    FUSION_ATTENTION.apply(detector)
     after = flat(attention(CELLS, WORDS, *masks))
     assert used and list(detector.state_dict()) == names
     for got, want in zip(after, before, strict=True):
@@ -44,7 +44,7 @@ def test_it_gives_the_library_s_numbers(detector, masks, monkeypatch):
 
 
 def test_training_is_the_library_s(detector, monkeypatch):
-    use_fusion(detector)
+    FUSION_ATTENTION.apply(detector)
     monkeypatch.setattr(fusion, "attend", None)  # calling it would raise
     attention = attention_of(detector)
     (cells, _), (words, _) = attention(CELLS, WORDS)
@@ -55,7 +55,7 @@ def test_training_is_the_library_s(detector, monkeypatch):
 
 @torch.no_grad()
 def test_what_is_adapted_is_computed_as_it_is(detector, monkeypatch):
-    use_fusion(detector)
+    FUSION_ATTENTION.apply(detector)
     monkeypatch.setattr(fusion, "attend", None)
     attention = attention_of(detector)
     attention.vision_proj = torch.nn.Sequential(attention.vision_proj, torch.nn.Tanh())

@@ -9,8 +9,9 @@ from transformers.activations import ACT2FN
 from transformers.models.swin.configuration_swin import SwinConfig
 from transformers.models.swin.modeling_swin import SwinMLP
 
+from piza.model import accelerate
 from piza.model.accelerate import linear as products
-from piza.model.accelerate.linear import FastLinear, feed_forward, is_plain, use_onednn_linear
+from piza.model.accelerate.linear import ONEDNN_PRODUCTS, FastLinear, feed_forward, is_plain
 
 pytestmark = pytest.mark.skipif(not products.has_onednn(), reason="torch without oneDNN")
 
@@ -21,13 +22,13 @@ class Other(nn.Linear):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(products, "WEIGHTS", 0)
+    monkeypatch.setattr(products, "MIN_WEIGHTS", 0)
 
 
 @pytest.fixture
 def used(monkeypatch):
     """A list that grows with each product that oneDNN computes; the smallest ones, too."""
-    monkeypatch.setattr(products, "LEAST", 0)
+    monkeypatch.setattr(products, "MIN_PRODUCTS", 0)
     calls, product = [], products._product
     monkeypatch.setattr(
         products, "_product", lambda x, linear, name: calls.append(name) or product(x, linear, name)
@@ -36,7 +37,8 @@ def used(monkeypatch):
 
 
 def fast(module):
-    assert use_onednn_linear(module) and use_onednn_linear(module)
+    ONEDNN_PRODUCTS.apply(module)
+    ONEDNN_PRODUCTS.apply(module)
     return module
 
 
@@ -108,7 +110,7 @@ def test_small_products_are_torch_s(monkeypatch):
 
 
 def test_small_layers_stay_torch_s(monkeypatch):
-    monkeypatch.setattr(products, "WEIGHTS", 10)
+    monkeypatch.setattr(products, "MIN_WEIGHTS", 10)
     holder = fast(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 4)))
     assert [type(layer) for layer in holder] == [nn.Linear, FastLinear]
 
@@ -123,4 +125,5 @@ def test_only_what_is_a_linear_layer_and_nothing_else_is_plain():
 def test_without_onednn_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     holder = nn.Sequential(nn.Linear(2, 2))
-    assert not use_onednn_linear(holder) and type(holder[0]) is nn.Linear
+    accelerate.apply(holder)
+    assert not ONEDNN_PRODUCTS.is_available("cpu") and type(holder[0]) is nn.Linear
