@@ -1,9 +1,11 @@
+import errno
 import os
+import signal
 
 import pytest
 
 from piza.errors import InputError
-from piza.files import atomic_write
+from piza.files import atomic_write, is_temporary, sweep_temporary
 
 
 def test_the_file_appears_whole_and_only_at_the_end(tmp_path):
@@ -30,3 +32,60 @@ def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path):
 def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path, where):
     with pytest.raises(InputError, match="cannot write"), atomic_write(tmp_path / where):
         pass
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_the_umask_decides_about_the_mode(umask, mode, tmp_path):
+    """Whatever the writer chose: the library that writes weights makes its files private."""
+    before = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / "weights.safetensors") as temporary:
+            os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights.safetensors").stat().st_mode & 0o777 == mode
+
+
+def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: calls.append(os.readlink(f"/proc/self/fd/{fd}")) or fsync(fd))
+    monkeypatch.setattr(os, "replace", lambda a, b: calls.append("replace") or replace(a, b))
+    with atomic_write(tmp_path / "answer.json") as temporary:
+        temporary.write_text("new")
+    assert calls == [str(temporary), "replace", str(tmp_path)]
+
+
+def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"answer\.json.*No space"),
+        atomic_write(tmp_path / "answer.json"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_files_of_killed_writes_are_swept_and_those_of_running_ones_are_not(tmp_path):
+    child = os.fork()
+    if child == 0:
+        with atomic_write(tmp_path / "answer.json") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = os.listdir(tmp_path)
+    (tmp_path / ".gitignore").write_text("")
+    (tmp_path / ".notes.0011aabb.json").write_text("a person's own")
+    with atomic_write(tmp_path / "other.json") as running:
+        running.write_text("being written")
+        assert is_temporary(left) and not is_temporary("answer.json")
+        assert sweep_temporary(tmp_path) == 1
+        assert running.exists()
+    assert sorted(os.listdir(tmp_path)) == [".gitignore", ".notes.0011aabb.json", "other.json"]
+
+
+def test_files_of_another_host_are_swept_after_a_day(tmp_path):
+    old, new = (tmp_path / f".a.piza-{host}-7-00112233.bin" for host in ("00000000", "00000001"))
+    for file in (old, new):
+        file.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    assert sweep_temporary(tmp_path) == 1 and os.listdir(tmp_path) == [new.name]
+    assert sweep_temporary(tmp_path / "missing") == 0

@@ -47,3 +47,56 @@ def test_the_plot_is_a_picture(tmp_path):
     plot_log(tmp_path / "log.csv", tmp_path / "two.png", tmp_path / "checks.csv")
     with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
         assert two.width > 1.5 * one.width and len(set(one.convert("L").tobytes())) > 20
+
+
+def damage(kind, content):
+    """A log's bytes after an accident."""
+    lines = content.splitlines(keepends=True)
+    return {
+        "cut": content[:-4],
+        "bad bytes": lines[0] + lines[1] + b"\xff\xfe\x00\x80,,\r\n" + b"".join(lines[2:]),
+        "letters": content.replace(b"20,", b"twenty,"),
+        "extra columns": content.replace(b"\r\n30", b",9,9\r\n30"),
+        "open quote": content.replace(b"20,", b'"20,'),
+        "no header": b"".join(lines[1:]),
+        "garbage": bytes(range(256)),
+        "zeros": bytes(500),
+    }[kind]
+
+
+KINDS = ("cut", "bad bytes", "letters", "extra columns", "open quote", "no header", "garbage", "zeros")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_log_is_mended_with_a_word(kind, tmp_path):
+    path = tmp_path / "log.csv"
+    log = TrainingLog(path)
+    for step in (10, 20, 30):
+        log.add({"step": step, "loss": step / 10})
+    damaged = damage(kind, path.read_bytes())
+    path.write_bytes(damaged)
+    reports = []
+    again = TrainingLog(path, keep_to=30, report=reports.append)
+    assert len(reports) == 1 and "log.csv" in reports[0]
+    assert (tmp_path / "log.damaged.csv").read_bytes() == damaged
+    again.add({"step": 40, "loss": 4.0})
+    lines = read_log(path).lines
+    assert lines[-1] == {"step": "40", "loss": "4.0"} and read_log(path).dropped == 0
+    assert {line["step"]: line["loss"] for line in lines}.items() <= {
+        "10": "1.0", "20": "2.0", "30": "3.0", "40": "4.0",
+    }.items()  # fmt: skip
+    plot_log(path, tmp_path / "plot.png")
+
+
+@pytest.mark.parametrize("tenth", range(11))
+def test_a_flipped_byte_anywhere_stops_neither_log_nor_plot(tenth, tmp_path):
+    path = tmp_path / "log.csv"
+    log = TrainingLog(path)
+    for step in (10, 20, 30, 40):
+        log.add({"step": step, "loss": step / 10, "lr": 1e-4})
+    content = bytearray(path.read_bytes())
+    content[min(len(content) - 1, tenth * len(content) // 10)] ^= 0x95
+    path.write_bytes(content)
+    TrainingLog(path, keep_to=40).add({"step": 50, "loss": 5.0, "lr": 1e-4})
+    assert read_log(path).lines[-1]["step"] == "50"
+    plot_log(path, tmp_path / "plot.png")

@@ -25,10 +25,9 @@ FORMATS: dict[FormatName, str] = {
 }
 # Boxes of small objects fit the first of these hardly by chance.
 _BY_RARITY: tuple[FormatName, ...] = ("xyxy", "xywh", "cxcywh")
-EDGE_PIXELS, EDGE_SHARE = (
-    2.0,
-    0.1,
-)  # a box may leave its image by so much, or this share of its side: drawn by hand
+# A box that was drawn by hand may leave its image by so many pixels, or by this share of its side.
+EDGE_PIXELS, EDGE_SHARE = 2.0, 0.1
+_CUT = "give --box-format xywh to cut boxes at the edge of their image"
 MAX_LEAVING = 0.1  # share of boxes that may leave their image where the format was given
 
 
@@ -155,11 +154,10 @@ def _advice(values: NDArray[np.float64], frames: NDArray[np.float64]) -> str:
         return "they look like fractions of the image, which --normalized reads, but some leave it even so"
     for name in _BY_RARITY:
         if name != "xywh" and _fits(values, frames, name):
-            return f"they look like {FORMATS[name]}, which --box-format {name} reads"
-    return (
-        "no other way of writing boxes fits all of them; correct these rows, or give --box-format xywh to cut boxes at the edge "
-        "of their image"
-    )
+            advice = f"they look like {FORMATS[name]}, which --box-format {name} reads"
+            # Few boxes of the last kind leave their image, so it may be these that are wrong.
+            return advice if name == "xyxy" else f"{advice}, or else {_CUT}"
+    return f"no other way of writing boxes fits all of them; correct these rows, or {_CUT}"
 
 
 def _fits(values: NDArray[np.float64], frames: NDArray[np.float64], name: FormatName) -> bool:
