@@ -4,6 +4,7 @@ from PIL import Image
 
 import piza
 from piza.cli import demo
+from piza.data.scenes import examples
 from piza.image import ImageReference, open_image
 from piza.result import Result, Step
 
@@ -11,12 +12,12 @@ from piza.result import Result, Step
 @pytest.fixture
 def small(monkeypatch):
     """Two small pictures instead of three large ones."""
-    monkeypatch.setattr(demo, "SCENES", ((5, (960, 540)), (6, (960, 540))))
+    monkeypatch.setattr(examples, "SCENES", ((5, (960, 540)), (6, (960, 540))))
 
 
 def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, capsys):
     truth = {}
-    draw = demo.draw_scene
+    draw = examples.draw_scene
 
     def remember(seed, size, path):
         rows = draw(seed, size, path)
@@ -47,7 +48,7 @@ def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, 
                 )
             return answers
 
-    monkeypatch.setattr(demo, "draw_scene", remember)
+    monkeypatch.setattr(examples, "draw_scene", remember)
     monkeypatch.setattr(piza, "load", lambda name: HalfRight())
     assert demo.main(["--out", str(tmp_path / "demo")]) == 0
     out = capsys.readouterr().out
@@ -60,8 +61,8 @@ def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, 
 
 
 def test_the_questions_do_not_depend_on_the_run(small, tmp_path):
-    seed, size = demo.SCENES[0]
-    first, second = (demo.draw_scene(seed, size, tmp_path / f"{i}.jpg") for i in range(2))
+    seed, size = examples.SCENES[0]
+    first, second = (examples.draw_scene(seed, size, tmp_path / f"{i}.jpg") for i in range(2))
     assert [row.ref for row in first] == [row.ref for row in second]
     assert (tmp_path / "0.jpg").read_bytes() == (tmp_path / "1.jpg").read_bytes()
 

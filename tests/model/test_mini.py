@@ -5,7 +5,7 @@ import pytest
 
 import piza
 from piza.boxes import iou_xyxy
-from piza.cli import demo
+from piza.data.scenes import examples
 from piza.hub import WEIGHTS
 from piza.image import open_image
 
@@ -22,8 +22,8 @@ def test_it_is_small(mini):
 
 def test_it_finds_what_it_found_when_it_was_shipped(mini, tmp_path):
     """A regression test, not a measure of accuracy: its rows are some that were right."""
-    seed, size = demo.SCENES[1]
-    rows = demo.draw_scene(seed, size, tmp_path / "street.jpg")
+    seed, size = examples.SCENES[1]
+    rows = examples.draw_scene(seed, size, tmp_path / "street.jpg")
     row = next(row for row in rows if row.ref.startswith("The no entry sign is standing"))
     result = mini.locate(tmp_path / "street.jpg", row.ref)
     assert iou_xyxy(result.box_xyxy, row.box_xyxy) > 0.7

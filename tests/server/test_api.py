@@ -32,7 +32,12 @@ def test_several_sentences_get_a_list_in_their_order(client):
 
 
 @pytest.mark.parametrize(
-    "sentences", ['["the red car", "the blue sign"]', "the red car\nthe blue sign\n", "the red car\r\n\r\n the  blue sign "]
+    "sentences",
+    [
+        '["the red car", "the blue sign"]',
+        "the red car\nthe blue sign\n",
+        "the red car\r\n\r\n the  blue sign ",
+    ],
 )
 def test_one_value_of_several_sentences_is_split(client, model, sentences):
     assert len(post(client, sentences=sentences).json()) == 2
@@ -150,7 +155,9 @@ def test_what_a_model_refuses_is_bad_input_and_what_breaks_is_not(client, model,
 
 def test_a_batch_asks_all_sentences_of_every_image(client, model):
     files = [("image", ("a.png", PNG)), ("image", ("a.png", png(60, 40))), ("image", ("c.png", b"no image"))]
-    answers = client.post("/batch", files=files, data={"sentences": ["x", "y"], "budget": "3"}).json()["answers"]
+    answers = client.post("/batch", files=files, data={"sentences": ["x", "y"], "budget": "3"}).json()[
+        "answers"
+    ]
     assert [(one["image"], one["name"]) for one in answers] == [(0, "a.png"), (1, "a.png"), (2, "c.png")]
     assert [result["frame_size"] for result in answers[1]["results"]] == [[60, 40]] * 2
     assert answers[0]["error"] is None and answers[2]["results"] is None and "'c.png'" in answers[2]["error"]
@@ -163,9 +170,17 @@ def test_a_batch_of_pairs_as_json_and_as_a_form(client):
     assert [[result["expression"] for result in one["results"]] for one in answers] == [["x"], ["y", "z"]]
     assert [one["name"] for one in answers] == ["one", "the image"]
     files = [("image", ("a.png", PNG)), ("image", ("b.png", PNG))]
-    items = [{"image": 1, "sentences": "x"}, {"image": 0, "sentences": ["y"]}, {"image": 1, "sentences": ["z"]}]
+    items = [
+        {"image": 1, "sentences": "x"},
+        {"image": 0, "sentences": ["y"]},
+        {"image": 1, "sentences": ["z"]},
+    ]
     answers = client.post("/batch", files=files, data={"items": json.dumps(items)}).json()["answers"]
-    assert [(one["name"], one["results"][0]["expression"]) for one in answers] == [("b.png", "x"), ("a.png", "y"), ("b.png", "z")]
+    assert [(one["name"], one["results"][0]["expression"]) for one in answers] == [
+        ("b.png", "x"),
+        ("a.png", "y"),
+        ("b.png", "z"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +254,7 @@ def test_metrics_count_what_was_answered(client):
     assert 'piza_search_seconds_bucket{model="quick",le="+Inf"} 1' in text
     assert 'piza_searches_waiting{model="quick"} 0' in text
     for line in text.splitlines():
-        assert line.startswith("#") or len(line.rsplit(" ", 1)) == 2 and float(line.rsplit(" ", 1)[1]) >= 0
+        assert line.startswith("#") or (len(line.rsplit(" ", 1)) == 2 and float(line.rsplit(" ", 1)[1]) >= 0)
 
 
 def test_the_openapi_document_describes_the_routes_and_needs_no_network(client):
@@ -248,7 +263,17 @@ def test_the_openapi_document_describes_the_routes_and_needs_no_network(client):
     content = document["paths"]["/locate"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "multipart/form-data"}
     names = set(content["application/json"]["schema"]["properties"])
-    assert names == {"image", "sentences", "model", "budget", "accept_threshold", "max_looks", "greedy", "min_score", "whole_frame"}
+    assert names == {
+        "image",
+        "sentences",
+        "model",
+        "budget",
+        "accept_threshold",
+        "max_looks",
+        "greedy",
+        "min_score",
+        "whole_frame",
+    }
     assert names == set(content["multipart/form-data"]["schema"]["properties"])
     assert "$defs" not in json.dumps(document)
     docs = client.get("/docs").text

@@ -56,7 +56,9 @@ def read_all(link) -> bytes:
             return received
         received += data
         start, _, rest = received.partition(b"\r\n\r\n")
-        sizes = [line.split(b":")[1] for line in start.lower().split(b"\r\n") if line.startswith(b"content-length")]
+        sizes = [
+            line.split(b":")[1] for line in start.lower().split(b"\r\n") if line.startswith(b"content-length")
+        ]
         if not data or (sizes and len(rest) >= int(sizes[0])):
             return received
 
@@ -135,7 +137,7 @@ def test_unfinished_bodies_take_bounded_memory(model):
 
 def test_requests_whose_clients_left_are_dropped(model):
     model.wait = threading.Event()
-    with serving(model) as (address, app):
+    with serving(model) as (address, _):
         body = form(*["a"] * 100)
         links = [connect(address, head(len(body)) + body) for _ in range(8)]
         wait_for(lambda: get(address, "/health")["waiting"] == 7)
@@ -151,7 +153,12 @@ def test_requests_whose_clients_left_are_dropped(model):
 def test_what_is_no_http_is_answered_in_the_same_shape(model, monkeypatch):
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.6)
     with serving(model) as (address, _):
-        for garbage in (b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"x" * 100_000):
+        for garbage in (
+            b"hello\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01",
+            b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA: " + b"x" * 100_000,
+        ):
             with connect(address, garbage) as link:
                 status, _ = status_and_error(read_all(link))
                 assert status in (400, 403, 408)
@@ -227,7 +234,11 @@ def process(tmp_path):
 
     def start(*arguments):
         server = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+            [sys.executable, "-c", code, *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=ROOT,
         )
         begun.append(server)
         address = server.stderr.readline().split()[1]

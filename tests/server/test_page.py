@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="piza[serve] is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+from playwright.sync_api import sync_playwright
 from tests.server.conftest import serving
 from tests.server.fake_model import FakeModel, answer
 
@@ -47,7 +48,7 @@ def served(model):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         place = tmp_path_factory.mktemp("profile")
         context = driver.chromium.launch_persistent_context(
             place, executable_path=CHROMIUM, args=QUIET, viewport={"width": 1280, "height": 900}
@@ -239,7 +240,11 @@ def test_the_table_of_all_answers_and_its_files(page, photo):
             page.get_by_role("button", name=f"Save all answers as {words}").click()
         assert waiting.value.suggested_filename.startswith("street & car-answers.")
         files[words] = open(waiting.value.path()).read()
-    assert [one["expression"] for one in json.loads(files["JSON"])] == ["the red car", "the blue sign", "a hat"]
+    assert [one["expression"] for one in json.loads(files["JSON"])] == [
+        "the red car",
+        "the blue sign",
+        "a hat",
+    ]
     assert [row["sentence"] for row in csv.DictReader(files["CSV"].splitlines())][2] == "a hat"
     assert len(json.loads(files["COCO"])["annotations"]) == 3
 
@@ -353,7 +358,12 @@ def test_every_control_has_a_name(page, photo):
 def test_dark_and_narrow(page, photo, tmp_path):
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 375, "height": 800})
-    searched(page, photo, "the red car in a sentence that goes on and on about what is to the left of it", "another")
+    searched(
+        page,
+        photo,
+        "the red car in a sentence that goes on and on about what is to the left of it",
+        "another",
+    )
     time.sleep(0.3)
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     page.screenshot(path=tmp_path / "page.png", full_page=True)

@@ -77,7 +77,8 @@ def test_the_store_drops_the_oldest_image_but_no_example():
     one = StoredImage("x", image, b"").nbytes
     store = ImageStore(max_bytes=3 * one)
     example, first, second = (
-        store.put(StoredImage(name, image, b"", example=name == "street")) for name in ("street", "first", "second")
+        store.put(StoredImage(name, image, b"", example=name == "street"))
+        for name in ("street", "first", "second")
     )
     assert store.get(first) is not None  # asked for, so the second is now the older one
     third = store.put(StoredImage("third", image, b""))
@@ -115,7 +116,9 @@ def test_tables_of_all_answers():
     files = {name: write("photo.jpg", results) for name, (_, write) in TABLES.items()}
     assert json.loads(files["answers.json"]) == [result.to_dict() for result in results]
     rows = files["answers.csv"].splitlines()
-    assert rows[0].startswith("sentence,found,score,x1") and rows[2].startswith('"\'=1,""b""",True,0.83,56.0,35.0')
+    assert rows[0].startswith("sentence,found,score,x1") and rows[2].startswith(
+        '"\'=1,""b""",True,0.83,56.0,35.0'
+    )
     coco = json.loads(files["answers.coco.json"])
     assert coco["images"] == [{"id": 1, "file_name": "photo.jpg", "width": 120, "height": 80}]
     assert [entry["bbox"] for entry in coco["annotations"]] == [[56.0, 35.0, 10.0, 10.0]] * 2

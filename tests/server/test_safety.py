@@ -39,7 +39,9 @@ def test_a_path_or_an_address_is_no_image(client, model, path):
         client.post("/locate", json={"image": {"path": path}, "sentences": "a"}),
         client.post("/batch", json={"items": [{"image": path, "sentences": "a"}]}),
         client.post(f"/page/{path}/searches", json={"sentences": ["a"]}),
-        client.post("/gradio_api/queue/join", json={"fn_index": 0, "session_hash": "a", "data": [{"path": path}]}),
+        client.post(
+            "/gradio_api/queue/join", json={"fn_index": 0, "session_hash": "a", "data": [{"path": path}]}
+        ),
     ):
         text = answered.text
         assert answered.status_code in (400, 404) or json.loads(text)["answers"][0]["error"], text
@@ -47,7 +49,9 @@ def test_a_path_or_an_address_is_no_image(client, model, path):
     assert time.monotonic() - started < 5 and not model.calls
 
 
-@pytest.mark.parametrize("name", ["../../../../etc/passwd", "C:\\secret\\a.png", "a\x00\x1b[31mb.png", "x" * 500])
+@pytest.mark.parametrize(
+    "name", ["../../../../etc/passwd", "C:\\secret\\a.png", "a\x00\x1b[31mb.png", "x" * 500]
+)
 def test_a_file_name_is_only_a_name(client, name):
     image = client.post("/page/images", files={"image": (name, PNG)})
     shown = image.json()["name"]
@@ -83,15 +87,22 @@ def png_header(width, height):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize("size", [(1, 149_000_000), (10_000_000, 1), (2**31 - 1, 2**31 - 1), (60_000, 60_000), (0, 5)])
+@pytest.mark.parametrize(
+    "size", [(1, 149_000_000), (10_000_000, 1), (2**31 - 1, 2**31 - 1), (60_000, 60_000), (0, 5)]
+)
 def test_a_small_file_of_a_huge_image_is_refused_by_its_shape(client, size):
     image = png_header(*size)
     tracemalloc.start()
     started = time.monotonic()
-    answers = [post(client, image=image, sentences="a"), client.post("/page/images", files={"image": ("a.png", image)})]
+    answers = [
+        post(client, image=image, sentences="a"),
+        client.post("/page/images", files={"image": ("a.png", image)}),
+    ]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [answered.status_code for answered in answers] == [400, 400]
@@ -112,25 +123,56 @@ def test_a_jpeg_of_a_thousand_scans_is_refused_soon(client):
 # Only for the hosts and the origins that were named.
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:7860",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "",
+        "[::1",
+        "0.0.0.0",
+    ],
+)
 def test_other_hosts_are_refused(client, host):
     refused = client.get("/health", headers={"Host": host})
     assert refused.status_code == 403 and list(refused.json()) == ["error"] and "--allow-host" in refused.text
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:7860", "LOCALHOST", "[::1]:80", "piza.example", "piza.example.:443"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost:7860", "LOCALHOST", "[::1]:80", "piza.example", "piza.example.:443"]
+)
 def test_named_hosts_are_answered(model, host):
     with client_of(model, allowed_hosts=("piza.example",)) as client:
         assert client.get("/health", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:3000", "http://127.0.0.1:81", "null", "https://127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "http://localhost:3000",
+        "http://127.0.0.1:81",
+        "null",
+        "https://127.0.0.1.evil.example",
+        "",
+    ],
+)
 def test_pages_of_other_sites_are_refused(client, model, origin):
-    posted = client.post("/locate", files={"image": ("a", PNG)}, data={"sentences": "a"}, headers={"Origin": origin})
-    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    posted = client.post(
+        "/locate", files={"image": ("a", PNG)}, data={"sentences": "a"}, headers={"Origin": origin}
+    )
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
     preflight = client.options("/locate", headers=asked)
     for refused in (posted, preflight):
-        assert refused.status_code == 403 and not [name for name in refused.headers if name.startswith("access-control")]
+        assert refused.status_code == 403 and not [
+            name for name in refused.headers if name.startswith("access-control")
+        ]
     assert not model.calls
 
 
@@ -144,8 +186,12 @@ def test_the_page_itself_and_named_origins_are_answered(model):
         own = post_with(client, "http://127.0.0.1")
         assert own.status_code == 200 and "access-control-allow-origin" not in own.headers
         other = post_with(client, "https://app.example")
-        assert other.status_code == 200 and other.headers["access-control-allow-origin"] == "https://app.example"
-        preflight = client.options("/locate", headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"})
+        assert (
+            other.status_code == 200 and other.headers["access-control-allow-origin"] == "https://app.example"
+        )
+        preflight = client.options(
+            "/locate", headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+        )
         assert preflight.status_code == 204 and "POST" in preflight.headers["access-control-allow-methods"]
         bad = client.post("/locate", headers={"Origin": "https://app.example"})
         assert bad.status_code == 400 and bad.headers["access-control-allow-origin"] == "https://app.example"
@@ -153,7 +199,9 @@ def test_the_page_itself_and_named_origins_are_answered(model):
 
 
 def post_with(client, origin):
-    return client.post("/locate", files={"image": ("a", PNG)}, data={"sentences": "a"}, headers={"Origin": origin})
+    return client.post(
+        "/locate", files={"image": ("a", PNG)}, data={"sentences": "a"}, headers={"Origin": origin}
+    )
 
 
 # Bounded in size and time.
@@ -198,19 +246,37 @@ def test_very_many_parts_of_a_form_are_refused_soon(client, model):
     part = b'--b\r\ncontent-disposition: form-data; name="sentences"\r\n\r\na\r\n'
     started = time.monotonic()
     refused = client.post(
-        "/locate", content=part * 10_000 + b"--b--\r\n", headers={"content-type": "multipart/form-data; boundary=b"}
+        "/locate",
+        content=part * 10_000 + b"--b--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=b"},
     )
-    assert refused.status_code == 400 and "parts" in refused.json()["error"] and time.monotonic() - started < 3
+    assert (
+        refused.status_code == 400 and "parts" in refused.json()["error"] and time.monotonic() - started < 3
+    )
 
 
-@pytest.mark.parametrize("name", ["look-9999.jpg", "look-" + "9" * 5000 + ".jpg", "look--1.jpg", "look-٣.jpg", "look-00.jpg", "look-1e9.jpg", "x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "look-9999.jpg",
+        "look-" + "9" * 5000 + ".jpg",
+        "look--1.jpg",
+        "look-٣.jpg",
+        "look-00.jpg",
+        "look-1e9.jpg",
+        "x",
+    ],
+)
 def test_a_look_that_is_not_there(client, stored, name):
     assert client.get(f"{stored[1]}/0/look-0.jpg").status_code == 200
     answered = client.get(f"{stored[1]}/0/{name}")
     assert answered.status_code == 404 and list(answered.json()) == ["error"]
 
 
-@pytest.mark.parametrize("window", ["0-0-9999-9", "0-0-0-0", "9-9-3-3", "a", "1-2-3", "1-2-3-4-5", "-1-0-5-5", "9" * 3000 + "-0-1-1"])
+@pytest.mark.parametrize(
+    "window",
+    ["0-0-9999-9", "0-0-0-0", "9-9-3-3", "a", "1-2-3", "1-2-3-4-5", "-1-0-5-5", "9" * 3000 + "-0-1-1"],
+)
 def test_a_crop_outside_the_image(client, stored, window):
     assert client.get(f"{stored[0]}/crop/0-0-120-80.jpg").status_code == 200
     assert client.get(f"{stored[0]}/crop/{window}.jpg").status_code in (400, 404)

@@ -11,18 +11,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from piza.cli.main import describe, guard
+from piza.data.scenes import examples
 from piza.errors import InputError
 
-if TYPE_CHECKING:
-    from piza.data.scenes import Expression
-
-SCENES = ((71_500_001, (2048, 1152)), (71_500_002, (2560, 1440)), (71_500_003, (2560, 1920)))
-"""Seed and (width, height) of each picture."""
-
-SENTENCES = 3
 RIGHT = 0.5
 """A box is right if its IoU with the true box is at least this."""
 
@@ -56,9 +50,9 @@ def _run(options: argparse.Namespace) -> None:
     print(f"model {options.model}, loaded in {time.perf_counter() - begin:.1f} s\n")
 
     right, times = 0, []
-    for number, (seed, size) in enumerate(SCENES, start=1):
+    for number, (seed, size) in enumerate(examples.SCENES, start=1):
         photo = out / f"street-{number}.jpg"
-        rows = draw_scene(seed, size, photo)
+        rows = examples.draw_scene(seed, size, photo)
         print(f"{photo}, {size[0]} x {size[1]} pixels")
         for place, (row, result) in enumerate(
             zip(rows, model.locate(photo, [row.ref for row in rows]), strict=True), start=1
@@ -75,21 +69,6 @@ def _run(options: argparse.Namespace) -> None:
         f"{right} of {len(times)} right (IoU of at least {RIGHT} with the true box), "
         f"{sum(times) / len(times):.0f} ms a sentence; the drawings are in {out}"
     )
-
-
-def draw_scene(seed: int, size_wh: tuple[int, int], path: Path) -> "list[Expression]":
-    """Draw the street of a seed to a JPEG file; the sentences to ask, chosen without any model."""
-    import numpy as np
-    from PIL import Image
-
-    from piza.data.scenes import render
-    from piza.data.scenes.write import pick_rows
-    from piza.files import atomic_write
-
-    scene = render(seed, size_wh)
-    with atomic_write(path) as temporary:
-        Image.fromarray(scene.image).save(temporary, quality=93)
-    return pick_rows(scene.rows, SENTENCES, np.random.default_rng(seed))
 
 
 if __name__ == "__main__":
