@@ -5,11 +5,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint format docs notebooks bench clean study study-train
+.PHONY: help demo test fuzz lint format docs notebooks bench clean study study-train
 
 help:
 	@echo "make demo    find tiny things in large pictures with the embedded model; drawings go to demo/"
 	@echo "make test    run the tests"
+	@echo "make fuzz    send the server's routes made-up requests for some minutes; FUZZ_EXAMPLES says how many of a kind"
 	@echo "make lint    check style, types and the layers of imports"
 	@echo "make format  put the code into its style"
 	@echo "make docs    build the documentation into site/; any warning is an error"
@@ -29,6 +30,12 @@ LOADERS := tests/training tests/cli/test_cli_train.py tests/model/accelerate/tes
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(addprefix --ignore ,$(LOADERS))
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(LOADERS)
+
+# The tests hold a short run of it.
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: export FUZZ_EXAMPLES ?= 5000
+fuzz: $(VENV)/installed-dev
+	$(RUN) -m pytest tests/server/test_fuzz.py --hypothesis-profile=default
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

@@ -1,7 +1,7 @@
-"""Makes the pictures of docs/serve.md: python docs/draw_page.py [FOLDER], by default docs/ itself.
+"""Makes the images of docs/serve.md: python docs/draw_page.py [FOLDER], by default docs/ itself.
 
-It serves the page with `mini`, has it search in a drawn street with a headless Chromium, and takes pictures of it in the
-light, in the dark and as narrow as on a phone. Wants piza[dev] and a program called chromium.
+It serves the page with `mini`, has it search in a drawn street with a headless Chromium, and takes screenshots of it in the
+light, in the dark and as narrow as on a phone. Needs piza[dev] and a program called chromium.
 """
 
 import io
@@ -17,7 +17,7 @@ from PIL import Image
 import piza
 from piza.errors import InputError
 from piza.files import atomic_write
-from piza.server import app as serve
+from piza.server.app import HOST, ServeConfig, check_installed, create_app, listen, uvicorn_server
 
 EXAMPLE = 1  # of the drawn streets, from 0
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -29,7 +29,7 @@ QUIET = (
 
 
 def draw(address: str, folder: Path, chromium: str) -> None:
-    """Take the pictures of the page at this address."""
+    """Take the screenshots of the page at this address."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as profile:
@@ -41,7 +41,7 @@ def draw(address: str, folder: Path, chromium: str) -> None:
         page.goto(address)
         page.wait_for_selector(".example")
         page.locator(".example").nth(EXAMPLE).click()
-        page.wait_for_selector(".stage .answer")
+        page.wait_for_selector(".viewer .answer")
         settle(page)
         save(page, folder / "serve_answer.png")
         page.locator(".ticks button").first.click()
@@ -57,35 +57,33 @@ def draw(address: str, folder: Path, chromium: str) -> None:
 
 
 def settle(page: Any) -> None:
-    """Wait until pictures are there and nothing moves."""
+    """Wait until images are there and nothing moves."""
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)
 
 
 def save(page: Any, path: Path) -> None:
-    with Image.open(io.BytesIO(page.screenshot(full_page=True))) as picture, atomic_write(path) as temporary:
-        picture.convert("RGB").save(temporary, optimize=True)
+    """Write a screenshot of the whole page."""
+    with Image.open(io.BytesIO(page.screenshot(full_page=True))) as image, atomic_write(path) as temporary:
+        image.convert("RGB").save(temporary, optimize=True)
 
 
 def main() -> None:
+    """Serve the page at a free port for as long as the screenshots take."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        raise InputError("a program called chromium is wanted, to take pictures of the page")
-    with tempfile.TemporaryDirectory() as place:
-        serve.check_installed(place)
-        import uvicorn
-
-        taken = serve.listen(serve.HOST, 0)
-        application = serve.build({"mini": piza.load("mini")}, seconds=PATIENCE / 1000)
-        server = uvicorn.Server(uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]}, daemon=True)
-        thread.start()
-        try:
-            draw(f"http://{serve.HOST}:{taken.getsockname()[1]}/", folder, chromium)
-        finally:
-            server.should_exit = True
-            thread.join(20)
+        raise InputError("expected a program called chromium, to take screenshots of the page, found none")
+    check_installed()
+    address = listen(HOST, 0)
+    server = uvicorn_server(create_app({"mini": piza.load("mini")}, ServeConfig(seconds=PATIENCE / 1000)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [address]}, daemon=True)
+    thread.start()
+    try:
+        draw(f"http://{HOST}:{address.getsockname()[1]}/", folder, chromium)
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 if __name__ == "__main__":

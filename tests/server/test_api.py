@@ -275,6 +275,7 @@ def test_the_openapi_document_describes_the_routes_and_needs_no_network(client):
         "whole_frame",
     }
     assert names == set(content["multipart/form-data"]["schema"]["properties"])
+    assert content["multipart/form-data"]["schema"]["properties"]["budget"]["anyOf"][0]["maximum"] == 100
     assert "$defs" not in json.dumps(document)
     docs = client.get("/docs").text
     assert "//" not in docs and "docs.js" in docs

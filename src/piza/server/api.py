@@ -39,10 +39,9 @@ Item = tuple[Upload, list[str]]
 STATUSES = {
     400: "The image, a sentence or a field cannot be used.",
     403: "This host or origin was not named.",
-    404: "There is nothing at this address.",
     408: "The request came too slowly.",
     413: "The request is larger than the server takes.",
-    503: "Too many requests wait; `Retry-After` says when to come back.",
+    503: "Too many requests wait; Retry-After says when to come back.",
     504: "The answer was not there in time.",
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -59,11 +58,11 @@ def create_api(state: AppState) -> FastAPI:
         docs_url=None,  # FastAPI's own pages fetch scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
-        responses=ERRORS,
+        responses={403: ERRORS[403]},
     )
     add_handlers(app)
-    app.include_router(_status_routes(state))
     app.include_router(_search_routes(state))
+    app.include_router(_status_routes(state))
     return app
 
 
@@ -91,7 +90,7 @@ def _status_routes(state: AppState) -> APIRouter:
 
 
 def _search_routes(state: AppState) -> APIRouter:
-    router = APIRouter(tags=["search"])
+    router = APIRouter(tags=["search"], responses=ERRORS)
 
     @router.post(
         "/locate",

@@ -105,8 +105,12 @@ Sentences = Annotated[
     AfterValidator(_few),
     Field(description=f"What to find, in words: one sentence or a list, at most {MAX_SENTENCES}."),
 ]
-Count = Annotated[int | None, BeforeValidator(_no_bool, json_schema_input_type=int | None)]
-Probability = Annotated[float | None, BeforeValidator(_no_bool, json_schema_input_type=float | None)]
+CountSchema = Annotated[int, Field(ge=1, le=MAX_LOOKS)]
+ProbabilitySchema = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int | None, BeforeValidator(_no_bool, json_schema_input_type=CountSchema | None)]
+Probability = Annotated[
+    float | None, BeforeValidator(_no_bool, json_schema_input_type=ProbabilitySchema | None)
+]
 Flag = Annotated[bool | None, BeforeValidator(_absent_if_empty, json_schema_input_type=bool | None)]
 
 

@@ -90,7 +90,7 @@ export const table = (search, image, current, choose, notice) => {
     make("td", {}, found.score.toFixed(2)), ...found.box.map((value) => make("td", {}, pixels(value)))));
   return make("section", { class: "all", "aria-label": "All answers" },
     make("div", { class: "bar" }, make("h2", {}, search.results.length > 1 ? "All answers" : "The answer as a file"),
-      make("span", { class: "downloads" }, ...TABLES.map(([file, words]) =>
+      make("span", { class: "downloads" }, make("span", { class: "quiet" }, "Save as"), ...TABLES.map(([file, words]) =>
         saver(words, `${stem}-${file}`, search.tables[file], notice, { "aria-label": `Save all answers as ${words}` })))),
     search.results.length > 1 ? make("div", { class: "scroll" }, make("table", {},
       make("thead", {}, make("tr", {}, ...heads.map((name) => make("th", { scope: "col", class: name === "sentence" ? "text" : null }, name)))),

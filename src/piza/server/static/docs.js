@@ -15,13 +15,14 @@ const typeOf = (schema, all) => {
 
 const rangeOf = (schema) => {
   const bounded = [schema, ...(schema.anyOf ?? [])].find((one) => one.minimum != null || one.maximum != null);
-  return bounded ? `, ${bounded.minimum} to ${bounded.maximum}` : "";
+  return bounded ? `, ${bounded.minimum ?? ""} to ${bounded.maximum ?? ""}` : "";
 };
 
 const fields = (schema, all) => {
   const object = schema.$ref ? all[schema.$ref.split("/").pop()] : schema;
   if (!object.properties) return make("p", {}, make("code", {}, typeOf(object, all)));
-  const rows = Object.entries(object.properties).map(([name, field]) => make("tr", {},
+  const required = ([name]) => Number(object.required?.includes(name) ?? false);
+  const rows = Object.entries(object.properties).sort((a, b) => required(b) - required(a)).map(([name, field]) => make("tr", {},
     make("td", {}, make("code", {}, name), object.required?.includes(name) ? make("span", { class: "required" }, " required") : ""),
     make("td", {}, typeOf(field, all) + rangeOf(field)), make("td", {}, field.description ?? "")));
   return make("div", { class: "scroll" }, make("table", {}, make("tbody", {}, ...rows)));

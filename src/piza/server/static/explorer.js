@@ -16,6 +16,7 @@ export const explorer = (image, found, colors) => {
 
   const frame = panel([0, 0, image.width, image.height], image.preview, "The frame with the windows looked at");
   const { controls, toBox } = zoomable(frame, image, () => drawFrame());
+  controls.append(button("Zoom to it", () => toBox(found.box), { title: "Show the answer and what is around it" }));
   const looks = [
     ...found.path.map((look, index) => panel(look.window, look.image, `What the model saw in look ${index + 1}`)),
     panel(found.close_up.window, found.close_up.image, "The answer and what is around it"),
@@ -80,7 +81,6 @@ export const explorer = (image, found, colors) => {
       make("span", {}, look ? `with the window of look ${at + 1}` : all)), controls);
     lookWords.replaceChildren(make("span", { class: "words" }, make("strong", {}, look ? "What the model saw" : "The answer"),
       make("span", {}, look ? `${size}, given to it at ${look.size[0]} × ${look.size[1]}` : `and what is around it, ${size}`)));
-    if (!look) lookWords.append(button("Zoom to it", () => toBox(found.box)));
     facts.replaceChildren(...(look ? lookFacts(found, at, last) : answerFacts(found, others)));
   };
   const draw = () => { drawFrame(); drawLook(); drawWords(); };
