@@ -26,6 +26,7 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     import torch
 
     import piza
+    from piza.data.sorec import Row
     from piza.evaluation import baselines
     from piza.evaluation.tiles import tile_windows
     from piza.image import open_image
@@ -58,10 +59,11 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
         }
 
     street = open_image(material.street(folder / "material", *SIZES[0])[0])
+    rows = [Row("", (0.0, 0.0, 1.0, 1.0), "the car", 0)]
     part = np.ascontiguousarray(street[: 2 * tile, : TILES // 2 * tile])
     with torch.inference_mode():
-        baselines.tile_grid(loaded, part, ["the car"], tile, 0.0)
-        taken = [baselines.tile_grid(loaded, part, ["the car"], tile, 0.0)[0] for _ in range(RUNS)]
+        baselines.tile_grid(loaded, part, rows, tile=tile, overlap=0.0)
+        taken = [baselines.tile_grid(loaded, part, rows, tile=tile, overlap=0.0)[0] for _ in range(RUNS)]
     each = statistics.median(result.milliseconds / result.num_looks for result in taken)
     return lambda: [{**one(size), "tile": tile, "ms_of_a_tile": each} for size in SIZES]
 

@@ -29,7 +29,7 @@ def place(tmp_path_factory, tiny_piza):
     jpeg = io.BytesIO()
     noise.save(jpeg, "JPEG")
     (place / "truncated.jpg").write_bytes(jpeg.getvalue()[: len(jpeg.getvalue()) // 2])
-    (place / "text.jpg").write_text("this is no picture")
+    (place / "text.jpg").write_text("this is no image")
     (place / "empty.jpg").touch()
     (place / "bomb.png").write_bytes(bomb_png(30_000, 30_000))
     Image.new("RGB", (1, 1)).save(place / "dot.png")
@@ -76,8 +76,8 @@ QUICK = {
     "sentence in no encoding": ["locate", "good.jpg", b"\xff\xfe"],
     "max steps 0": ["locate", "good.jpg", "the car", "--max-looks", "0"],
     "budget 0": ["locate", "good.jpg", "the car", "--budget", "0"],
-    "enough of 2": ["locate", "good.jpg", "the car", "--accept-threshold", "2"],
-    "enough in words": ["evaluate", "rows.json", "--images", ".", "--accept-threshold", "plenty"],
+    "accept threshold of 2": ["locate", "good.jpg", "the car", "--accept-threshold", "2"],
+    "accept threshold in words": ["evaluate", "rows.json", "--images", ".", "--accept-threshold", "plenty"],
     "min score of 2": ["locate", "good.jpg", "the car", "--min-score", "2"],
     "min score in words": ["locate", "good.jpg", "the car", "--min-score", "some"],
     "max steps in words": ["locate", "good.jpg", "the car", "--max-looks", "many"],
@@ -92,10 +92,10 @@ QUICK = {
     "rows missing": ["evaluate", "nowhere.json", "--images", "."],
     "rows that are an object": ["evaluate", "object.json", "--images", "."],
     "rows cut short": ["evaluate", "half.json", "--images", "."],
-    "rows that are a picture": ["evaluate", "good.jpg", "--images", "."],
+    "rows that are an image": ["evaluate", "good.jpg", "--images", "."],
     "row with a flat box": ["evaluate", "flat.json", "--images", "."],
-    "pictures missing": ["evaluate", "rows.json", "--images", "nowhere"],
-    "no folder of pictures": ["evaluate", "rows.json"],
+    "images missing": ["evaluate", "rows.json", "--images", "nowhere"],
+    "no folder of images": ["evaluate", "rows.json"],
     "predictions into no folder": ["evaluate", "rows.json", "--images", ".", "--predictions", "gone/p.jsonl"],
     "absent sentences missing": ["evaluate", "rows.json", "--images", ".", "--absent", "nowhere.json"],
     "absent sentences with boxes": ["evaluate", "rows.json", "--images", ".", "--absent", "rows.json"],
@@ -119,9 +119,9 @@ QUICK = {
     "checking an object": ["data", "check", "object.json"],
     "checking against no folder": ["data", "check", "rows.json", "--images", "nowhere"],
     "counting a flat box": ["data", "stats", "flat.json"],
-    "looking at no rows": ["data", "view", "none.json", "--images", ".", "--out", "page.html"],
-    "looking at a lost picture": ["data", "view", "gone.json", "--images", ".", "--out", "page.html"],
-    "looking at a broken picture": ["data", "view", "torn.json", "--images", ".", "--out", "page.html"],
+    "viewing no rows": ["data", "view", "none.json", "--images", ".", "--out", "page.html"],
+    "viewing a lost image": ["data", "view", "gone.json", "--images", ".", "--out", "page.html"],
+    "viewing a broken image": ["data", "view", "torn.json", "--images", ".", "--out", "page.html"],
     "rows in an unknown format": [
         "data",
         "convert",
@@ -158,8 +158,8 @@ WITH_TORCH = {
     "10,000 question marks": ["locate", "good.jpg", "? " * 10_000, "--model", "model"],
     "no words": ["locate", "good.jpg", "...", "--model", "model"],
     "no rows": ["evaluate", "none.json", "--images", ".", "--model", "model"],
-    "picture of a row missing": ["evaluate", "gone.json", "--images", ".", "--model", "model"],
-    "all pictures missing": [
+    "image of a row missing": ["evaluate", "gone.json", "--images", ".", "--model", "model"],
+    "all images missing": [
         "evaluate",
         "gone.json",
         "--images",
@@ -215,8 +215,8 @@ def test_a_refusal_of_a_model_in_a_process_of_its_own(place):
     assert one_sentence(done.stderr) and "broken" in done.stderr, done.stderr
 
 
-def test_the_smallest_picture_is_searched(place):
-    """With a real model, all in one: answers inside the picture on stdout, silence on stderr."""
+def test_the_smallest_image_is_searched(place):
+    """With a real model, all in one: answers inside the image on stdout, silence on stderr."""
     done = run(place, ["locate", "dot.png", "the red car", "the car", "--model", "model", "--json"])
     assert done.returncode == 0 and done.stderr == "", done.stderr
     for answer in json.loads(done.stdout):

@@ -1,4 +1,4 @@
-"""The commands, called as functions, with a model that answers at once; what must not work is in test_bad_input.py."""
+"""The commands, called as functions, with a model that answers at once; bad input is in test_bad_input.py."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from PIL import Image
 
 import piza
 from piza.cli import main as cli
-from piza.config import SearchConfig
 from piza.data.sorec import find_image, read_rows
 from piza.grounders.base import GrounderSearch
 from piza.image import ImageReference
@@ -28,13 +26,9 @@ class Fake:
     """Answers every sentence with one box after two looks."""
 
     asked: list = field(default_factory=list)
-    config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(search=SearchConfig()))
 
-    options: dict = field(default_factory=dict)
-
-    def locate(self, image, expression, max_looks=None, whole_frame=False, min_score=None, **options):
-        self.asked.append((expression, max_looks, whole_frame))
-        self.options = options
+    def locate(self, image, expression, min_score=None, **options):
+        self.asked.append((expression, options))
         size = (image.shape[1], image.shape[0])
         box = (10.0, 10.0, 20.25, 20.0)
         windows = [(0.0, 0.0, *map(float, size)), (4.0, 4.0, 36.0, 36.0)]
@@ -87,13 +81,16 @@ def test_locate_prints_box_score_windows_and_time(fake, photo, capsys):
     ):
         assert said in out
     assert err == ""
-    assert fake.loaded == [("mini", "cpu")] and fake.asked == [(["the red car"], None, False)]
+    assert fake.loaded == [("mini", "cpu")] and fake.asked == [(["the red car"], {})]
 
 
 def test_options_reach_the_model(fake, photo):
-    options = ["--max-looks", "2", "--whole-frame", "--model", "folder", "--device", "cuda:1"]
-    assert cli.main(["locate", photo, "the red car", *options]) == 0
-    assert fake.loaded == [("folder", "cuda:1")] and fake.asked == [(["the red car"], 2, True)]
+    options = ["--max-looks", "2", "--whole-frame", "--greedy", "--budget", "3", "--accept-threshold", "0"]
+    given = {"max_looks": 2, "whole_frame": True, "greedy": True, "budget": 3, "accept_threshold": 0.0}
+    assert (
+        cli.main(["locate", photo, "the red car", *options, "--model", "folder", "--device", "cuda:1"]) == 0
+    )
+    assert fake.loaded == [("folder", "cuda:1")] and fake.asked == [(["the red car"], given)]
 
 
 def test_a_grounder_is_searched_with_as_was_said(tmp_path, monkeypatch, capsys):
@@ -113,11 +110,6 @@ def test_a_grounder_is_searched_with_as_was_said(tmp_path, monkeypatch, capsys):
     assert len(asked) > 2 + 2
 
 
-def test_budget_and_enough_are_the_search_s(fake, photo):
-    assert cli.main(["locate", photo, "the red car", "--budget", "3", "--accept-threshold", "0.4"]) == 0
-    assert (fake.options["budget"], fake.options["accept_threshold"]) == (3, 0.4)
-
-
 def test_nothing_matches(fake, photo, tmp_path, capsys):
     drawn = ["--out", str(tmp_path / "drawn.png")]
     assert cli.main(["locate", photo, "one", "two", "--min-score", "0.8", *drawn]) == 0
@@ -125,7 +117,7 @@ def test_nothing_matches(fake, photo, tmp_path, capsys):
     for out, sentence in ((first, "one"), (second, "two")):
         lines = out.splitlines()
         assert lines[0] == sentence
-        assert lines[1] == "  nothing in the picture matches (the best guess has a score of 0.75)"
+        assert lines[1] == "  nothing in the image matches (the best guess has a score of 0.75)"
         assert "10.0, 10.0" not in out and "2 looks" in out and "4.0, 4.0 to 36.0, 36.0" in out
     assert cli.main(["locate", photo, "one", "--min-score", "0.8", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -144,6 +136,92 @@ def test_locate_json(fake, photo, capsys):
     assert cli.main(["locate", photo, "one", "two", "--json"]) == 0
     assert [a["expression"] for a in json.loads(capsys.readouterr().out)] == ["one", "two"]
     assert fake.asked[-1][0] == ["one", "two"]  # both in one call
+
+
+def test_several_images_are_several_images(fake, photo, tmp_path, capsys):
+    other = tmp_path / "other.png"
+    Image.new("RGB", (90, 50)).save(other)
+    command = ["locate", photo, str(other), "one", "two", "--out", str(tmp_path / "d.png")]
+    assert cli.main([*command, "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    found = [(a["image"], a["expression"], a["frame_size"]) for a in answers]
+    assert found == [
+        (photo, "one", [64, 48]), (photo, "two", [64, 48]),
+        (str(other), "one", [90, 50]), (str(other), "two", [90, 50]),
+    ]  # fmt: skip
+    assert all((tmp_path / f"d-{number}.png").exists() for number in (1, 2, 3, 4))
+    assert cli.main(command) == 0
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert [block.splitlines()[:2] for block in blocks] == [
+        [photo, "one"], [photo, "two"], [str(other), "one"], [str(other), "two"],
+    ]  # fmt: skip
+
+
+NO_SENTENCES = {
+    "two images": ["photo.png", "other.png"],
+    "a file among the sentences": ["photo.png", "one", "other.png"],
+    "a folder among the sentences": ["photo.png", "one", "folder"],
+    "a folder": ["photo.png", "folder", "one"],
+    "a misspelled name": ["photo.png", "othre.png", "one"],
+    "a pattern that matches nothing": ["photo.png", "*.jpg", "one"],
+    "a name with a blank": ["photo.png", "my car.jpg", "one"],
+}
+
+
+@pytest.mark.parametrize("case", NO_SENTENCES)
+def test_a_file_is_never_a_sentence(fake, photo, tmp_path, monkeypatch, capsys, case):
+    Image.new("RGB", (90, 50)).save(tmp_path / "other.png")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["locate", *NO_SENTENCES[case]]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and not fake.asked and not fake.loaded
+
+
+def test_unknown_words_are_named(fake, photo, capsys, monkeypatch):
+    answer = fake.locate
+
+    def locate(image, expression, **options):
+        (result,) = answer(image, expression, **options)
+        result.unknown_words = ["zorgle"]
+        return [result]
+
+    monkeypatch.setattr(fake, "locate", locate)
+    assert cli.main(["locate", photo, "the zorgle"]) == 0
+    assert "  note   the model does not know: zorgle\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sentence", ["a\x1b[2Jcar", "a\x9b2Jcar", "a\u202ecar", "a\x07car"])
+def test_a_sentence_gives_the_terminal_no_command(fake, photo, capsys, sentence):
+    assert cli.main(["locate", photo, f"{sentence}\nthe é 漢字 👩\u200d🚒"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert not set(first) & set("\x1b\x9b\u202e\x07") and first.endswith("car the é 漢字 👩\u200d🚒")
+    assert cli.main(["locate", f"{sentence}.png", "one"]) == 2
+    assert not set(capsys.readouterr().err) & set("\x1b\x9b\u202e\x07")
+
+
+def test_a_full_disk_is_named(photo):
+    """stdout on a full disk: one sentence, no traceback."""
+    command = f"{sys.executable} -m piza data check {photo}.json > /dev/full"
+    Path(f"{photo}.json").write_text("[]")
+    done = subprocess.run(["bash", "-c", command], env=ENVIRONMENT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr == "piza: cannot read or write the output: No space left on device.\n"
+
+
+def test_an_export_is_recognized(tmp_path, monkeypatch):
+    from piza.cli.common import default_runtime
+
+    (tmp_path / "mini").mkdir()
+    (tmp_path / "mini" / "export.json").write_text("{}")
+    installed = {"onnxruntime", "openvino"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+    assert default_runtime(str(tmp_path / "mini")) == "onnx"
+    installed.discard("onnxruntime")
+    assert default_runtime(str(tmp_path / "mini")) == "openvino"
+    monkeypatch.chdir(tmp_path)
+    for other in ("mini", str(tmp_path), "owner/name", "x" * 5000, "a\0b"):  # "mini" is the embedded one
+        assert default_runtime(other) == "torch"
 
 
 def test_locate_draws(fake, photo, tmp_path, capsys):
@@ -172,7 +250,7 @@ def test_evaluate_json_and_predictions(fake, rows, tmp_path, capsys):
     assert (summary["rows"], summary["acc50"], summary["mean_steps"]) == (2, 100, 2)
     lines = [json.loads(line) for line in predictions.read_text().splitlines()]
     assert [line["id"] for line in lines] == [0, 1] and lines[0]["iou"] > 0.9
-    assert fake.asked[-1] == (["thing 0", "thing 1"], None, True)
+    assert fake.asked[-1] == (["thing 0", "thing 1"], {"whole_frame": True})
 
 
 def test_evaluate_says_what_it_left_out(fake, rows, tmp_path, capsys):
@@ -204,6 +282,15 @@ def test_an_interrupted_evaluation_keeps_its_predictions(fake, rows, tmp_path, c
     assert out == "" and err == "piza: interrupted.\n"
     assert len((tmp_path / "p.jsonl.part").read_text().splitlines()) == 2
     assert not (tmp_path / "p.jsonl").exists()
+
+    monkeypatch.setattr(fake, "locate", answer)
+    fake.asked.clear()
+    assert cli.main([*arguments, "--budget", "7"]) == 2
+    assert "another run" in capsys.readouterr().err and not fake.asked
+    assert cli.main([*arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [sentences for sentences, _ in fake.asked] == [["thing 2"]] and "holds 2 rows" in err
+    assert json.loads(out)["rows"] == len((tmp_path / "p.jsonl").read_text().splitlines()) == 3
 
 
 def test_help_imports_nothing_heavy():

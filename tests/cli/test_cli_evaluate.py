@@ -1,4 +1,4 @@
-"""`piza evaluate` as a user types it, with a model that finds red things."""
+"""`piza evaluate` as a user types it, with a model that finds red objects."""
 
 import json
 
@@ -17,7 +17,7 @@ from piza.result import Result, Step
 class Zoomer(FakeModel):
     """Always looks at the upper left, and answers there."""
 
-    def locate(self, image, expression, *, whole_frame=False, greedy=False):
+    def locate(self, image, expression):
         windows = [(0.0, 0.0, 200.0, 120.0), (0.0, 0.0, 60.0, 60.0)]
         box = (5.0, 5.0, 25.0, 25.0)
         steps = [
@@ -36,7 +36,7 @@ def place(tmp_path, monkeypatch):
         picture = np.zeros((120, 200, 3), dtype=np.uint8)
         picture[box[1] : box[3], box[0] : box[2], 0] = 255
         Image.fromarray(picture).save(tmp_path / name)
-        rows += [{"image": name, "bbox": [*box[:2], 20, 20], "ref": "the <red> thing", "id": len(rows)}]
+        rows += [{"image": name, "bbox": [*box[:2], 20, 20], "ref": "the <red> object", "id": len(rows)}]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(piza, "load", lambda name, device: Zoomer())
@@ -48,12 +48,12 @@ EVALUATE = ["evaluate", "rows.json", "--images", "."]
 
 @pytest.fixture
 def absent(place):
-    rows = [{"image": f"{number}.png", "ref": "the <green> thing"} for number in range(6)]
+    rows = [{"image": f"{number}.png", "ref": "the <green> object"} for number in range(6)]
     (place / "absent.json").write_text(json.dumps(rows))
     return ["--absent", "absent.json"]
 
 
-def test_what_is_not_there(place, absent, capsys):
+def test_absent_objects(place, absent, capsys):
     assert cli.main(EVALUATE) == 0
     usual = capsys.readouterr().out.splitlines()
     assert cli.main([*EVALUATE, *absent, "--predictions", "p.jsonl", "--report", "report"]) == 0
@@ -62,21 +62,21 @@ def test_what_is_not_there(place, absent, capsys):
         line for line in usual if "time" not in line
     ]
     told = lines[len(usual) :]
-    assert told[1] == "not there   6 sentences, against 6 whose target is there, 3 answered right"
+    assert told[1] == "absent      6 sentences, against 6 whose target is present, 3 answered right"
     assert told[2] == "AUROC       0.500"  # this model is as sure of everything
     assert told[4].split() == ["0.05", "100.0", "%", "0.0", "%", "25.0", "%"]
     assert told[-1].split() == ["0.90", "0.0", "%", "100.0", "%", "-"]
-    assert [outcome.row.expression for outcome in read_predictions("p.jsonl")] == ["the <red> thing"] * 6
+    assert [outcome.row.expression for outcome in read_predictions("p.jsonl")] == ["the <red> object"] * 6
     page = (place / "report" / "index.html").read_text()
-    assert "What is not there" in page and "6 sentences that are true of nothing" in page
+    assert "Absent objects" in page and "6 sentences that are true of nothing" in page
     assert "<green>" not in page
 
 
-def test_what_is_not_there_as_json(place, absent, capsys):
+def test_absent_objects_as_json(place, absent, capsys):
     assert cli.main([*EVALUATE, *absent, "--json", "--error-analysis", "--limit", "2"]) == 0
     found = json.loads(capsys.readouterr().out)
     told = found["absent"]
-    assert (found["rows"], told["there"], told["right"], told["absent"], told["auroc"]) == (2, 2, 1, 2, 0.5)
+    assert (found["rows"], told["present"], told["right"], told["absent"], told["auroc"]) == (2, 2, 1, 2, 0.5)
     first, last = told["thresholds"][0], told["thresholds"][-1]
     assert first == {"threshold": 0.05, "kept": 100, "refused": 0, "precision": 25}
     assert last == {"threshold": 0.9, "kept": 0, "refused": 100, "precision": None}
@@ -89,20 +89,20 @@ def test_numbers_with_intervals(place, capsys):
     assert cli.main(EVALUATE) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["rows        6", "Acc50       50.0 %  (16.7 to 83.3)"]
-    assert lines[-1] == "intervals   95 %, 2000 resamplings of the 6 pictures"
+    assert lines[-1] == "intervals   95 %, 2000 resamplings of the 6 images"
     assert cli.main([*EVALUATE, "--limit", "4"]) == 0
     assert "intervals   none" in capsys.readouterr().out
     assert cli.main([*EVALUATE, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (
-        found["pictures"] == 6
+        found["images"] == 6
         and found["intervals"]["acc50"] == pytest.approx([100 / 6, 500 / 6])
         and "error_analysis" not in found
     )
 
 
 @pytest.mark.parametrize("baseline", ["tiles", "sliding"])
-def test_rivals(place, baseline, capsys):
+def test_baselines(place, baseline, capsys):
     arguments = [*EVALUATE, "--baseline", baseline, "--tile", "60", "--overlap", "0.5", "--json"]
     assert cli.main(arguments) == 0
     found = json.loads(capsys.readouterr().out)
@@ -119,14 +119,14 @@ def test_the_oracle(place, capsys, monkeypatch, tiny_piza):
     assert error_analysis(read_predictions("p.jsonl")).classes["first_window"] == 0
 
 
-def test_anatomy_table_json_file_and_page(place, capsys):
-    files = ["--predictions", "p.jsonl", "--anatomy-page", "misses.html"]
+def test_error_table_json_file_and_page(place, capsys):
+    files = ["--predictions", "p.jsonl", "--misses-page", "misses.html"]
     assert cli.main([*EVALUATE, "--error-analysis", *files]) == 0
     out, err = capsys.readouterr()
     assert "misses      3 of 6 rows" in out and "the first window lost the target" in out
     assert err == "piza: drew misses.html\n"
     page = (place / "misses.html").read_text()
-    assert "the &lt;red&gt; thing" in page and page.count("<article>") == 3
+    assert "the &lt;red&gt; object" in page and page.count("<article>") == 3
     assert cli.main([*EVALUATE, "--error-analysis", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["error_analysis"]
     assert found == error_analysis(read_predictions("p.jsonl")).to_dict()
@@ -134,19 +134,19 @@ def test_anatomy_table_json_file_and_page(place, capsys):
 
 
 BAD = {
-    "unknown rival": ["--baseline", "luck"],
+    "unknown baseline": ["--baseline", "luck"],
     "tile of nothing": ["--baseline", "tiles", "--tile", "0"],
     "tile in words": ["--baseline", "tiles", "--tile", "small"],
     "overlap of all": ["--baseline", "tiles", "--overlap", "1"],
     "overlap below 0": ["--baseline", "tiles", "--overlap=-0.5"],
     "overlap that is no number": ["--baseline", "tiles", "--overlap", "nan"],
     "overlap in words": ["--baseline", "tiles", "--overlap", "half"],
-    "tile without a rival": ["--tile", "64"],
+    "tile without a baseline": ["--tile", "64"],
     "overlap of the oracle": ["--baseline", "oracle", "--overlap", "0.5"],
     "two methods": ["--baseline", "tiles", "--whole-frame"],
     "greedy tiles": ["--baseline", "sliding", "--greedy"],
-    "page into no folder": ["--anatomy-page", "gone/page.html"],
-    "page onto a folder": ["--anatomy-page", "."],
+    "page into no folder": ["--misses-page", "gone/page.html"],
+    "page onto a folder": ["--misses-page", "."],
     "too many tiles": ["--baseline", "tiles", "--tile", "1"],
 }
 

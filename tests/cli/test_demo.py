@@ -70,4 +70,4 @@ def test_the_questions_do_not_depend_on_the_run(small, tmp_path):
 def test_wrong_input(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert demo.main(["--out", str(tmp_path / "file")]) == 2
-    assert "a folder is wanted" in capsys.readouterr().err
+    assert "expected a folder, got a file" in capsys.readouterr().err

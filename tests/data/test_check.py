@@ -99,12 +99,29 @@ def test_duplicates(tmp_path):
     assert "row 1" in report.findings[0].fault.message and report.errors == 2
 
 
-def test_pictures_are_measured_by_their_heads(tmp_path, capsys):
+def test_one_image_in_two_spellings(tmp_path):
+    names = [
+        "a.png",
+        "./a.png",
+        "sub\\b.png",
+        "sub/b.png",
+        "caf\u00e9.png",
+        "cafe\u0301.png",
+        "a.png",
+        "./a.png",
+    ]
+    rows = [{**GOOD, "image": name, "ref": f"Car {n}.", "id": n} for n, name in enumerate(names)]
+    report = check(save(tmp_path, rows))
+    assert findings(report) == [(row, "image", "two spellings") for row in (2, 4, 6)]
+    assert report.errors == 3 and "row 1" in report.findings[0].fault.message
+
+
+def test_images_are_measured_by_their_heads(tmp_path, capsys):
     Image.new("RGB", (50, 60)).save(tmp_path / "1.png")
     Image.new("RGB", (900, 900)).save(tmp_path / "cut.jpg", quality=100)
     data = (tmp_path / "cut.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) * 2 // 3])  # no pixel is read, so this is no fault
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     names = ["1.png", "1.png", "cut.jpg", "text.jpg", "gone.jpg", "gone.jpg", "../x.jpg"]
     rows = [{**GOOD, "image": name, "ref": f"Car {n}.", "id": n} for n, name in enumerate(names)]
     rows[1]["bbox"] = [21, 20, 30, 40]
@@ -112,19 +129,19 @@ def test_pictures_are_measured_by_their_heads(tmp_path, capsys):
     assert cli.main(["data", "check", path, "--images", str(tmp_path), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert [(f["row"], f["kind"]) for f in report["findings"]] == [
-        (2, "box outside its picture"),
-        (4, "no picture"),
-        (5, "no picture"),
-        (7, "no picture"),
+        (2, "box outside its image"),
+        (4, "no image"),
+        (5, "no image"),
+        (7, "no image"),
     ]
-    assert "51, 60, but the picture is 50 x 60" in report["findings"][0]["message"]
+    assert "51, 60, but the image is 50 x 60" in report["findings"][0]["message"]
     assert "(2 rows)" in report["findings"][2]["message"]
-    assert (report["errors"], report["counts"]["no picture"], report["pictures_checked"]) == (4, 3, True)
+    assert (report["errors"], report["counts"]["no image"], report["images_checked"]) == (4, 3, True)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
-def test_the_size_is_that_of_the_upright_picture(tmp_path, orientation, suffix):
+def test_the_size_is_that_of_the_upright_image(tmp_path, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"turned.{suffix}"

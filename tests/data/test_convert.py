@@ -13,7 +13,7 @@ from piza.cli import data as cli_data
 from piza.cli import main as cli
 from piza.data.convert import NAMES, convert
 from piza.data.formats import read_coco, read_odvg, read_refcoco
-from piza.data.parquet import read_hf
+from piza.data.parquet_reader import extract_images, read_hf
 from piza.data.sorec import read_values
 from piza.errors import InputError
 
@@ -174,13 +174,13 @@ def test_files_of_others_are_read(tmp_path):
     assert rows[2]["bbox"] == [0, 0, 1, 1] and sizes == {"a.png": (9, 8)}
 
 
-def test_sizes_of_the_source_are_used_where_there_are_no_pictures(tmp_path, images):
+def test_sizes_of_the_source_are_used_where_there_are_no_images(tmp_path, images):
     convert(save(tmp_path, ROWS), tmp_path / "coco.json", "sorec", "coco", images)
     convert(tmp_path / "coco.json", tmp_path / "odvg.jsonl", "coco", "odvg")
     assert exactly(read_odvg(tmp_path / "odvg.jsonl")[0]) == exactly(ROWS)
 
 
-def test_embedded_pictures_are_the_files_byte_for_byte(tmp_path, images, monkeypatch):
+def test_embedded_images_are_the_files_byte_for_byte(tmp_path, images, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr("piza.data.parquet.GROUP_BYTES", 2 * (images / "a.png").stat().st_size)
     rows = ROWS + [{**ROWS[0], "image": "sub/c.jpg", "id": 20 + n} for n in range(30)]
@@ -202,7 +202,7 @@ def test_embedded_pictures_are_the_files_byte_for_byte(tmp_path, images, monkeyp
         assert (tmp_path / "out" / name).read_bytes() == (images / name).read_bytes()
 
 
-def test_a_picture_of_many_rows_is_stored_once(tmp_path, images):
+def test_an_image_of_many_rows_is_stored_once(tmp_path, images):
     pytest.importorskip("pyarrow")
     once = convert(save(tmp_path, ROWS[:1]), tmp_path / "1", "sorec", "hf", images, embed=True)
     rows = [{**ROWS[0], "id": n} for n in range(100)]
@@ -210,7 +210,7 @@ def test_a_picture_of_many_rows_is_stored_once(tmp_path, images):
     assert often.path.stat().st_size < once.path.stat().st_size + 4000
 
 
-def test_pictures_by_reference_are_a_column_of_paths(tmp_path, images):
+def test_images_by_reference_are_a_column_of_paths(tmp_path, images):
     parquet = pytest.importorskip("pyarrow.parquet")
     convert(save(tmp_path, ROWS[:1]), tmp_path / "hf", "sorec", "hf")
     table = parquet.read_table(tmp_path / "hf" / "data" / "train-00000-of-00001.parquet")
@@ -222,7 +222,7 @@ def test_pictures_by_reference_are_a_column_of_paths(tmp_path, images):
     assert read_hf(tmp_path / "other.parquet") == [{**ROWS[0], "id": 1}]
 
 
-def test_missing_pictures_are_left_out_if_asked(tmp_path, images, capsys):
+def test_missing_images_are_left_out_if_asked(tmp_path, images, capsys):
     source = save(tmp_path, [*ROWS, {**ROWS[0], "image": "gone.png", "id": 50}])
     command = ["data", "convert", str(source), "--from", "sorec", "--to", "coco", "--images", str(images)]
     command += ["--out", str(tmp_path / "coco.json")]
@@ -236,8 +236,8 @@ def test_missing_pictures_are_left_out_if_asked(tmp_path, images, capsys):
 
 
 @pytest.mark.parametrize("name", ["coco", "refcoco", "odvg"])
-def test_a_size_that_is_not_known_names_its_picture(tmp_path, name):
-    with pytest.raises(InputError, match=r"needs the size of the picture 'a.png'.*--images"):
+def test_a_size_that_is_not_known_names_its_image(tmp_path, name):
+    with pytest.raises(InputError, match=r"needs the size of the image 'a.png'.*--images"):
         convert(save(tmp_path, ROWS), tmp_path / "out", "sorec", name)
     assert not (tmp_path / "out").exists()
 
@@ -248,9 +248,9 @@ BAD = {
         ("{", "not valid JSON"),
         ('{"images": []}', "no list 'annotations'"),
         ('{"images": [3], "annotations": []}', "images, entry 1"),
-        ('{"images": [{"id": 1}], "annotations": []}', "image 1: the fields 'id' and 'file_name'"),
+        ('{"images": [{"id": 1}], "annotations": []}', "image 1: expected an 'id'"),
         ('{"images": [], "annotations": [{"image_id": [1], "caption": "a"}]}', "annotation 1: there is no image"),
-        ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1}]}', "annotation 1: the field 'caption'"),
+        ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1}]}', "annotation 1: it has no sentence, the field 'caption' is missing"),
         ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "ref": "b"}]}', "annotation 1: 'bbox' must be"),
     ],
     "refcoco": [
@@ -261,11 +261,11 @@ BAD = {
         ("\n7", "line 2: a line must be an object"),
         ('{"filename": "a", "detection": {}}', "'grounding' with a list of 'regions' is missing"),
         ('{"filename": "a", "grounding": {"regions": [{"bbox": 3}]}}', "line 1: a region must be"),
-        ('{"filename": "a", "grounding": {"regions": [{"bbox": [[1]]}]}}', "line 1, region 1: 'ref'"),
-        ('{"filename": "a", "grounding": {"regions": [{"bbox": [1, 2, 3], "phrase": "b"}]}}', "line 1, region 1: 'bbox'"),
+        ('{"filename": "a", "grounding": {"regions": [{"bbox": [[1]]}]}}', "line 1: 'bbox' must be [left"),
+        ('{"filename": "a", "grounding": {"regions": [{"bbox": [1, 2, 3], "phrase": "b"}]}}', "line 1: 'bbox' must be [left"),
         ('{"filename": "a", "grounding": {"regions": [{"bbox": [[1, 2, 3, 4], 2]}]}}', "line 1: 'bbox' must be"),
-        ('{"filename": "a", "grounding": {"regions": [{"bbox": [5, 5, 1, 9], "phrase": "b"}]}}', "sides over 0"),
-        ('{"filename": "a", "grounding": {"regions": [{"bbox": [1, 2, 3, 4]}]}}', "line 1, region 1: 'ref'"),
+        ('{"filename": "a", "grounding": {"regions": [{"bbox": [5, 5, 1, 9], "phrase": "b"}]}}', "right > left"),
+        ('{"filename": "a", "grounding": {"regions": [{"bbox": [1, 2, 3, 4]}]}}', "line 1, region 1: 'phrase'"),
     ],
     "hf": [("PAR1 but not really", "cannot be read as Parquet")],
 }  # fmt: skip
@@ -283,6 +283,143 @@ def test_what_is_not_in_its_format_is_refused(tmp_path, capsys, name, text, says
     assert not (tmp_path / "out").exists()
 
 
+TWO_IMAGES = {
+    "coco": {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}],
+        "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "caption": "the car"}],
+    },
+    "refcoco": {
+        "images": [{"id": 1, "file_name": "a.jpg", "caption": "a"}, {"id": True, "file_name": "b.jpg", "caption": "b"}],
+        "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4]}],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWO_IMAGES)
+def test_two_images_of_one_id_never_become_one(tmp_path, name):
+    source = save(tmp_path, TWO_IMAGES[name])
+    with pytest.raises(InputError, match=r"image 2: the 'id' (1|true) of \"b.jpg\" is that of \"a.jpg\" too"):
+        convert(source, tmp_path / "out.json", name, "sorec")
+    assert not (tmp_path / "out.json").exists()
+
+
+def odvg_line(width, **changes):
+    regions = [{"bbox": [1, 2, 4, 6], "phrase": "the car"}]
+    return {"filename": "a.png", "height": 8, "width": width, "grounding": {"regions": regions}, **changes}
+
+
+def test_two_images_of_one_name_never_become_one(tmp_path):
+    coco = {
+        "images": [{"id": n, "file_name": "a.jpg", "width": n, "height": 9} for n in (1, 2)],
+        "annotations": [],
+    }
+    with pytest.raises(InputError, match=r"image 2: .*two images of one name"):
+        read_coco(save(tmp_path, coco))
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps(odvg_line(width)) for width in (9, 9, 7)))
+    with pytest.raises(InputError, match=r"line 3: .*two images of one name"):
+        read_odvg(tmp_path / "in.jsonl")
+
+
+def embedded(folder, *images, name="in.parquet"):
+    """A file of `datasets` with these images, (path, bytes) each."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    images = [{"path": path, "bytes": data} for path, data in images]
+    columns = {"image": images, "bbox": [[1, 2, 3, 4]] * len(images), "ref": ["the car"] * len(images)}
+    parquet.write_table(pyarrow.table(columns), folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize("other", ["a.jpg", "./a.jpg"])
+def test_embedded_images_of_one_name_never_become_one(tmp_path, other):
+    same = embedded(tmp_path, ("a.jpg", b"one"), (other, b"one"), name="same.parquet")
+    assert len(read_hf(same)) == 2 and extract_images(same, tmp_path / "same") == 1
+    file = embedded(tmp_path, ("a.jpg", b"one"), ("b.jpg", b"two"), (other, b"two"))
+    for read in (read_hf, lambda path: extract_images(path, tmp_path / "out")):
+        with pytest.raises(InputError, match="two different images are embedded under one name"):
+            read(file)
+
+
+def test_embedded_images_without_a_name_get_one(tmp_path):
+    file = embedded(tmp_path, (None, b"\xff\xd8one"), (None, b"\x89PNGtwo"), (None, b"\xff\xd8one"))
+    names = [row["image"] for row in read_hf(file)]
+    assert names[0] == names[2] != names[1] and names[0].endswith(".jpg") and names[1].endswith(".png")
+    assert extract_images(file, tmp_path / "out") == 2
+    assert (tmp_path / "out" / names[0]).read_bytes() == b"\xff\xd8one"
+
+
+def test_several_sentences_a_box(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = {"image": ["a.jpg"], "bbox": [[1, 2, 3, 4]], "ref": [["the car", "a car"]]}
+    parquet.write_table(pyarrow.table(table), tmp_path / "in.parquet")
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": "640", "height": 480.0}],
+        "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "caption": ["the car", "a car"]}],
+    }
+    rows, sizes = read_coco(save(tmp_path, coco))
+    assert sizes == {"a.jpg": (640, 480)}
+    assert rows == read_hf(tmp_path / "in.parquet")
+    assert [(row["ref"], row["id"]) for row in rows] == [("the car", "1-1"), ("a car", "1-2")]
+
+
+def test_absolute_names_become_relative_to_the_folder(tmp_path, images):
+    rows = [{**ROWS[0], "image": str(images / "sub" / "c.jpg")}, {**ROWS[0], "image": "b.png"}]
+    convert(save(tmp_path, rows), tmp_path / "out.json", "sorec", "sorec", images)
+    assert [row["image"] for row in read_values(tmp_path / "out.json")] == ["sub/c.jpg", "b.png"]
+    with pytest.raises(InputError, match="expected a name relative"):
+        convert(
+            save(tmp_path, [{**ROWS[0], "image": "/etc/c.jpg"}]), tmp_path / "no", "sorec", "coco", images
+        )
+
+
+HOSTILE = {
+    "no numbers": ({"bbox": ["1,2,3,4"]}, "the column 'bbox' must hold lists of four numbers, but it is string"),
+    "dates": ({"id": [2**40]}, "the column 'id' must hold whole numbers or texts, but it is timestamp"),
+    "no texts": ({"ref": [7]}, "the column 'ref' must hold texts, but it is int64"),
+    "no image": ({"image": [{"url": "x"}]}, "the column 'image' has neither 'bytes' nor 'path'"),
+    "a zero byte": ({"image": [{"path": "a\0.jpg", "bytes": b"x"}]}, "holds a zero byte"),
+    "extra": ({"extra": ["[1]"]}, "row 1: the column 'extra' must hold JSON objects"),
+    "a long box": ({"bbox": [[1.0] * 5]}, "row 1: 'bbox' must be"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_columns_are_one_sentence(tmp_path, capsys, case):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    changes, says = HOSTILE[case]
+    columns = {
+        "image": [{"path": "a.jpg", "bytes": b"x"}],
+        "bbox": [[1, 2, 3, 4]],
+        "ref": ["the car"],
+        "id": [1],
+    }
+    columns |= changes
+    if case == "dates":
+        columns["id"] = pyarrow.array(columns["id"], pyarrow.timestamp("s"))
+    parquet.write_table(pyarrow.table(columns), tmp_path / "in.parquet")
+    command = ["data", "convert", str(tmp_path / "in.parquet"), "--from", "hf", "--to", "sorec"]
+    assert cli.main([*command, "--out", str(tmp_path / "out"), "--extract", str(tmp_path / "images")]) == 2
+    _, err = capsys.readouterr()
+    assert says in err and len(err.splitlines()) == 1
+
+
+def test_a_small_file_that_expands_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    count = 600
+    text = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * count, pyarrow.int32()), ["x" * 10**6])
+    plain = {"image": ["a.jpg"] * count, "bbox": [[1, 2, 3, 4]] * count, "ref": ["the car"] * count}
+    long_list = [[1] * 20_000_000, *plain["bbox"][1:]]
+    for name, changes in (("texts", {"ref": text}), ("lists", {"bbox": long_list})):
+        file = tmp_path / f"{name}.parquet"
+        parquet.write_table(pyarrow.table({**plain, **changes}), file, compression="zstd")
+        assert file.stat().st_size < 100_000
+        with pytest.raises(InputError, match="expands to over 512 MB"):
+            read_hf(file)
+
+
 def test_the_command_knows_all_formats():
     assert cli_data.FORMATS == NAMES  # written twice, so that --help imports nothing
 
@@ -295,33 +432,31 @@ def test_no_such_file(tmp_path, name):
         convert(tmp_path / "gone", tmp_path / "out", name, "sorec")
 
 
-def test_embedding_needs_pictures_and_hf(tmp_path, images):
+def test_embedding_needs_images_and_hf(tmp_path, images):
     for to, folder, says in [
         ("coco", images, "in hf only"),
-        ("hf", None, "the folder of pictures is needed"),
+        ("hf", None, "the folder of images is needed"),
     ]:
         with pytest.raises(InputError, match=says):
             convert(save(tmp_path, ROWS), tmp_path / "out", "sorec", to, folder, embed=True)
 
 
-def test_pictures_are_not_extracted_out_of_the_folder_or_onto_others(tmp_path, images):
+def test_images_are_not_extracted_out_of_the_folder_or_onto_others(tmp_path, images):
     parquet = pytest.importorskip("pyarrow.parquet")
-    from piza.data.parquet import extract_pictures
-
     source = save(tmp_path, ROWS[:1])
-    with pytest.raises(InputError, match="holds no pictures"):
-        extract_pictures(convert(source, tmp_path / "names", "sorec", "hf").path, tmp_path / "out")
+    with pytest.raises(InputError, match="holds no images"):
+        extract_images(convert(source, tmp_path / "names", "sorec", "hf").path, tmp_path / "out")
     file = convert(source, tmp_path / "hf", "sorec", "hf", images, embed=True).path
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").write_bytes(b"mine")
-    with pytest.raises(InputError, match="another picture"):
-        extract_pictures(file, tmp_path / "out")
+    with pytest.raises(InputError, match="another image"):
+        extract_images(file, tmp_path / "out")
     assert (tmp_path / "out" / "a.png").read_bytes() == b"mine"
     table = parquet.read_table(file)
     rows = [{**row, "image": {**row["image"], "path": "../evil.png"}} for row in table.to_pylist()]
     parquet.write_table(table.from_pylist(rows, table.schema), file)
     with pytest.raises(InputError, match="leads out"):
-        extract_pictures(file, tmp_path / "out")
+        extract_images(file, tmp_path / "out")
     assert not (tmp_path / "evil.png").exists()
 
 

@@ -119,12 +119,12 @@ def test_whatever_a_row_holds_it_is_read_or_refused(tmp_path_factory, rows):
         assert all(row.box_xyxy[0] < row.box_xyxy[2] and row.box_xyxy[1] < row.box_xyxy[3] for row in read)
 
 
-def test_find_picture(tmp_path):
+def test_find_image(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "1.jpg").touch()
     assert find_image(tmp_path, "sub/1.jpg") == tmp_path / "sub" / "1.jpg"
     for folder, image, says in [
-        (tmp_path, "2.jpg", "no picture '2.jpg' in the folder"),
+        (tmp_path, "2.jpg", "no image '2.jpg' in the folder"),
         (tmp_path / "nowhere", "1.jpg", "does not exist"),
         (tmp_path / "sub", "../sub/1.jpg", "leads out"),
         (tmp_path, str(tmp_path / "sub" / "1.jpg"), "leads out"),
@@ -132,3 +132,31 @@ def test_find_picture(tmp_path):
     ]:
         with pytest.raises(InputError, match=says):
             find_image(folder, image)
+
+
+def test_an_image_is_found_under_the_name_that_another_system_writes(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "1.jpg").touch()
+    (tmp_path / "cafe\u0301.jpg").touch()
+    assert find_image(tmp_path, "sub\\1.jpg") == tmp_path / "sub" / "1.jpg"
+    assert find_image(tmp_path, "caf\u00e9.jpg") == tmp_path / "cafe\u0301.jpg"
+    (tmp_path / "caf\u00e9.jpg").touch()  # another file: the exact name comes first
+    assert find_image(tmp_path, "caf\u00e9.jpg") == tmp_path / "caf\u00e9.jpg"
+
+
+@pytest.mark.parametrize("name", ["..\\1.jpg", "C:\\1.jpg", "/1.jpg", "a\0.jpg", "sub/..\\../1.jpg"])
+def test_no_name_leads_out_of_the_folder(tmp_path, name):
+    with pytest.raises(InputError) as error:
+        find_image(tmp_path, name)
+    assert "\\\\" not in str(error.value)  # backslashes are shown as they are
+
+
+def test_a_file_of_another_program_is_recognized(tmp_path):
+    path = tmp_path / "rows.json"
+    for content, says in (
+        ({"images": [], "annotations": []}, "it looks like COCO"),
+        ([{"id": 1, "data": {"image": "/data/1.jpg"}, "annotations": []}], "Label Studio"),
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=says):
+            read_rows(path)

@@ -1,4 +1,4 @@
-"""`piza data stats`: the numbers are right, with and without pictures, and the plots are pictures."""
+"""`piza data stats`: the numbers are right, with and without images, and the plots are images."""
 
 import json
 import sys
@@ -29,26 +29,26 @@ def stats(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
-def test_with_pictures(rows, tmp_path, capsys):
+def test_with_images(rows, tmp_path, capsys):
     found = stats(capsys, rows, "--images", str(tmp_path))
-    assert (found["rows"], found["pictures"], found["targets"]) == (3, 2, 2)
+    assert (found["rows"], found["images"], found["targets"]) == (3, 2, 2)
     assert found["words_per_sentence"]["mean"] == 4 and found["words_per_sentence"]["median"] == 3
-    assert found["expressions_per_picture"]["max"] == 2
+    assert found["expressions_per_image"]["max"] == 2
     assert found["box_area_percent"]["mean"] == pytest.approx(8 / 3, abs=1e-4)
     assert found["box_area_px"]["p95"] == 380
     assert found["center_x"]["max"] == 0.9 and found["center_unit"] == "share of the frame"
     assert found["centers_percent_of_3x3"] == [[66.7, 0, 0], [0, 0, 0], [0, 0, 33.3]]
 
 
-def test_without_pictures_areas_and_places_are_in_pixels(rows, capsys):
+def test_without_images_areas_and_places_are_in_pixels(rows, capsys):
     found = stats(capsys, rows)
     assert found["box_area_percent"] is None and "centers_percent_of_3x3" not in found
     assert found["center_x"]["max"] == 90 and found["center_unit"] == "pixels"
     assert cli.main(["data", "stats", rows]) == 0
-    assert "give the folder of pictures" in capsys.readouterr().out
+    assert "give the folder of images" in capsys.readouterr().out
 
 
-def test_missing_pictures(rows, tmp_path, capsys):
+def test_missing_images(rows, tmp_path, capsys):
     (tmp_path / "2.png").unlink()
     assert cli.main(["data", "stats", rows, "--images", str(tmp_path)]) == 2
     assert "'2.png'" in capsys.readouterr().err
@@ -80,7 +80,7 @@ def test_plots(rows, tmp_path, capsys, images):
 def test_plots_without_matplotlib_and_onto_a_file(rows, tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     assert cli.main(["data", "stats", rows, "--plots", rows]) == 2
-    assert "it is a file" in capsys.readouterr().err
+    assert "expected a folder, got a file" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert cli.main(["data", "stats", rows, "--plots", str(tmp_path / "plots")]) == 2
     out, err = capsys.readouterr()
@@ -92,5 +92,5 @@ def test_the_published_rows(capsys):
     if not folder.exists():
         pytest.skip("the rows of SOREC are not beside the project")
     found = stats(capsys, str(folder / "val.json"))
-    assert (found["rows"], found["pictures"], found["expressions_per_picture"]["max"]) == (10_712, 2382, 99)
+    assert (found["rows"], found["images"], found["expressions_per_image"]["max"]) == (10_712, 2382, 99)
     assert found["words_per_sentence"]["median"] == 24 and found["words_per_sentence"]["max"] == 52

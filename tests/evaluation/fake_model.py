@@ -1,45 +1,47 @@
-"""A model that finds red things by their pixels, for tests of what surrounds a model."""
-
-from types import SimpleNamespace
+"""A model that finds red objects by their pixels, for tests of what surrounds a model."""
 
 import numpy as np
-import torch
 
-from piza.config import PathConfig
-from piza.model.grounder import Grounding
+from piza.config import PizaConfig
+from piza.search.protocols import Detections
 
 
 class FakeModel:
-    """Answers every sentence with the extent of what is red in a window, and is as sure as `sure` says."""
+    """A `ZoomModel` that answers every sentence with the extent of what is red in a window, with the score that
+    `score` gives to its share of the window's area."""
 
-    device = torch.device("cpu")
-    config = SimpleNamespace(path=PathConfig(), first_pixels=64, later_pixels=64)
+    max_windows = 4
 
-    def __init__(self, sure=lambda area: 0.9):
-        self.sure, self.batches, self.progress = sure, [], set()
-        self.texts = 0
+    def __init__(self, score=lambda area: 0.9):
+        self.config = PizaConfig(first_pixels=64, later_pixels=64)
+        self.score, self.batches, self.progress = score, [], set()
+        self.sentences = []
 
-    def encode_prompts(self, prompts):
-        self.texts += 1
-        return torch.zeros(1, 4, 2), torch.ones(1, 4, 1)
+    def encode_text(self, sentences):
+        self.sentences += sentences
+        return list(sentences)
 
-    def encode_images(self, pictures):
-        self.batches.append(len(pictures))
-        return np.stack(list(pictures))
+    def encode_frame(self, image):
+        return image
 
-    def ground(self, text, pooling, pictures, progress):
-        assert len(text) == len(pooling) == len(pictures) == len(progress)
-        self.progress |= set(progress.tolist())
-        boxes, logits = torch.full((1, len(pictures), 2, 4), 0.5), torch.full((1, len(pictures), 2, 1), -6.0)
-        for number, picture in enumerate(pictures):
-            y, x = np.nonzero(picture[..., 0] > 127)
-            if len(x):
-                height, width = picture.shape[:2]
-                low, high = (
-                    np.array([x.min() / width, y.min() / height]),
-                    np.array([(x.max() + 1) / width, (y.max() + 1) / height]),
-                )
-                boxes[0, number, 1] = torch.from_numpy(np.concatenate([(low + high) / 2, high - low]))
-                logits[0, number, 1] = torch.logit(torch.tensor(self.sure(float((high - low).prod()))))
-        empty = torch.zeros(0)
-        return Grounding(logits, boxes, empty, empty)
+    def first_look(self, texts, frame, progress):
+        return [self._detect(frame) for _ in texts]
+
+    def refine(self, texts, images, progress):
+        assert len(texts) == len(images) == len(progress) <= self.max_windows
+        self.batches.append(len(images))
+        self.progress |= set(progress)
+        return [self._detect(image) for image in images]
+
+    def read_history(self, histories):
+        return np.zeros(len(histories)), np.ones(len(histories))
+
+    def _detect(self, image):
+        unsure = np.array([0.0, 0.0, 1.0, 1.0]), 0.002
+        y, x = np.nonzero(image[..., 0] > 127)
+        if not len(x):
+            return Detections(unsure[0][None], np.array([unsure[1]]))
+        height, width = image.shape[:2]
+        box = np.array([x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height])
+        score = self.score(float((box[2:] - box[:2]).prod()))
+        return Detections(np.stack([box, unsure[0]]), np.array([score, unsure[1]]))

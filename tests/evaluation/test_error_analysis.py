@@ -15,7 +15,7 @@ from piza.errors import InputError
 from piza.evaluation.error_analysis import CLASSES, classify, error_analysis
 from piza.evaluation.outcome import Outcome, predictions_file, read_predictions
 from piza.evaluation.report.page import misses_page, write_page
-from piza.evaluation.report.text import anatomy_text
+from piza.evaluation.report.text import error_text
 
 FRAME = (0.0, 0.0, 800.0, 600.0)
 TARGET = (400.0, 300.0, 420.0, 320.0)
@@ -96,17 +96,17 @@ def test_bins_of_size_and_length():
         ("under 0.01 %", 2, 50), ("0.3 % and more", 1, 100)
     ]  # fmt: skip
     assert [(b.label, b.rows) for b in found.by_length] == [("1 to 5 words", 2), ("31 words and more", 1)]
-    assert found.by_size[0].interval is None  # of two pictures
+    assert found.by_size[0].interval is None  # of two images
     many = error_analysis([outcome(TARGET if n % 2 else AWAY, [FRAME], image=f"{n}.png") for n in range(20)])
     low, high = many.by_length[0].interval
     assert 10 < low < 50 < high < 90
-    text = anatomy_text(found)
+    text = error_text(found)
     assert "1 of 3 rows" in text and all(meaning in text for meaning in CLASSES.values())
 
 
 def test_nothing_missed_and_nothing_asked():
     assert sum(error_analysis([CASES["right"]]).classes.values()) == 0
-    assert error_analysis([]).rows == 0 and anatomy_text(error_analysis([]))
+    assert error_analysis([]).rows == 0 and error_text(error_analysis([]))
 
 
 def test_a_file_of_predictions_tells_the_same(tmp_path):
@@ -115,7 +115,7 @@ def test_a_file_of_predictions_tells_the_same(tmp_path):
     for index, case in enumerate(cases):
         case.index = index
     with predictions_file(path) as write:
-        for case in reversed(cases):  # written by picture, not by row
+        for case in reversed(cases):  # written by image, not by row
             write(case.to_dict())
     read = read_predictions(path)
     assert error_analysis(read) == error_analysis(cases)
@@ -187,9 +187,7 @@ def test_a_page_without_misses_and_one_of_odd_shapes(images):
         (799.5, 599.5, 800.0, 600.0), [FRAME, (799.0, 0.0, 800.0, 600.0)], target=(790.0, 590.0, 800.0, 600.0)
     )
     assert "<svg" in misses_page([edge], images)
-    beyond = outcome(
-        AWAY, [FRAME], target=(900.0, 700.0, 950.0, 750.0)
-    )  # a row that does not fit its picture
+    beyond = outcome(AWAY, [FRAME], target=(900.0, 700.0, 950.0, 750.0))  # a row that does not fit its image
     assert "<svg" in misses_page([beyond], images)
 
 

@@ -69,7 +69,7 @@ class Page(HTMLParser):
 
 def test_a_page_of_one_run(images):
     page = report_page({"mini": run(range(9))}, images)
-    assert "75.0" in page and "12 rows about 6 pictures" in page
+    assert "75.0" in page and "12 rows about 6 images" in page
     for title in ("IoU threshold", "size, length and looks", "score is worth", "goes wrong", "Worst", "Best"):
         assert title in page
     assert "expected calibration error 0.050" in page  # all scores are 0.8, and 0.75 are right
@@ -87,7 +87,7 @@ def test_a_page_of_several_runs(images):
 def test_equal_runs_differ_by_nothing():
     page = report_page({"a": run(range(6)), "b": run(range(6))})
     assert "<strong>" not in page and page.count("+0.0") == 3
-    assert "<article" not in page  # no pictures were given
+    assert "<article" not in page  # no images were given
 
 
 def test_nothing_is_fetched_and_nothing_runs_but_the_filter(images):

@@ -54,7 +54,7 @@ def test_every_pixel_is_covered_once_at_least(size, tile, overlap):
 
 @settings(max_examples=40)
 @given(st.integers(20, 60), st.floats(0, 0.8), st.data())
-def test_a_thing_no_larger_than_the_overlap_is_whole_in_some_tile(tile, overlap, data):
+def test_an_object_no_larger_than_the_overlap_is_whole_in_some_tile(tile, overlap, data):
     size = (173, 131)
     longest = int(overlap * tile)
     x, y = (data.draw(st.integers(0, side - longest)) for side in size)
@@ -97,20 +97,20 @@ def test_a_whole_view_beats_a_cut_one_unless_that_is_twice_as_sure():
     assert best_single(seen((0, True, 0.9, half), (1, False, 0.4, whole)), WINDOWS)[0].tolist() == list(half)
 
 
-def test_a_thing_cut_by_a_border_is_made_whole():
+def test_an_object_cut_by_a_border_is_made_whole():
     views = seen(
         (0, True, 0.9, (40, 10, 100, 30)),
         (1, True, 0.8, (80, 11, 150, 31)),  # agrees in 80 to 100
         (2, True, 0.8, (280, 10, 300, 30)),  # elsewhere
         (3, True, 0.2, (38, 10, 120, 31)),  # not sure
-        (3, True, 0.8, (90, 0, 120, 90)),  # another thing, over this one
+        (3, True, 0.8, (90, 0, 120, 90)),  # another object, over this one
         (0, True, 0.8, (40, 10, 100, 90)),  # of the same tile: another reading of it, not another part
     )
     box, best = best_merged(views, WINDOWS)
     assert box.tolist() == [40, 10, 150, 31] and best == 0
 
 
-def test_two_views_of_a_whole_thing_are_not_united():
+def test_two_views_of_a_whole_object_are_not_united():
     views = seen((0, False, 0.8, (60, 10, 90, 30)), (3, False, 0.9, (62, 12, 91, 33)))
     box, best = best_merged(views, WINDOWS)
     assert box.tolist() == [62, 12, 91, 33] and best == 1

@@ -1,41 +1,54 @@
-"""`piza data`. A door like cli.py: it reads arguments, calls the library, prints."""
+"""`piza data`: make, check, count, view and convert rows."""
 
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
-from piza.cli.main import _at_least
+from piza.cli.common import Parser, at_least, note
 from piza.errors import InputError
 from piza.files import check_writable
 
 FORMATS = ("sorec", "coco", "refcoco", "odvg", "hf")
 
 
-def add_data_commands(kinds: Any) -> None:
-    """Add the commands below `piza data` to its parser's `kinds`."""
+def add_data_commands(commands: Any) -> None:
+    """Add `piza data` and the commands below it to the parser's `commands`."""
+    data = commands.add_parser("data", help="make, check, count, view and convert data")
+    kinds = data.add_subparsers(metavar="KIND", required=True, parser_class=Parser)
+    _add_scenes(kinds)
+    _add_check(kinds)
+    _add_stats(kinds)
+    _add_view(kinds)
+    _add_convert(kinds)
+
+
+def _add_scenes(kinds: Any) -> None:
     scenes = kinds.add_parser("scenes", help="make synthetic street scenes with sentences, in SOREC's format")
     scenes.add_argument("out", metavar="OUT", help="the folder to write: OUT/images/*.jpg and OUT/rows.json")
-    scenes.add_argument("--count", metavar="N", type=_at_least(1), required=True, help="how many scenes")
-    scenes.add_argument("--seed", metavar="S", type=_at_least(0), required=True, help="same seed, same bytes")
+    scenes.add_argument("--count", metavar="N", type=at_least(1), required=True, help="how many scenes")
+    scenes.add_argument("--seed", metavar="S", type=at_least(0), required=True, help="same seed, same bytes")
     scenes.add_argument("--size", metavar="WxH", type=_size, default=(2048, 1152), help="default: 2048x1152")
-    scenes.add_argument("--workers", metavar="N", type=_at_least(1), default=1, help="processes (default: 1)")
+    scenes.add_argument("--workers", metavar="N", type=at_least(1), default=1, help="processes (default: 1)")
     scenes.add_argument(
         "--absent",
         metavar="N",
-        type=_at_least(1),
+        type=at_least(1),
         help="also write OUT/absent.json: N sentences a scene that are true of nothing in it",
     )
     scenes.set_defaults(run=_scenes)
 
+
+def _add_check(kinds: Any) -> None:
     check = kinds.add_parser("check", help="find what is wrong with rows in SOREC's format")
     _rows_argument(check)
-    _images_option(check, "look for the pictures too, and for boxes that reach out of them")
+    _images_option(check, "check the images too, and that boxes lie in them")
     check.add_argument("--json", action="store_true", help="print one JSON object with every finding")
     check.set_defaults(run=_check)
 
+
+def _add_stats(kinds: Any) -> None:
     stats = kinds.add_parser("stats", help="count rows, words, sizes and places of boxes")
     _rows_argument(stats)
     _images_option(stats, "needed for areas and places as shares of the frame")
@@ -46,25 +59,29 @@ def add_data_commands(kinds: Any) -> None:
     )
     stats.set_defaults(run=_stats)
 
+
+def _add_view(kinds: Any) -> None:
     view = kinds.add_parser("view", help="write a page of samples to look at")
     _rows_argument(view)
-    _images_option(view, "the folder of the pictures", required=True)
+    _images_option(view, "the folder of the images", required=True)
     view.add_argument("--out", metavar="PAGE.html", required=True, help="the page; it needs no other file")
-    view.add_argument("--count", metavar="N", type=_at_least(1), default=24, help="rows (default: 24)")
-    view.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="which rows (default: 0)")
+    view.add_argument("--count", metavar="N", type=at_least(1), default=24, help="rows (default: 24)")
+    view.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="which rows (default: 0)")
     _missing_option(view)
     view.set_defaults(run=_view)
 
+
+def _add_convert(kinds: Any) -> None:
     convert = kinds.add_parser("convert", help="turn rows into another format: COCO, RefCOCO, ODVG, datasets")
     convert.add_argument("source", metavar="IN", help="a file; for hf a file or a folder")
     convert.add_argument("--from", dest="source_format", choices=FORMATS, required=True, help="format of IN")
     convert.add_argument("--to", dest="out_format", choices=FORMATS, required=True, help="format of OUT")
     convert.add_argument("--out", metavar="OUT", required=True, help="the file to write; for hf a folder")
-    _images_option(convert, "where sizes are read, unless IN knows them, and pictures to embed")
+    _images_option(convert, "where sizes are read, unless IN knows them, and images to embed")
     _missing_option(convert)
-    convert.add_argument("--embed", action="store_true", help="to hf: put the pictures into the file")
+    convert.add_argument("--embed", action="store_true", help="to hf: put the images into the file")
     convert.add_argument(
-        "--extract", metavar="DIR", help="from hf: write the pictures that are embedded to this folder"
+        "--extract", metavar="DIR", help="from hf: write the images that are embedded to this folder"
     )
     convert.add_argument(
         "--split", metavar="NAME", type=_split, default="train", help="of an hf folder (default: train)"
@@ -85,7 +102,7 @@ def _missing_option(parser: argparse.ArgumentParser) -> None:
         "--missing",
         choices=("error", "skip"),
         default="error",
-        help="rows without a picture (default: error)",
+        help="rows without an image (default: error)",
     )
 
 
@@ -94,7 +111,7 @@ def _scenes(options: argparse.Namespace) -> None:
 
     out = Path(options.out)
     if out.exists() and not out.is_dir():
-        raise InputError(f"cannot write to {options.out!r}: it is a file, a folder is wanted")
+        raise InputError(f"cannot write to {options.out!r}: expected a folder, got a file")
     if options.absent is not None:
         from piza.data.scenes.absent import check_absent, write_absent
 
@@ -102,10 +119,10 @@ def _scenes(options: argparse.Namespace) -> None:
     rows = scenes.write(out, options.count, options.seed, size=options.size, workers=options.workers)
     print(f"{options.count} scenes in {out / 'images'}, {rows} rows in {out / 'rows.json'}")
     if options.absent is not None:
-        told = write_absent(
+        count = write_absent(
             out, options.count, options.seed, options.absent, size=options.size, workers=options.workers
         )
-        print(f"{told} sentences that are true of nothing in {out / 'absent.json'}")
+        print(f"{count} sentences that are true of nothing in {out / 'absent.json'}")
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -131,13 +148,13 @@ def _stats(options: argparse.Namespace) -> None:
         kept, sizes = rows_with_sizes(values, options.images, options.missing)
     measures = measure([to_row(row, number) for number, row in enumerate(kept, start=1)], sizes)
     plots = write_plots(measures, options.plots) if options.plots else []
-    _say_skipped(len(values) - len(kept))
+    _note_skipped(len(values) - len(kept))
     if options.json:
         print(json.dumps({"file": options.data, **measures.to_dict(), "skipped": len(values) - len(kept)}))
     else:
         print(describe(measures))
     for path in plots:
-        print(f"piza: drew {path}", file=sys.stderr)
+        note(f"drew {path}")
 
 
 def _view(options: argparse.Namespace) -> None:
@@ -149,23 +166,23 @@ def _view(options: argparse.Namespace) -> None:
     values = read_values(options.data)
     if not values:
         raise InputError(f"there are no rows to show in {options.data!r}")
-    # Rows without a picture are left out before the sample is drawn, so that it has as many as were asked for.
+    # Rows without an image are left out before the sample is drawn, so that it has as many as were asked for.
     numbers = {id(row): number for number, row in enumerate(values, start=1)}
     kept, _ = rows_with_sizes(values, options.images, options.missing)
     chosen = [kept[index] for index in sample(options.count, len(kept), options.seed)]
     rows = [(numbers[id(row)], to_row(row, numbers[id(row)])) for row in chosen]
     about = f"{len(rows)} of {len(values)} rows of {Path(options.data).name}, seed {options.seed}"
     write_page(rows, options.images, options.out, about)
-    _say_skipped(len(values) - len(kept))
+    _note_skipped(len(values) - len(kept))
     print(f"{len(rows)} rows in {options.out}")
 
 
 def _convert(options: argparse.Namespace) -> None:
     from piza.data.convert import convert
-    from piza.data.parquet import extract_pictures
+    from piza.data.parquet_reader import extract_images
 
     if options.extract and options.source_format != "hf":
-        raise InputError(f"pictures can be extracted from hf only, not from {options.source_format}")
+        raise InputError(f"images can be extracted from hf only, not from {options.source_format}")
     done = convert(
         options.source,
         options.out,
@@ -176,26 +193,26 @@ def _convert(options: argparse.Namespace) -> None:
         embed=options.embed,
         split=options.split,
     )
-    _say_skipped(done.skipped)
+    _note_skipped(done.skipped)
     print(f"{done.rows} rows in {done.path}")
     if options.extract:
-        count = extract_pictures(options.source, options.extract, options.split)
-        print(f"{count} pictures in {options.extract}")
+        count = extract_images(options.source, options.extract, options.split)
+        print(f"{count} images in {options.extract}")
 
 
-def _say_skipped(count: int) -> None:
+def _note_skipped(count: int) -> None:
     if count:
-        print(f"piza: left out {count} rows whose picture cannot be opened", file=sys.stderr)
+        note(f"left out {count} rows whose image cannot be opened")
 
 
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{3,4})x(\d{3,4})", text)
     if not match:
-        raise argparse.ArgumentTypeError(f"WIDTHxHEIGHT such as 2560x1440 is wanted, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 2560x1440, got {text!r}")
     return int(match[1]), int(match[2])
 
 
 def _split(text: str) -> str:
     if not re.fullmatch(r"\w+(\.\w+)*", text):  # the names `datasets` takes for splits
-        raise argparse.ArgumentTypeError(f"letters, digits, dots and _ are wanted, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected letters, digits, dots and _, got {text!r}")
     return text

@@ -1,9 +1,9 @@
-"""What `make demo` shows: tiny things found by sentences in large pictures, with the embedded model.
+"""What `make demo` shows: tiny objects found by sentences in large images, with the embedded model.
 
 python -m piza.cli.demo --out demo
 
-The pictures are street scenes drawn on the spot; their seeds and sentences were fixed before any model saw them, and
-no scene of these seeds is in the training data. What the model gets wrong is shown like the rest.
+The images are street scenes drawn on the spot; their seeds and sentences were fixed before any model saw them, and no
+scene of these seeds is in the training data. What the model gets wrong is shown like the rest.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from piza.cli.main import describe, guard
+from piza.cli.common import describe, guard
 from piza.data.scenes import examples
 from piza.errors import InputError
 
@@ -28,10 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m piza.cli.demo", description="Find tiny things in drawn streets."
+        prog="python -m piza.cli.demo", description="Find tiny objects in drawn streets."
     )
     parser.add_argument(
-        "--out", metavar="DIR", default="demo", help="where pictures and drawings go (default: demo)"
+        "--out", metavar="DIR", default="demo", help="where images and drawings go (default: demo)"
     )
     parser.add_argument("--model", metavar="NAME", default="mini", help="mini, a model folder or a hub name")
     return parser.parse_args(arguments)
@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace) -> None:
 
     out = Path(options.out)
     if out.exists() and not out.is_dir():
-        raise InputError(f"cannot write to {options.out!r}: it is a file, a folder is wanted")
+        raise InputError(f"cannot write to {options.out!r}: expected a folder, got a file")
     out.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     model: Any = piza.load(options.model)

@@ -1,9 +1,9 @@
-"""`piza serve`. A door like cli/main.py: it reads arguments and calls the library."""
+"""`piza serve`: a page in the browser, and an HTTP interface."""
 
 import argparse
 from typing import Any
 
-from piza.cli.main import _at_least
+from piza.cli.common import at_least as _at_least
 from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from piza.cli.main import _at_least
+from piza.cli.common import at_least as _at_least
 from piza.errors import InputError
 
 NOT_SETTINGS = ("run", "option", "config")

@@ -1,4 +1,4 @@
-"""Looking for what is wrong with a file of rows in SOREC's format: all of it, not only the first thing."""
+"""Looking for what is wrong with a file of rows in SOREC's format: all of it, not only the first fault."""
 
 import json
 from collections import Counter
@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from piza.data.sizes import read_sizes
-from piza.data.sorec import FIELDS, Fault, missing, read_list, row_faults, show, without_collector
+from piza.data.sorec import (
+    FIELDS,
+    Fault,
+    canonical_name,
+    missing,
+    read_list,
+    row_faults,
+    show,
+    without_collector,
+)
 
 # What a model can live with; all other kinds are errors.
 NO_DOT, INNER_DOT, TWO_BOXES = "no final dot", "inner dot or question mark", "one sentence, two boxes"
@@ -34,11 +43,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in one file. pictures: how many the rows name. sizes_known: whether boxes were held against pictures."""
+    """The findings in one file. images: how many the rows name. sizes_known: whether boxes were compared with images."""
 
     file: str
     rows: int
-    pictures: int
+    images: int
     sizes_known: bool
     findings: Sequence[Finding]
 
@@ -55,8 +64,8 @@ class Report:
         return {
             "file": self.file,
             "rows": self.rows,
-            "pictures": self.pictures,
-            "pictures_checked": self.sizes_known,
+            "images": self.images,
+            "images_checked": self.sizes_known,
             "errors": self.errors,
             "warnings": self.warnings,
             "counts": dict(Counter(finding.fault.kind for finding in self.findings)),
@@ -68,10 +77,10 @@ class Report:
 
 
 def check(path: str | Path, images_dir: str | Path | None = None) -> Report:
-    """Check a file of rows, and with `images_dir` that each picture is there and holds its boxes.
+    """Check a file of rows, and with `images_dir` that each image is there and holds its boxes.
 
-    SOREC's own habits are the measure: exactly the fields image, bbox, ref and id, boxes in whole pixels, nothing said
-    twice. Pictures are not decoded, only their sizes are read. Raises InputError when the file holds no JSON list, or
+    SOREC's own habits are the measure: exactly the fields image, bbox, ref and id, boxes in whole pixels, nothing
+    twice. Images are not decoded, only their sizes are read. Raises InputError when the file holds no JSON list, or
     there is no such folder.
     """
     with without_collector():
@@ -85,21 +94,21 @@ def check(path: str | Path, images_dir: str | Path | None = None) -> Report:
             if isinstance(values, dict):
                 faults += _habits(values)
             findings += [Finding(number, fault) for fault in faults]
-        findings += _said_twice(content, sound)
+        findings += _duplicates(content, sound) + _spellings(sound)
         images = {row["image"]: None for _, row in sound}
         if images_dir is not None:
-            findings += _against_pictures(sound, images_dir)
+            findings += _against_images(sound, images_dir)
     findings.sort(key=lambda finding: finding.row)
     return Report(str(path), len(content), len(images), images_dir is not None, findings)
 
 
 def describe(report: Report, examples: int = 3) -> str:
     """The report for people: how much of what, and the first few of each kind with row and field."""
-    state = "" if report.sizes_known else " (not looked for: no folder of pictures was given)"
+    state = "" if report.sizes_known else " (not looked for: no folder of images was given)"
     lines = [
         f"{report.file}",
         f"rows      {report.rows}",
-        f"pictures  {report.pictures}{state}",
+        f"images    {report.images}{state}",
         f"errors    {report.errors}",
         f"warnings  {report.warnings}",
     ]
@@ -115,7 +124,7 @@ def describe(report: Report, examples: int = 3) -> str:
 
 
 def _habits(values: dict[str, Any]) -> list[Fault]:
-    """What SOREC does in every row, though the readers here would take other rows too."""
+    """Deviations from what SOREC does in every row, though the readers here accept them."""
     faults = [] if "id" in values else [missing("id")]
     if len(values) > len(FIELDS) - len(faults):
         for field in values:
@@ -139,19 +148,19 @@ def _habits(values: dict[str, Any]) -> list[Fault]:
     return faults
 
 
-def _said_twice(content: list[Any], sound: list[tuple[int, dict[str, Any]]]) -> list[Finding]:
+def _duplicates(content: list[Any], sound: list[tuple[int, dict[str, Any]]]) -> list[Finding]:
     findings = []
-    rows: dict[tuple, int] = {}
-    boxes: dict[tuple, int] = {}
+    rows: dict[tuple[Any, ...], int] = {}
+    boxes: dict[tuple[Any, ...], int] = {}
     for number, row in sound:
         box, about = tuple(row["bbox"]), (row["image"], row["ref"])
         first = rows.setdefault((*about, box), number)
         other = boxes.setdefault(about, number)
         if first != number:
-            message = f"same picture, box and sentence as row {first}"
+            message = f"same image, box and sentence as row {first}"
             findings.append(Finding(number, Fault("row", "duplicate row", message)))
         elif other != number:
-            message = f"same picture and sentence as row {other}, but another box"
+            message = f"same image and sentence as row {other}, but another box"
             findings.append(Finding(number, Fault("ref", TWO_BOXES, message)))
     ids: dict[Any, int] = {}
     for number, row in enumerate(content, start=1):
@@ -164,8 +173,23 @@ def _said_twice(content: list[Any], sound: list[tuple[int, dict[str, Any]]]) -> 
     return findings
 
 
-def _against_pictures(sound: list[tuple[int, dict[str, Any]]], images_dir: str | Path) -> list[Finding]:
-    """Pictures that cannot be read, once each, and boxes that reach out of theirs."""
+def _spellings(sound: list[tuple[int, dict[str, Any]]]) -> list[Finding]:
+    """Names of images that are one file in several spellings, such as a.jpg and ./a.jpg: once for each further one."""
+    findings = []
+    first: dict[str, tuple[str, int]] = {}
+    names: set[str] = set()
+    for number, row in sound:
+        name = row["image"]
+        other, at = first.setdefault(canonical_name(name), (name, number))
+        if name != other and name not in names:
+            message = f"{show(name)} and, in row {at}, {show(other)} are one image in two spellings"
+            findings.append(Finding(number, Fault("image", "two spellings", message)))
+        names.add(name)
+    return findings
+
+
+def _against_images(sound: list[tuple[int, dict[str, Any]]], images_dir: str | Path) -> list[Finding]:
+    """Images that cannot be read, once each, and boxes that reach out of theirs."""
     first_rows: dict[str, int] = {}
     counts: Counter[str] = Counter()
     for number, row in sound:
@@ -175,15 +199,15 @@ def _against_pictures(sound: list[tuple[int, dict[str, Any]]], images_dir: str |
     findings = []
     for image, why in reasons.items():
         message = f"{why} ({counts[image]} row{'s' * (counts[image] > 1)})"
-        findings.append(Finding(first_rows[image], Fault("image", "no picture", message)))
+        findings.append(Finding(first_rows[image], Fault("image", "no image", message)))
     for number, row in sound:
         if row["image"] not in sizes:
             continue
         width, height = sizes[row["image"]]
         x, y, w, h = row["bbox"]
         if x + w > width or y + h > height:
-            message = f"the box {show(row['bbox'])} reaches to {x + w}, {y + h}, but the picture is {width} x {height}"
-            findings.append(Finding(number, Fault("bbox", "box outside its picture", message)))
+            message = f"the box {show(row['bbox'])} reaches to {x + w}, {y + h}, but the image is {width} x {height}"
+            findings.append(Finding(number, Fault("bbox", "box outside its image", message)))
     return findings
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from piza.data import formats, parquet
+from piza.data import formats, parquet, parquet_reader
 from piza.data.sizes import OnMissing, Sizes, rows_with_sizes
 from piza.data.sorec import read_values, write_values
 from piza.errors import InputError
@@ -14,12 +14,12 @@ NAMES = ("sorec", "coco", "refcoco", "odvg", "hf")
 
 _READERS = {"coco": formats.read_coco, "refcoco": formats.read_refcoco, "odvg": formats.read_odvg}
 _WRITERS = {"coco": formats.write_coco, "refcoco": formats.write_refcoco, "odvg": formats.write_odvg}
-"""The formats that know the sizes of their pictures."""
+"""The formats that know the sizes of their images."""
 
 
 @dataclass(frozen=True)
 class Converted:
-    """rows: how many were written. skipped: left out, because their picture cannot be read. path: what was written."""
+    """rows: how many were written. skipped: left out, because their image cannot be read. path: the file."""
 
     rows: int
     skipped: int
@@ -38,47 +38,56 @@ def convert(
 ) -> Converted:
     """Read rows in one of the formats `NAMES` and write them in another; there and back nothing is lost.
 
-    coco, refcoco and odvg need the sizes of the pictures. They come from the heads of the files in `images_dir`, or,
-    without it, from the source if it knows them. With `images_dir`, a picture that cannot be read is an error, or its
-    rows are left out (`on_missing` "skip"). `embed` (for hf) puts the pictures into the file; `split` is which part of
-    a folder for `datasets` is read or written.
+    coco, refcoco and odvg need the sizes of the images. They come from the heads of the files in `images_dir`, or,
+    without it, from the source if it knows them. With `images_dir`, an image that cannot be read is an error, or its
+    rows are left out (`on_missing` "skip"); absolute names of images in that folder become relative to it. `embed` (for
+    hf) puts the images into the file; `split` is which part of a folder for `datasets` is read or written.
 
-    Raises InputError for a source that is not in its format, a picture or size that is missing, and an `out` that cannot
+    Raises InputError for a source that is not in its format, an image or size that is missing, and an `out` that cannot
     be written.
     """
     for name in (from_format, to_format):
         if name not in NAMES:
-            raise InputError(f"unknown format {name!r}, one of {', '.join(NAMES)} is wanted")
+            raise InputError(f"unknown format {name!r}, expected one of {', '.join(NAMES)}")
     if on_missing not in ("error", "skip"):
         raise InputError(f"on_missing must be 'error' or 'skip', got {on_missing!r}")
     if embed and to_format != "hf":
-        raise InputError(f"pictures can be embedded in hf only, not in {to_format}")
+        raise InputError(f"images can be embedded in hf only, not in {to_format}")
     if embed and images_dir is None:
-        raise InputError("to embed pictures, the folder of pictures is needed (--images)")
+        raise InputError("to embed images, the folder of images is needed (--images)")
     if to_format == "hf":
-        parquet.check_pyarrow()
+        parquet.import_pyarrow()
     else:
         check_writable(out)
     rows, sizes = _read(source, from_format, split)
     kept = rows
     if images_dir is not None:
+        rows = [{**row, "image": _relative(row["image"], images_dir)} for row in rows]
         kept, sizes = rows_with_sizes(rows, images_dir, on_missing)
     elif to_format in _WRITERS:
         unknown = next((row["image"] for row in rows if row["image"] not in sizes), None)
         if unknown is not None:
             raise InputError(
-                f"{to_format} needs the size of the picture {unknown!r}, give the folder of pictures (--images)"
+                f"{to_format} needs the size of the image {unknown!r}, give the folder of images (--images)"
             )
     return Converted(
         len(kept), len(rows) - len(kept), _write(kept, sizes, out, to_format, split, images_dir, embed)
     )
 
 
+def _relative(image: str, images_dir: str | Path) -> str:
+    """A name as it is, but an absolute one of a file in the folder relative to the folder."""
+    path = Path(image)
+    if path.is_absolute() and path.is_relative_to(Path(images_dir).absolute()):
+        return path.relative_to(Path(images_dir).absolute()).as_posix()
+    return image
+
+
 def _read(source: str | Path, name: str, split: str) -> tuple[list[dict[str, Any]], Sizes]:
     if name == "sorec":
         return read_values(source), {}
     if name == "hf":
-        return parquet.read_hf(source, split), {}
+        return parquet_reader.read_hf(source, split), {}
     return _READERS[name](source)
 
 

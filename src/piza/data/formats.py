@@ -1,18 +1,29 @@
 """Rows in the formats of other programs: COCO, RefCOCO as MDETR writes it, and ODVG.
 
 Each format has a reader, path -> (rows, sizes), and a writer, (rows, sizes, path). Rows are plain dicts as
-`sorec.read_values` gives them, sizes (width, height) of pictures by name. What a format has no place for (the row's own
-id, further fields) goes into fields of its own, which other programs pass over; so the way there and back loses nothing.
-All readers raise InputError, which names the file, the place in it and the field.
+`sorec.read_values` gives them, sizes (width, height) of images by name. What a format has no place for (the row's own
+id, further fields) goes into fields of its own, which other programs ignore; so the way there and back loses nothing.
+All readers raise InputError, which names the file, the place in it and the field as the file calls it. Two images are
+never taken for one: ids that are used twice and names with two sizes are errors.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from piza.data.sizes import Sizes
-from piza.data.sorec import FIELDS, kind_of, read_json, read_text, require_sound, show, to_json
+from piza.data.sorec import (
+    FIELDS,
+    Names,
+    kind_of,
+    other_format,
+    read_json,
+    read_text,
+    require_sound,
+    show,
+    to_json,
+)
 from piza.errors import InputError
 from piza.files import atomic_write
 
@@ -20,11 +31,15 @@ Values: TypeAlias = dict[str, Any]
 RowsAndSizes: TypeAlias = tuple[list[Values], Sizes]
 
 SENTENCE_FIELDS = ("caption", "ref")
-"""Where a COCO annotation may hold its sentence; the first is the one written."""
+"""Where a COCO annotation may hold its sentence, or a list of them; the first is the one written."""
+
+_CORNERS = "[left, top, right, bottom] in pixels"
+_REFCOCO_NAMES = Names(image="file_name", ref="caption")
+_ODVG_NAMES = Names(image="filename", ref="phrase")
 
 
 def write_coco(rows: Sequence[Values], sizes: Sizes, path: str | Path) -> None:
-    """One annotation a row, with the sentence as its `caption`; pictures in the order they first appear."""
+    """One annotation a row, with the sentence as its `caption`; images in the order they first appear."""
     images = {image: number for number, image in enumerate(dict.fromkeys(r["image"] for r in rows), start=1)}
     _write_json(
         path,
@@ -41,23 +56,39 @@ def write_coco(rows: Sequence[Values], sizes: Sizes, path: str | Path) -> None:
 
 
 def read_coco(path: str | Path) -> RowsAndSizes:
-    """Rows of a COCO file whose annotations hold sentences. Categories, outlines and crowds are passed over."""
-    images, annotations = _read_lists(path)
-    rows = []
+    """Rows of a COCO file whose annotations hold sentences, one a sentence. Categories, outlines and crowds are ignored."""
+    images, annotations, sizes = _read_lists(path)
+    rows: list[Values] = []
     for number, annotation in enumerate(annotations, start=1):
         where = f"{str(path)!r}, annotation {number}"
-        found = [annotation[name] for name in SENTENCE_FIELDS if name in annotation]
-        if not found:
-            raise InputError(f"{where}: the field 'caption' with the sentence is missing")
-        rows.append(_row(_image_of(annotation, images, where), annotation, found[0], number))
-    require_sound(rows, f"{str(path)!r}, annotation")
-    return rows, _sizes(images.values())
+        image = _image_of(annotation, images, where)
+        field = next((name for name in SENTENCE_FIELDS if name in annotation), None)
+        if field is None:
+            raise InputError(f"{where}: it has no sentence, the field 'caption' is missing")
+        sentences = annotation[field]
+        row = _row(image, annotation, sentences, number)
+        found = [row]
+        if isinstance(sentences, list) and sentences:
+            several = len(sentences) > 1 and "id" in row
+            ids = (
+                [f"{row['id']}-{place}" for place in range(1, len(sentences) + 1)]
+                if several
+                else [row.get("id")]
+            )
+            found = [
+                {**row, "ref": sentence, **({} if identity is None else {"id": identity})}
+                for sentence, identity in zip(sentences, ids, strict=False)
+            ]
+        for one in found:
+            require_sound([one], f"{str(path)!r}, annotation", Names(image="file_name", ref=field), number)
+        rows += found
+    return rows, sizes
 
 
 def write_refcoco(rows: Sequence[Values], sizes: Sizes, path: str | Path) -> None:
     """As MDETR writes RefCOCO: an image entry a sentence, which is its `caption`, with one annotation.
 
-    `original_id` numbers the pictures, since each of them may stand there many times; the span of `tokens_positive`, in
+    `original_id` numbers the images, since each of them may stand there many times; the span of `tokens_positive`, in
     characters, is the whole sentence but for its final dot.
     """
     originals = {
@@ -82,7 +113,7 @@ def write_refcoco(rows: Sequence[Values], sizes: Sizes, path: str | Path) -> Non
 
 def read_refcoco(path: str | Path) -> RowsAndSizes:
     """One row an annotation, the sentence the `caption` of its image."""
-    images, annotations = _read_lists(path)
+    images, annotations, sizes = _read_lists(path)
     rows = []
     for number, annotation in enumerate(annotations, start=1):
         where = f"{str(path)!r}, annotation {number}"
@@ -90,8 +121,8 @@ def read_refcoco(path: str | Path) -> RowsAndSizes:
         if "caption" not in image:
             raise InputError(f"{where}: its image {show(image['file_name'])} has no 'caption'")
         rows.append(_row(image, annotation, image["caption"], number))
-    require_sound(rows, f"{str(path)!r}, annotation")
-    return rows, _sizes(images.values())
+    require_sound(rows, f"{str(path)!r}, annotation", _REFCOCO_NAMES)
+    return rows, sizes
 
 
 def write_odvg(rows: Sequence[Values], sizes: Sizes, path: str | Path) -> None:
@@ -102,7 +133,9 @@ def write_odvg(rows: Sequence[Values], sizes: Sizes, path: str | Path) -> None:
                 x, y, w, h = row["bbox"]
                 corners = [x, y, x + w, y + h]
                 own = {key: value for key, value in row.items() if key not in ("image", "bbox", "ref")}
-                if not _same(_to_xywh(corners), row["bbox"]):  # floats do not always come back from a sum
+                if not _same(
+                    [x, y, corners[2] - x, corners[3] - y], row["bbox"]
+                ):  # floats do not always come back from a sum
                     own["bbox"] = row["bbox"]
                 width, height = sizes[row["image"]]
                 region = {"bbox": corners, "phrase": row["ref"], "tokens_positive": _span(row["ref"])}
@@ -128,42 +161,48 @@ def read_odvg(path: str | Path) -> RowsAndSizes:
         line = _line(text, where)
         own = line.get("row")
         found: list[Values] = []
-        for region in line["grounding"]["regions"]:
-            if not isinstance(region, dict) or not isinstance(region.get("bbox"), list):
-                raise InputError(f"{where}: a region must be an object with a 'bbox', got {show(region)}")
-            several = bool(region["bbox"]) and isinstance(region["bbox"][0], list)
-            for box in region["bbox"] if several else [region["bbox"]]:
-                if not isinstance(box, list):
-                    raise InputError(f"{where}: 'bbox' must be [left, top, right, bottom], got {show(box)}")
-                row = {"image": line.get("filename"), "bbox": _to_xywh(box), "ref": region.get("phrase")}
-                ours = own if isinstance(own, dict) else {"id": len(rows) + len(found) + 1}
-                found.append({**row, **ours})
-        require_sound(found, f"{where}, region")
+        for region, box in _regions(line, where):
+            row = {"image": line.get("filename"), "bbox": box, "ref": region.get("phrase")}
+            ours = own if isinstance(own, dict) else {"id": len(rows) + len(found) + 1}
+            found.append({**row, **ours})
+        require_sound(found, f"{where}, region", _ODVG_NAMES)
         rows += found
         if found:
-            sizes |= _sizes([{**line, "file_name": line["filename"]}])
+            _add_size(sizes, line["filename"], line, where)
     return rows, sizes
+
+
+def _regions(line: Values, where: str) -> Iterator[tuple[Values, list[Any]]]:
+    """The regions of a line with each of their boxes as [x, y, width, height]; numbers are exact where they are whole."""
+    for region in line["grounding"]["regions"]:
+        if not isinstance(region, dict) or not isinstance(region.get("bbox"), list):
+            raise InputError(f"{where}: a region must be an object with a 'bbox', got {show(region)}")
+        several = bool(region["bbox"]) and isinstance(region["bbox"][0], list)
+        for box in region["bbox"] if several else [region["bbox"]]:
+            numbers = isinstance(box, list) and all(
+                isinstance(v, (int, float)) and not isinstance(v, bool) for v in box
+            )
+            if not numbers or len(box) != 4:
+                raise InputError(f"{where}: 'bbox' must be {_CORNERS}, got {show(box)}")
+            x1, y1, x2, y2 = box
+            if not (0 <= x1 < x2 and 0 <= y1 < y2):
+                raise InputError(
+                    f"{where}: 'bbox' must be {_CORNERS}, with right > left and bottom > top, got {show(box)}"
+                )
+            yield region, [x1, y1, x2 - x1, y2 - y1]
 
 
 def _line(text: str, where: str) -> Values:
     try:
         line = json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError(f"{where}: this is no JSON, a JSONL file with an object a line is wanted") from None
+        raise InputError(f"{where}: this is no JSON, expected a JSONL file with an object a line") from None
     if not isinstance(line, dict):
         raise InputError(f"{where}: a line must be an object, but it is {kind_of(line)}")
     grounding = line.get("grounding")
     if not isinstance(grounding, dict) or not isinstance(grounding.get("regions"), list):
         raise InputError(f"{where}: the field 'grounding' with a list of 'regions' is missing")
     return line
-
-
-def _to_xywh(corners: list[Any]) -> list[Any]:
-    """Corners -> position and sides, exact for whole numbers; what is no box is left for the check of rows."""
-    if len(corners) != 4 or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in corners):
-        return corners
-    x1, y1, x2, y2 = corners
-    return [x1, y1, x2 - x1, y2 - y1]
 
 
 def _same(one: list[Any], other: list[Any]) -> bool:
@@ -177,7 +216,7 @@ def _span(sentence: str) -> list[list[int]]:
 
 
 def _identities(rows: Sequence[Values]) -> list[int]:
-    """Annotation ids: the rows' own where they can be (COCO wants different whole numbers from 1), else their numbers."""
+    """Annotation ids: the rows' own where they can be (in COCO: different whole numbers from 1), else their numbers."""
     own = [row.get("id") for row in rows]
     fit = [value for value in own if isinstance(value, int) and value >= 1]
     return fit if len(set(fit)) == len(rows) else list(range(1, len(rows) + 1))
@@ -200,7 +239,7 @@ def _annotation(identity: int, row: Values, image_id: int) -> Values:
 
 
 def _rest(row: Values, identity: int) -> Values:
-    """What a COCO annotation has no place for: an id that is not the annotation's (null: none), further fields."""
+    """The fields a COCO annotation has no place for: an id that is not the annotation's (null: none), further fields."""
     rest: Values = {} if row.get("id") == identity else {"row_id": row.get("id")}
     extra = {key: value for key, value in row.items() if key not in FIELDS}
     return {**rest, "extra": extra} if extra else rest
@@ -222,28 +261,38 @@ def _write_json(path: str | Path, images: list[Values], annotations: list[Values
         temporary.write_text(to_json(content) + "\n", encoding="utf-8")
 
 
-def _read_lists(path: str | Path) -> tuple[dict[int | str, Values], list[Values]]:
-    """The images of a COCO-like file by their id, and its annotations, all of them objects."""
+def _read_lists(path: str | Path) -> tuple[dict[int | str, Values], list[Values], Sizes]:
+    """The images of a COCO-like file by their id, its annotations, all of them objects, and the sizes of images by name."""
     name = repr(str(path))
     content = read_json(path, "a COCO file")
     if not isinstance(content, dict):
         raise InputError(
             f"{name} must hold a COCO object with images and annotations, but it holds {kind_of(content)}"
+            f"{other_format(content)}"
         )
     for part in ("images", "annotations"):
         if not isinstance(content.get(part), list):
-            raise InputError(f"{name} has no list {part!r}, a COCO file is wanted")
+            raise InputError(f"{name} has no list {part!r}, expected a COCO file")
         for number, entry in enumerate(content[part], start=1):
             if not isinstance(entry, dict):
                 raise InputError(
                     f"{name}, {part}, entry {number}: must be an object, but it is {kind_of(entry)}"
                 )
     images: dict[int | str, Values] = {}
+    sizes: Sizes = {}
     for number, image in enumerate(content["images"], start=1):
-        if not isinstance(image.get("id"), (int, str)) or not isinstance(image.get("file_name"), str):
-            raise InputError(f"{name}, image {number}: the fields 'id' and 'file_name' are wanted")
-        images[image["id"]] = image
-    return images, content["annotations"]
+        where = f"{name}, image {number}"
+        identity = image.get("id")
+        if not isinstance(identity, (int, str)) or not isinstance(image.get("file_name"), str):
+            raise InputError(f"{where}: expected an 'id' (a number or a text) and a 'file_name' (a text)")
+        if identity in images:
+            first = images[identity]["file_name"]
+            raise InputError(
+                f"{where}: the 'id' {show(identity)} of {show(image['file_name'])} is that of {show(first)} too"
+            )
+        images[identity] = image
+        _add_size(sizes, image["file_name"], image, where)
+    return images, content["annotations"], sizes
 
 
 def _image_of(annotation: Values, images: dict[int | str, Values], where: str) -> Values:
@@ -253,11 +302,30 @@ def _image_of(annotation: Values, images: dict[int | str, Values], where: str) -
     return images[identity]
 
 
-def _sizes(images: Iterable[Values]) -> Sizes:
-    """The sizes that the entries of images give, where they do."""
-    sizes: Sizes = {}
-    for image in images:
-        width, height = image.get("width"), image.get("height")
-        if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
-            sizes[image["file_name"]] = (width, height)
-    return sizes
+def _add_size(sizes: Sizes, name: str, entry: Values, where: str) -> None:
+    """Note the size that an entry gives of the image `name`, if it gives one. Raises InputError when it was another."""
+    width, height = (_side(entry.get(field), field, where) for field in ("width", "height"))
+    if width is None or height is None:
+        return
+    if sizes.setdefault(name, (width, height)) != (width, height):
+        other = " x ".join(map(str, sizes[name]))
+        raise InputError(
+            f"{where}: {show(name)} is {width} x {height} here and {other} elsewhere, so they are two images of one name"
+        )
+
+
+def _side(value: Any, field: str, where: str) -> int | None:
+    """A width or height in pixels; None where it is not known (null, 0 or missing). Other programs write 640.0 or "640"."""
+    if value is None:
+        return None
+    number = value
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
+        number = int(value)
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, (int, float))
+        or number != number // 1
+        or number < 0
+    ):
+        raise InputError(f"{where}: {field!r} must be a whole number of pixels, got {show(value)}")
+    return int(number) or None

@@ -1,9 +1,10 @@
-"""Pictures of what a file of rows holds. Needs matplotlib, which comes with the extra `train`."""
+"""Plots of what a file of rows holds. Needs matplotlib, which comes with the extra `train`."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from piza.data.stats import Measures, short
 from piza.errors import InputError
@@ -16,7 +17,7 @@ def check_plots(folder: str | Path) -> None:
     """Raise InputError when `write_plots` could not work: matplotlib is missing, or `folder` is a file."""
     _figure_class()
     if Path(folder).exists() and not Path(folder).is_dir():
-        raise InputError(f"cannot write plots to {str(folder)!r}: it is a file, a folder is wanted")
+        raise InputError(f"cannot write plots to {str(folder)!r}: expected a folder, got a file")
 
 
 def write_plots(measures: Measures, folder: str | Path) -> list[Path]:
@@ -75,8 +76,8 @@ def _words(figure: Any, measures: Measures) -> None:
 
 def _expressions(figure: Any, measures: Measures) -> None:
     bins = np.arange(1, measures.expressions.max() + 2) - 0.5
-    axes = _histogram(figure, measures.expressions, bins, "expressions about a picture", "pictures")
-    axes.set_yscale("log")  # a few pictures with very many would not be seen otherwise
+    axes = _histogram(figure, measures.expressions, bins, "expressions about an image", "images")
+    axes.set_yscale("log")  # a few images with very many would not be seen otherwise
     axes.set_ylim(bottom=0.7)
     axes.yaxis.set_major_formatter(lambda value, _: short(value))
 
@@ -88,22 +89,22 @@ def _positions(figure: Any, measures: Measures) -> None:
     extent = [[0, 1], [0, 1]] if known else [[0, max(x.max(), 1)], [0, max(y.max(), 1)]]
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=(48, 27), range=extent)
     mesh = axes.pcolormesh(x_edges, y_edges, np.sqrt(counts.T), cmap="cividis")
-    axes.invert_yaxis()  # as in a picture: y grows downwards
+    axes.invert_yaxis()  # as in an image: y grows downwards
     bar = figure.colorbar(mesh, ax=axes)
-    most = max(int(counts.max()), 1)
-    ticks = sorted({0, 1, *(round(most * part) for part in (0.1, 0.4, 1))})
+    max_count = max(int(counts.max()), 1)
+    ticks = sorted({0, 1, *(round(max_count * part) for part in (0.1, 0.4, 1))})
     bar.set_ticks([tick**0.5 for tick in ticks], labels=[str(tick) for tick in ticks])
     bar.set_label("centers of boxes")
     unit = "share of the frame" if known else "pixels"
     axes.set(xlabel=f"x, {unit}", ylabel=f"y, {unit}")
 
 
-def _histogram(figure: Any, values: np.ndarray, bins: np.ndarray, what: str, of: str) -> Any:
+def _histogram(figure: Any, values: NDArray[Any], bins: NDArray[Any], x_label: str, y_label: str) -> Any:
     axes = figure.subplots()
     axes.hist(values, bins=bins, color=BLUE)
     for number, line, name in ((values.mean(), "-", "mean"), (np.median(values), "--", "median")):
         axes.axvline(number, color=ORANGE, linestyle=line, label=f"{name} {short(number)}")
-    axes.set(xlabel=what, ylabel=of)
+    axes.set(xlabel=x_label, ylabel=y_label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return axes

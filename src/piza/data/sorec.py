@@ -1,16 +1,17 @@
-"""Reading rows of SOREC, and of anything else written in its format.
+"""Reading rows of SOREC, and of other data sets in its format.
 
 One JSON list a file; a row is {"image": "10849.jpg", "bbox": [x, y, width, height], "ref": "...", "id": 1}, the box in
-pixels of the picture. (SOREC: Goto et al., "Referring Expression Comprehension for Small Objects", ICCV 2025.)
+pixels of the image. (SOREC: Goto et al., "Referring Expression Comprehension for Small Objects", ICCV 2025.)
 """
 
 import gc
 import json
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from piza.errors import InputError
@@ -24,7 +25,7 @@ BOX = "[x, y, width, height] in pixels"
 class Row:
     """One question and its answer.
 
-    image: name of the picture, relative to the folder of pictures. box_xyxy: the target, in pixels of the picture.
+    image: name of the image, relative to the folder of images. box_xyxy: the target, in pixels of the image.
     expression: the sentence. id: as in the file, else the number of the row. extra: all other fields of the row.
     """
 
@@ -41,6 +42,16 @@ class Fault(NamedTuple):
     field: str
     kind: str
     message: str
+
+
+class Names(NamedTuple):
+    """What a format calls the fields of a row, and what its boxes are, so that messages speak of the file's own fields."""
+
+    image: str = "image"
+    bbox: str = "bbox"
+    ref: str = "ref"
+    id: str = "id"
+    box: str = BOX
 
 
 def read_rows(path: str | Path) -> list[Row]:
@@ -65,14 +76,30 @@ def read_list(path: str | Path) -> list[Any]:
     """The list a file holds, its rows unchecked. Raises InputError when it is no JSON file or no list."""
     content = read_json(path)
     if not isinstance(content, list):
-        raise InputError(f"{str(path)!r} must hold a JSON list of rows, but it holds {kind_of(content)}")
+        raise InputError(
+            f"{str(path)!r} must hold a JSON list of rows, but it holds {kind_of(content)}{other_format(content)}"
+        )
+    if hint := other_format(content):
+        raise InputError(f"{str(path)!r} must hold a JSON list of rows{hint}")
     return content
 
 
-def require_sound(rows: Iterable[Any], what: str) -> None:
-    """Raise InputError about the first row that has a fault; `what` and its number, from 1, say which it is."""
-    for number, values in enumerate(rows, start=1):
-        faults = row_faults(values)
+def other_format(content: Any) -> str:
+    """Words to end a message with, where the content of a JSON file looks like another program's format, else ""."""
+    if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
+        return "; it looks like COCO (piza data convert --from coco)"
+    first = content[0] if isinstance(content, list) and content else None
+    if isinstance(first, dict) and "data" in first and {"annotations", "predictions"} & first.keys():
+        return "; it looks like Label Studio's tasks, which it can export as COCO (piza data convert --from coco)"
+    return ""
+
+
+def require_sound(rows: Iterable[Any], what: str, names: Names | None = None, first: int = 1) -> None:
+    """Raise InputError about the first row that has a fault.
+
+    `what` and its number, from `first`, say which it is; `names` are those of its fields in the file."""
+    for number, values in enumerate(rows, start=first):
+        faults = row_faults(values, names)
         if faults:
             raise InputError(f"{what} {number}: {faults[0].message}")
 
@@ -99,30 +126,60 @@ def to_json(value: Any) -> str:
 
 
 def find_image(images_dir: str | Path, image: str) -> Path:
-    """The path of a row's picture. Raises InputError when there is no such file, or its name leads out of the folder."""
+    """The path of a row's image.
+
+    A file of exactly this name comes first. Where there is none, the same name with slashes for backslashes (as Windows
+    writes it) and with its accents composed or decomposed (as macOS writes them) is looked for.
+
+    Raises InputError when there is no such file, or its name leads out of the folder.
+    """
     folder = Path(images_dir)
-    check_picture_name(image)
-    path = folder / image
+    check_image_name(image)
     try:
-        if path.is_file():
-            return path
+        for name in dict.fromkeys(_spellings(image)):
+            if (folder / name).is_file():
+                return folder / name
         if not folder.is_dir():
-            raise InputError(f"the folder of pictures {str(folder)!r} does not exist")
+            raise InputError(f"the folder of images {str(folder)!r} does not exist")
     except OSError as error:  # a name that is too long, a folder that may not be looked into
-        raise InputError(f"the picture {image!r} cannot be read: {error.strerror}") from None
-    raise InputError(f"there is no picture {image!r} in the folder {str(folder)!r}")
+        raise InputError(f"the image {image!r} cannot be read: {error.strerror}") from None
+    raise InputError(f"there is no image {quote(image)} in the folder {str(folder)!r}")
 
 
-def check_picture_name(image: str) -> None:
-    """Raise InputError when the name of a picture leads out of the folder of pictures."""
-    if Path(image).is_absolute() or ".." in Path(image).parts:
-        raise InputError(f"the picture name {image!r} leads out of the folder of pictures")
+def check_image_name(image: str) -> None:
+    """Raise InputError when the name of an image leads out of the folder of images, or is no file name."""
+    if "\0" in image:
+        raise InputError(f"the image name {image!r} holds a zero byte")
+    absolute = PurePosixPath(image).is_absolute() or PureWindowsPath(image).is_absolute()
+    if absolute or ".." in PureWindowsPath(image).parts:
+        raise InputError(
+            f"the image name {quote(image)} leads out of the folder of images; expected a name relative to it"
+        )
 
 
-def read_json(path: str | Path, wanted: str = "a JSON file of rows") -> Any:
-    """What a JSON file holds. Raises InputError, which says what is `wanted`, when it cannot be read."""
+def canonical_name(image: str) -> str:
+    """One spelling of an image's name: two rows with the same one speak of the same file on some system."""
+    name = unicodedata.normalize("NFC", image.replace("\\", "/"))
+    return str(PurePosixPath(name))
+
+
+def quote(text: str) -> str:
+    """A name in quotes, with single backslashes as they stand in it."""
+    return repr(text).replace("\\\\", "\\")
+
+
+def _spellings(image: str) -> Iterator[str]:
+    for name in (image, image.replace("\\", "/")):
+        yield name
+        if not name.isascii():
+            yield unicodedata.normalize("NFC", name)
+            yield unicodedata.normalize("NFD", name)
+
+
+def read_json(path: str | Path, expected: str = "a JSON file of rows") -> Any:
+    """The content of a JSON file. Raises InputError, which says what is `expected`, when it cannot be read."""
     name = repr(str(path))
-    text = read_text(path, wanted)
+    text = read_text(path, expected)
     try:
         with without_collector():
             return json.loads(text)
@@ -131,24 +188,24 @@ def read_json(path: str | Path, wanted: str = "a JSON file of rows") -> Any:
             f"{name} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
     except (RecursionError, ValueError):  # nested without end, a number of ten thousand digits
-        raise InputError(f"{name} cannot be read as JSON, {wanted} is wanted") from None
+        raise InputError(f"{name} cannot be read as JSON, expected {expected}") from None
 
 
-def read_text(path: str | Path, wanted: str) -> str:
-    """The text of a file in UTF-8. Raises InputError, which says what is `wanted`, when it cannot be read."""
+def read_text(path: str | Path, expected: str) -> str:
+    """The text of a file in UTF-8. Raises InputError, which says what is `expected`, when it cannot be read."""
     name = repr(str(path))
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{name} does not exist, {wanted} is wanted") from None
+        raise InputError(f"{name} does not exist, expected {expected}") from None
     except IsADirectoryError:
-        raise InputError(f"{name} is a folder, {wanted} is wanted") from None
+        raise InputError(f"{name} is a folder, expected {expected}") from None
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{name} is not a text file in UTF-8, {wanted} is wanted") from None
+        raise InputError(f"{name} is not a text file in UTF-8, expected {expected}") from None
     except ValueError:  # a name with a zero byte
-        raise InputError(f"{name} cannot be read, {wanted} is wanted") from None
+        raise InputError(f"{name} cannot be read, expected {expected}") from None
 
 
 @contextmanager
@@ -163,51 +220,59 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def row_faults(values: Any) -> list[Fault]:
-    """All that keeps one row of a file from being used; nothing for a sound row. Further fields are no fault."""
+def row_faults(values: Any, names: Names | None = None) -> list[Fault]:
+    """All that keeps one row of a file from being used; nothing for a sound row. Further fields are no fault.
+
+    `names`: what the file calls the fields, where it is in another format.
+    """
+    names = names or Names()
     if not isinstance(values, dict):
         return [Fault("row", "no object", f"a row must be an object, but it is {kind_of(values)}")]
-    faults = [missing(field) for field in ("image", "bbox", "ref") if field not in values]
-    for text in ("image", "ref"):
-        if text not in values:
+    faults = [missing(getattr(names, field)) for field in ("image", "bbox", "ref") if field not in values]
+    for name, key in ((names.image, "image"), (names.ref, "ref")):
+        if key not in values:
             continue
-        value = values[text]
+        value = values[key]
         if not isinstance(value, str) or not value.strip():
-            message = f"{text!r} must be a text that is not empty, got {show(value)}"
-            faults.append(Fault(text, "wrong value", message))
+            message = f"{name!r} must be a text that is not empty, got {show(value)}"
+            faults.append(Fault(name, "wrong value", message))
         elif not _is_unicode(value):
-            faults.append(Fault(text, "wrong value", f"{text!r} holds half a character: {show(value)}"))
+            faults.append(Fault(name, "wrong value", f"{name!r} holds half a character: {show(value)}"))
     identity = values.get("id", 0)
     if isinstance(identity, bool) or not isinstance(identity, (int, str)):
-        message = f"'id' must be a whole number or a text, got {show(identity)}"
-        faults.append(Fault("id", "wrong value", message))
+        message = f"{names.id!r} must be a whole number or a text, got {show(identity)}"
+        faults.append(Fault(names.id, "wrong value", message))
     elif isinstance(identity, str) and not _is_unicode(identity):
-        faults.append(Fault("id", "wrong value", f"'id' holds half a character: {show(identity)}"))
+        faults.append(
+            Fault(names.id, "wrong value", f"{names.id!r} holds half a character: {show(identity)}")
+        )
     if "bbox" in values:
-        faults += _box_faults(values["bbox"])
+        faults += _box_faults(values["bbox"], names)
     return faults
 
 
 def missing(field: str) -> Fault:
+    """The fault of a row without a field."""
     return Fault(field, "missing field", f"the field {field!r} is missing")
 
 
-def _box_faults(bbox: Any) -> list[Fault]:
+def _box_faults(bbox: Any, names: Names) -> list[Fault]:
+    name = names.bbox
     numbers = isinstance(bbox, list) and all(
         isinstance(v, (int, float)) and not isinstance(v, bool) for v in bbox
     )
     if not numbers or len(bbox) != 4:
-        return [Fault("bbox", "wrong value", f"'bbox' must be {BOX}, got {show(bbox)}")]
+        return [Fault(name, "wrong value", f"{name!r} must be {names.box}, got {show(bbox)}")]
     try:
         x, y, width, height = (float(v) for v in bbox)
         finite = math.isfinite(x + width) and math.isfinite(y + height)
     except OverflowError:
         finite = False
     if not finite:
-        return [Fault("bbox", "wrong value", f"the numbers of 'bbox' must be finite, got {show(bbox)}")]
+        return [Fault(name, "wrong value", f"the numbers of {name!r} must be finite, got {show(bbox)}")]
     if x < 0 or y < 0 or width <= 0 or height <= 0:
         rule = "with x and y of at least 0 and sides over 0"
-        return [Fault("bbox", "impossible box", f"'bbox' must be {BOX}, {rule}, got {show(bbox)}")]
+        return [Fault(name, "impossible box", f"{name!r} must be {names.box}, {rule}, got {show(bbox)}")]
     return []
 
 
@@ -223,7 +288,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def kind_of(value: Any) -> str:
-    """What a value of a JSON file is, with its article."""
+    """The kind of a value of a JSON file, with its article."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 

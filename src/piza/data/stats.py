@@ -1,4 +1,4 @@
-"""Counting what a file of rows holds: rows, pictures, words, sizes and places of boxes."""
+"""Counting what a file of rows holds: rows, images, words, sizes and places of boxes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ PERCENTILES = (5, 25, 75, 95)
 
 @dataclass(frozen=True)
 class Measures:
-    """One number a row, in the order of the rows, except where said.
+    """One number a row, in the order of the rows, except `expressions` and `targets`.
 
-    expressions: one number a picture. words: parts of a sentence between white space. sizes_wh: (rows, 2) sides of the
+    expressions: one number an image. words: parts of a sentence between white space. sizes_wh: (rows, 2) sides of the
     boxes in pixels. centers: (rows, 2) x and y, as a share of the frame, or in pixels where no frame sizes are known.
     share: area of the box over that of its frame, 0 to 1; None where no frame sizes are known. targets: different
     boxes, where several sentences may mean the same one.
@@ -34,16 +34,17 @@ class Measures:
     @property
     def areas(self) -> NDArray[np.float64]:
         """(rows,) areas of the boxes in square pixels."""
-        return self.sizes_wh.prod(axis=1)
+        areas: NDArray[np.float64] = self.sizes_wh.prod(axis=1)
+        return areas
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: counts, and mean, median, percentiles and ends of each measure."""
         known = self.share is not None
         result: dict[str, Any] = {
             "rows": len(self.words),
-            "pictures": len(self.expressions),
+            "images": len(self.expressions),
             "targets": self.targets,
-            "expressions_per_picture": spread(self.expressions),
+            "expressions_per_image": spread(self.expressions),
             "words_per_sentence": spread(self.words),
             "box_width_px": spread(self.sizes_wh[:, 0]),
             "box_height_px": spread(self.sizes_wh[:, 1]),
@@ -60,7 +61,7 @@ class Measures:
 
 
 def measure(rows: Sequence[Row], sizes: Sizes | None = None) -> Measures:
-    """Measure rows. `sizes` gives (width, height) of every picture they name; without it shares stay unknown."""
+    """Measure rows. `sizes` gives (width, height) of every image they name; without it shares stay unknown."""
     boxes = np.array([row.box_xyxy for row in rows], np.float64).reshape(-1, 4)
     sizes_wh = boxes[:, 2:] - boxes[:, :2]
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -79,8 +80,8 @@ def measure(rows: Sequence[Row], sizes: Sizes | None = None) -> Measures:
     )
 
 
-def spread(values: NDArray) -> dict[str, float] | None:
-    """Mean, median, percentiles, least and most of (n,) values, to six digits; None of nothing."""
+def spread(values: NDArray[Any]) -> dict[str, float] | None:
+    """Mean, median, percentiles, minimum and maximum of (n,) values, to six digits; None of nothing."""
     if not len(values):
         return None
     numbers = {"mean": values.mean(), "median": np.median(values), "min": values.min()}
@@ -99,14 +100,14 @@ def describe(measures: Measures) -> str:
     found = measures.to_dict()
     lines = [
         f"rows      {found['rows']:,}",
-        f"pictures  {found['pictures']:,}",
+        f"images    {found['images']:,}",
         f"targets   {found['targets']:,}",
         "",
     ]
     columns = ("mean", "median", "min", *(f"p{p}" for p in PERCENTILES), "max")
     lines.append(f"{'':25}" + "".join(f"{column:>10}" for column in columns))
     names = {
-        "expressions_per_picture": "expressions a picture",
+        "expressions_per_image": "expressions an image",
         "words_per_sentence": "words a sentence",
         "box_width_px": "box width, pixels",
         "box_height_px": "box height, pixels",
@@ -120,7 +121,7 @@ def describe(measures: Measures) -> str:
             lines.append(f"{name:25}" + "".join(f"{short(found[key][column]):>10}" for column in columns))
     if measures.share is None:
         lines.append(
-            "\nThe share of the frame and places in it need the frames' sizes: give the folder of pictures."
+            "\nThe share of the frame and places in it need the frames' sizes: give the folder of images."
         )
     else:
         lines.append("\ncenters of boxes, % in each ninth of the frame")

@@ -14,6 +14,7 @@ from piza.data.sorec import Row, find_image
 from piza.files import atomic_write, check_writable
 from piza.image import ImageArray, open_image
 from piza.visualize.draw import draw_box, surroundings_xyxy
+from piza.visualize.text import one_line
 
 FRAME_PANEL = (1120, 840)
 CLOSE_PANEL = (480, 480)
@@ -29,29 +30,7 @@ QUALITY = 80
 # The page may load nothing and run nothing, whatever a sentence or a file name holds.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #222; --soft: #5c5c5c; --paper: #fff; --card: #f4f4f2; --line: #ddd; --mark: #b54708; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e9e9e7; --soft: #a8a8a4; --paper: #161616; --card: #212120; --line: #3a3a38; --mark: #ff9a5c; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.25rem clamp(.75rem, 3vw, 2rem) 3rem; max-width: 84rem; background: var(--paper);
-  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.35rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
-.about { color: var(--soft); margin: 0 0 1.5rem; }
-article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; margin: 0 0 1.25rem; }
-h2 { font-size: 1.1rem; font-weight: 600; margin: 0 0 .75rem; overflow-wrap: anywhere; }
-.pictures { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 4fr); gap: .75rem; align-items: start; }
-figure { margin: 0; }
-img { display: block; width: 100%; height: auto; border-radius: .3rem; }
-figcaption { color: var(--soft); font-size: .85rem; margin-top: .3rem; overflow-wrap: anywhere; }
-dl { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: .75rem 0 0; font-size: .9rem; }
-dl div { display: flex; gap: .4rem; min-width: 0; }
-dt { color: var(--soft); flex: none; }
-dd { margin: 0; overflow-wrap: anywhere; min-width: 0; font-variant-numeric: tabular-nums; }
-.fault { color: var(--mark); margin: .5rem 0 0; }
-@media (max-width: 40rem) { .pictures { grid-template-columns: minmax(0, 1fr); } article { padding: .75rem; } }
-"""
+_STYLE_FILE = Path(__file__).with_name("view.css")
 
 
 def sample(count: int, of: int, seed: int) -> list[int]:
@@ -63,17 +42,17 @@ def write_page(rows: Sequence[tuple[int, Row]], images_dir: str | Path, out: str
     """Write a page that shows each row: frame with box, its surroundings enlarged, sentence, id, sizes.
 
     rows: (number in the file from 1, row). about: a line under the heading; the heading is `out`'s name. Raises
-    InputError when a picture cannot be read or the page cannot be written.
+    InputError when an image cannot be read or the page cannot be written.
     """
     check_writable(out)
     with atomic_write(out) as temporary:
         with open(temporary, "w", encoding="utf-8", errors="xmlcharrefreplace") as page:
             page.write(_head(Path(out).stem, about))
-            name, picture = None, None
+            name, image = None, None
             for number, row in rows:
-                if picture is None or row.image != name:
-                    picture, name = open_image(find_image(images_dir, row.image)), row.image
-                page.write(_article(number, row, picture))
+                if image is None or row.image != name:
+                    image, name = open_image(find_image(images_dir, row.image)), row.image
+                page.write(_article(number, row, image))
             page.write("</main>\n</body>\n</html>\n")
 
 
@@ -85,7 +64,7 @@ def _head(title: str, about: str) -> str:
 <meta http-equiv="Content-Security-Policy" content="{html.escape(POLICY)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
-<style>{STYLE}</style>
+<style>{_STYLE_FILE.read_text(encoding="utf-8")}</style>
 </head>
 <body>
 <main>
@@ -94,19 +73,19 @@ def _head(title: str, about: str) -> str:
 """
 
 
-def _article(number: int, row: Row, picture: ImageArray) -> str:
-    height, width = picture.shape[:2]
+def _article(number: int, row: Row, image: ImageArray) -> str:
+    height, width = image.shape[:2]
     x1, y1, x2, y2 = row.box_xyxy
-    frame = draw_box(picture, row.box_xyxy, (0, 0, width, height), FRAME_PANEL, SMALLEST_MARK, line=4)
+    frame = draw_box(image, row.box_xyxy, (0, 0, width, height), FRAME_PANEL, SMALLEST_MARK, line=4)
     window = surroundings_xyxy(row.box_xyxy, (width, height), SURROUNDINGS)
-    close = draw_box(picture, row.box_xyxy, window, CLOSE_PANEL, line=3)
+    close = draw_box(image, row.box_xyxy, window, CLOSE_PANEL, line=3)
     times = close.width / (window[2] - window[0])
     part = f"{window[2] - window[0]:.0f} x {window[3] - window[1]:.0f} pixels"
     share = 100 * (x2 - x1) * (y2 - y1) / (width * height)
     facts = {
         "row": f"{number}",
         "id": f"{row.id}",
-        "picture": row.image,
+        "image": row.image,
         "frame": f"{width} x {height}",
         "box": f"{x1:g}, {y1:g} to {x2:g}, {y2:g}",
         "size": f"{x2 - x1:g} x {y2 - y1:g}",
@@ -115,29 +94,29 @@ def _article(number: int, row: Row, picture: ImageArray) -> str:
     }
     if row.extra:
         facts["further fields"] = json.dumps(row.extra, ensure_ascii=False)
-    said = "".join(
+    rows = "".join(
         f'<div><dt>{html.escape(name)}</dt><dd dir="auto">{html.escape(value)}</dd></div>'
         for name, value in facts.items()
     )
     inside = x2 <= width and y2 <= height
-    fault = "" if inside else '<p class="fault">The box reaches out of its picture.</p>\n'
+    fault = "" if inside else '<p class="fault">The box reaches out of its image.</p>\n'
     zoom = f"enlarged {times:.1f} times" if times >= 1 else f"shrunk {1 / times:.1f} times"
     return f"""<article>
-<h2 dir="auto">{html.escape(row.expression)}</h2>
+<h2 dir="auto">{html.escape(one_line(row.expression))}</h2>
 <div class="pictures">
-{_figure(frame, "the whole picture with the box", "the frame; a small box is drawn larger than it is")}
+{_figure(frame, "the whole image with the box", "the frame; a small box is drawn larger than it is")}
 {_figure(close, "the surroundings of the box", f"around the box: {part}, {zoom}")}
 </div>
-<dl>{said}</dl>
+<dl>{rows}</dl>
 {fault}</article>
 """
 
 
-def _figure(image: Image.Image, alt: str, caption: str) -> str:
+def _figure(drawing: Image.Image, alt: str, caption: str) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY, subsampling=0)  # else thin colored lines turn gray
+    drawing.save(buffer, "JPEG", quality=QUALITY, subsampling=0)  # else thin colored lines turn gray
     data = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{html.escape(alt)}" width="{image.width}"'
-        f' height="{image.height}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{html.escape(alt)}" width="{drawing.width}"'
+        f' height="{drawing.height}"><figcaption>{html.escape(caption)}</figcaption></figure>'
     )

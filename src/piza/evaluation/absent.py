@@ -1,11 +1,11 @@
-"""Whether a model's score tells what is in a picture from what is not: sentences of both kinds asked side by side.
+"""Sentences about objects that are absent: whether a model's score tells what is in an image from what is not.
 
-`piza data scenes --absent` writes sentences that are true of nothing in their picture. A search answers them all the
+`piza data scenes --absent` writes sentences that are true of nothing in their image. A search answers them all the
 same, with its best guess; what can be hoped for is a low score, so that a threshold (`min_score`) refuses them.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,18 +14,19 @@ from typing import Any, NamedTuple
 from piza.data.sorec import Row, kind_of, read_list, row_faults
 from piza.errors import InputError
 from piza.evaluation.metrics import ROUNDING, auroc
+from piza.evaluation.oracle import oracle_first_window
 from piza.evaluation.outcome import Outcome
-from piza.evaluation.run import Baseline, Evaluation, Locator, _summary, evaluate
+from piza.evaluation.run import Baseline, Evaluation, Locator, evaluate, summarize
 
 THRESHOLDS = (0.05, *(tenths / 10 for tenths in range(1, 10)))
 RIGHT = 0.5
 """IoU from which on an answer is right."""
 
-_NOWHERE = [0, 0, 1, 1]  # a row must have a box; that of an absent sentence is never looked at
+_NO_BBOX = [0, 0, 1, 1]  # a row must have a box; that of an absent sentence is never compared with
 
 
 class Absent(NamedTuple):
-    """A sentence that is true of nothing in its picture. image: as in `Row`."""
+    """A sentence that is true of nothing in its image. image: as in `Row`."""
 
     image: str
     expression: str
@@ -45,16 +46,16 @@ class AtThreshold(NamedTuple):
 
 
 @dataclass
-class NotThere:
+class AbsentScores:
     """What the score is worth against sentences about nothing.
 
-    there, absent: how many sentences of each kind were asked. right: how many answers to those that are there are right
-    (IoU of 0.5 or more). auroc: share of pairs of a sentence of each kind in which the one whose target is there has the
-    higher score, ties half; whether its answer is right does not count. NaN where scipy is not installed. table: a line
-    a threshold.
+    present, absent: how many sentences of each kind were asked. right: how many answers to those whose target is present
+    are right (IoU of 0.5 or more). auroc: share of pairs of a sentence of each kind in which the one whose target is
+    present has the higher score, ties half; whether its answer is right does not count. NaN where scipy is not installed.
+    table: a line a threshold.
     """
 
-    there: int
+    present: int
     right: int
     absent: int
     auroc: float
@@ -62,16 +63,16 @@ class NotThere:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; None for NaN."""
-        numbers = {"there": self.there, "right": self.right, "absent": self.absent}
+        numbers = {"present": self.present, "right": self.right, "absent": self.absent}
         table = [{name: _plain(value) for name, value in line._asdict().items()} for line in self.table]
         return {**numbers, "auroc": _plain(self.auroc), "thresholds": table}
 
 
 def read_absent(path: str | Path) -> list[Absent]:
-    """Read a list of {"image", "ref"}; further fields are passed over.
+    """Read a list of {"image", "ref"}; further fields are ignored.
 
-    Raises InputError, naming the file, the row (from 1) and the field, for anything else, and for rows with a box: what
-    they speak of is there.
+    Raises InputError, naming the file, the row (from 1) and the field, for anything else, and for rows with a box: their
+    target is present.
     """
     found = []
     for number, values in enumerate(read_list(path), start=1):
@@ -82,7 +83,7 @@ def read_absent(path: str | Path) -> list[Absent]:
             raise InputError(
                 f"{where}: a sentence that is true of nothing has no 'bbox', but this row has one"
             )
-        faults = row_faults({**values, "bbox": _NOWHERE})
+        faults = row_faults({**values, "bbox": _NO_BBOX})
         if faults:
             raise InputError(f"{where}: {faults[0].message}")
         found.append(Absent(values["image"], values["ref"]))
@@ -91,62 +92,62 @@ def read_absent(path: str | Path) -> list[Absent]:
     return found
 
 
+def absent_rows(rows: Sequence[Row], absent: Sequence[Absent], limit: int | None = None) -> list[Row]:
+    """The rows that `evaluate_both` asks: the first `limit` of `rows`, then absent sentences: all of them or, where
+    there is a limit, those about the images of these rows. Their boxes are not compared with anything."""
+    if limit is not None:
+        rows = rows[: max(limit, 0)]
+        images = {row.image for row in rows}
+        absent = [one for one in absent if one.image in images]
+    corners = (0.0, 0.0, 1.0, 1.0)
+    return [*rows, *(Row(one.image, corners, one.expression, "absent") for one in absent)]
+
+
 def evaluate_both(
     model: Locator,
     rows: Sequence[Row],
     absent: Sequence[Absent],
     images_dir: str | Path,
     limit: int | None = None,
-    write: Callable[[dict[str, Any]], None] | None = None,
     baseline: Baseline | None = None,
     **options: Any,
-) -> tuple[Evaluation, NotThere]:
-    """`evaluate`, with sentences about nothing asked beside the rows: each picture is opened once for all its sentences.
+) -> tuple[Evaluation, AbsentScores]:
+    """`evaluate`, with sentences about nothing asked beside the rows: each image is opened once for all its sentences.
 
-    The evaluation is that of the rows alone, and `write` is given no more; only the time for a picture is shared with the
-    absent sentences about it. With a `limit`, those about pictures of the first rows are asked. `options` are those of
-    `evaluate`.
+    The evaluation is that of the rows alone; only the time for an image is shared with the absent sentences about it.
+    With a `limit`, absent sentences are asked about images of the first rows only. `write` and `done`, among the
+    `options` of `evaluate`, get and hold the absent sentences too, with an index of `len(rows)` and more.
 
-    Raises InputError as `evaluate` does, where no absent sentence is left to ask, and for the rival "oracle", which must
-    be told a target.
+    Raises InputError as `evaluate` does, where no absent sentence is left to ask, and for the oracle, which must be told
+    a target.
     """
-    check_both(baseline)
-    rows = list(rows)
-    if limit is not None:
-        rows = rows[: max(limit, 0)]
-        pictures = {row.image for row in rows}
-        absent = [sentence for sentence in absent if sentence.image in pictures]
+    check_absent_baseline(baseline)
+    asked = absent_rows(rows, absent, limit)
+    rows = list(rows)[: None if limit is None else max(limit, 0)]
     if not rows:
         raise InputError("there are no rows to evaluate")
-    if not absent:
-        raise InputError("there are no sentences about nothing to ask about these pictures")
-    corners = (0.0, 0.0, 1.0, 1.0)
-    asked = [*rows, *(Row(one.image, corners, one.expression, "absent") for one in absent)]
-
-    def write_rows(line: dict[str, Any]) -> None:
-        if write is not None and line["index"] < len(rows):
-            write(line)
-
-    outcomes = evaluate(model, asked, images_dir, write=write_rows, baseline=baseline, **options).outcomes
-    there = [outcome for outcome in outcomes if outcome.index < len(rows)]
+    if len(asked) == len(rows):
+        raise InputError("there are no sentences about nothing to ask about these images")
+    outcomes = evaluate(model, asked, images_dir, baseline=baseline, **options).outcomes
+    present = [outcome for outcome in outcomes if outcome.index < len(rows)]
     about_nothing = [outcome for outcome in outcomes if outcome.index >= len(rows)]
-    for name, found in (("rows", there), ("sentences about nothing", about_nothing)):
+    for name, found in (("rows", present), ("sentences about nothing", about_nothing)):
         if not found:
-            raise InputError(f"none of the {name} has a picture that can be opened in {str(images_dir)!r}")
-    summary = _summary(there, len(rows) - len(there))
-    return summary, tell_apart(there, [outcome.score for outcome in about_nothing])
+            raise InputError(f"none of the {name} has an image that can be opened in {str(images_dir)!r}")
+    summary = summarize(present, len(rows) - len(present))
+    return summary, compare_scores(present, [outcome.score for outcome in about_nothing])
 
 
-def check_both(baseline: str | None) -> None:
-    """Raise InputError for a rival that no sentence about nothing can be asked of."""
-    if baseline == "oracle":
-        raise InputError("the rival 'oracle' is told the target, and a sentence about nothing has none")
+def check_absent_baseline(baseline: Baseline | None) -> None:
+    """Raise InputError for a baseline that no sentence about nothing can be asked of."""
+    if baseline is oracle_first_window:
+        raise InputError("the baseline 'oracle' is told the target, and a sentence about nothing has none")
 
 
-def tell_apart(there: Sequence[Outcome], absent_scores: Sequence[float]) -> NotThere:
-    """Outcomes of rows whose target is there, against the scores of the answers to sentences about nothing."""
-    scores = [outcome.score for outcome in there]
-    right = [outcome.score for outcome in there if outcome.iou >= RIGHT - ROUNDING]
+def compare_scores(present: Sequence[Outcome], absent_scores: Sequence[float]) -> AbsentScores:
+    """Outcomes of rows whose target is present, against the scores of the answers to sentences about nothing."""
+    scores = [outcome.score for outcome in present]
+    right = [outcome.score for outcome in present if outcome.iou >= RIGHT - ROUNDING]
     try:
         area = auroc([*scores, *absent_scores], [True] * len(scores) + [False] * len(absent_scores))
     except ImportError:  # scipy is an extra
@@ -163,13 +164,13 @@ def tell_apart(there: Sequence[Outcome], absent_scores: Sequence[float]) -> NotT
                 _percent(kept, given + mistaken),
             )
         )
-    return NotThere(len(scores), len(right), len(absent_scores), area, table)
+    return AbsentScores(len(scores), len(right), len(absent_scores), area, table)
 
 
-def not_there_text(found: NotThere) -> str:
+def absent_text(found: AbsentScores) -> str:
     """The numbers for people: AUROC, and a line a threshold."""
     lines = [
-        f"not there   {found.absent} sentences, against {found.there} whose target is there, {found.right} answered right",
+        f"absent      {found.absent} sentences, against {found.present} whose target is present, {found.right} answered right",
         f"AUROC       {_shown(found.auroc, 3)}",
         f"{'min score':<12}{'right kept':>10}   {'absent refused':>14}   {'precision':>9}",
     ]
@@ -180,7 +181,7 @@ def not_there_text(found: NotThere) -> str:
     return "\n".join(lines)
 
 
-def not_there_html(found: NotThere) -> str:
+def absent_html(found: AbsentScores) -> str:
     """A section of the report page: the same numbers."""
     heads = ("min score", "right answers kept", "absent sentences refused", "precision")
     head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in heads)
@@ -191,8 +192,8 @@ def not_there_html(found: NotThere) -> str:
         for line in found.table
     )
     return (
-        f"<section><h2>What is not there</h2><p>{found.absent} sentences that are true of nothing in their picture, against "
-        f"{found.there} whose target is there, {found.right} of them answered right. AUROC of the score: "
+        f"<section><h2>Absent objects</h2><p>{found.absent} sentences that are true of nothing in their image, against "
+        f"{found.present} whose target is present, {found.right} of them answered right. AUROC of the score: "
         f"{_shown(found.auroc, 3)}.</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>'
     )

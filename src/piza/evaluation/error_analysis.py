@@ -1,6 +1,6 @@
-"""Where a search goes wrong: every miss is of exactly one class, told from its windows and boxes.
+"""Where a search goes wrong: every miss is of exactly one class, judged by its windows and boxes.
 
-A miss is an answer with an IoU below 0.5. A window *holds* a thing when at least half of the thing's area lies in it:
+A miss is an answer with an IoU below 0.5. A window *holds* an object when at least half of the object's area lies in it:
 answers are clipped to their window, so no answer from a window that holds less can reach an IoU of 0.5. The IoU of 0.1
 between "loose" and "wrong" is the one TIDE draws between a bad box and background (Bolya et al., ECCV 2020).
 
@@ -22,9 +22,9 @@ from piza.evaluation.outcome import Outcome
 from piza.search.zoom_path import side
 
 RIGHT = 0.5  # IoU from which an answer is right
-HELD = 0.5  # share of the thing's area a window must hold
-BACKGROUND = 0.1  # IoU below which a box is not of the thing
-WINDOW_SIDES = 3.0  # a box that holds the thing and has this many times its side is a window, not an answer
+HELD = 0.5  # share of the object's area a window must hold
+BACKGROUND = 0.1  # IoU below which a box is not of the object
+WINDOW_SIDES = 3.0  # a box that holds the object and has this many times its side is a window, not an answer
 
 CLASSES = {
     "late": "an earlier look had the right box, and the search went on",
@@ -32,7 +32,7 @@ CLASSES = {
     "later_window": "a later window lost the target",
     "early": "the search stopped at a window around the target",
     "loose": "the last box was on the target, but loose",
-    "wrong": "the last window held the target, the answer was another thing",
+    "wrong": "the last window held the target, the answer was another object",
 }
 
 SIZES = (0.0, 0.0001, 0.0003, 0.001, 0.003, math.inf)  # of the target, as a share of the frame's area
@@ -74,7 +74,8 @@ class ErrorAnalysis:
 def error_analysis(outcomes: Sequence[Outcome]) -> ErrorAnalysis:
     """The classes of all misses, and the accuracy by size of the target and by length of the sentence.
 
-    Outcomes come from `evaluate` or, afterwards, from a file: `anatomy(read_predictions("predictions.jsonl"))`.
+    Outcomes come from `evaluate` or, afterwards, from a file:
+    `error_analysis(read_predictions("predictions.jsonl"))`.
     """
     found = [classify(outcome) for outcome in outcomes]
     return ErrorAnalysis(
@@ -96,7 +97,7 @@ def classify(outcome: Outcome) -> str | None:
         later_window  one of those after it does not
         early         the answer holds the target, and its side is three times the target's or more
         loose         the answer has an IoU of 0.1 or more with the target
-        wrong         all others: the answer is another thing in a window that holds the target
+        wrong         all others: the answer is another object in a window that holds the target
 
     A search that ran out of looks (`stopped` is "budget") answers with the window it would have looked at next, which
     counts among the windows here.

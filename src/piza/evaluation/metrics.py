@@ -1,6 +1,6 @@
 """The numbers SOREC reports: the share of sentences whose first answer overlaps its target enough, in percent.
 
-And what the answers' scores are worth: how well they tell right from wrong, and how near they are to probabilities.
+And the numbers about scores: how well they tell right from wrong, and how near they are to probabilities.
 """
 
 from collections.abc import Sequence

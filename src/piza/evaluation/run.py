@@ -4,39 +4,45 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 from piza.data.sorec import Row, find_image
 from piza.errors import InputError
 from piza.evaluation.intervals import Interval, intervals
 from piza.evaluation.metrics import accuracy, mean_accuracy
-from piza.evaluation.outcome import Outcome, outcome_of, predictions_file
-from piza.image import DecodedImage, ImageArray, ImageSource, decode_image
+from piza.evaluation.outcome import Outcome, outcome_of
+from piza.image import ImageSource, decode_image
 from piza.result import Result
 
-__all__ = ["Baseline", "Evaluation", "Locator", "Outcome", "check_baseline", "evaluate", "predictions_file"]
-
-Baseline = Literal["sliding", "tiles", "oracle"]
-"""What may be asked instead of the search: see `piza.evaluation.baselines`."""
+__all__ = ["Baseline", "Evaluation", "Locator", "Outcome", "evaluate"]
 
 
 class Locator(Protocol):
     """What can be evaluated: anything that answers like `Piza.locate`."""
 
-    def locate(
-        self, image: ImageSource, expression: Any, *, whole_frame: bool = False, greedy: bool = False
-    ) -> Any: ...
+    def locate(self, image: ImageSource, expression: Any, **search: Any) -> Any:
+        """A list of results, one a sentence of `expression`; `search` are the keywords of `piza.locate`."""
+        ...
+
+
+class Baseline(Protocol):
+    """Another way to answer rows with a model, to compare a search with (`piza.evaluation.baselines`)."""
+
+    def __call__(self, model: Any, image: ImageSource, rows: Sequence[Row], **options: Any) -> list[Result]:
+        """One result a row. `rows` are all about `image`; of them a fair baseline reads the expressions only."""
+        ...
 
 
 @dataclass
 class Evaluation:
-    """The sum of it.
+    """The summary of an evaluation.
 
-    rows: how many were answered. acc50, acc75, macc: in percent. mean_steps: looks a sentence, every one counted. mean_ms:
-    milliseconds a sentence, opening the picture included (shared between its sentences), loading the model not.
-    outcomes: one a row, in the order of the rows, without the pictures. skipped: rows left out because their picture
-    could not be opened. pictures: how many different ones were asked about. intervals: 95 % intervals of acc50, acc75 and
-    macc, resampled by picture; None for fewer than five.
+    rows: how many were answered. acc50, acc75, macc: in percent, of the box of each answer, whether or not its score
+    reaches a `min_score`. mean_steps: looks a sentence, every one counted. mean_ms: milliseconds a sentence, opening the
+    image included (shared between its sentences), loading the model not. outcomes: one a row, in the order of the rows,
+    without the images. skipped: rows left out because their image could not be opened. images: how many different ones
+    were asked about. intervals: 95 % intervals of acc50, acc75 and macc, resampled by image; None for fewer than five.
+    found: rows whose result has `found` True.
     """
 
     rows: int
@@ -47,12 +53,13 @@ class Evaluation:
     mean_ms: float
     outcomes: list[Outcome] = field(repr=False)
     skipped: int
-    pictures: int = 0
+    images: int = 0
     intervals: dict[str, Interval] | None = None
+    found: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The six numbers, the number of pictures and the intervals as [low, high] or None, without the outcomes."""
-        names = ("rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms", "pictures")
+        """The numbers, ready for JSON, without the outcomes; the intervals as [low, high] or None."""
+        names = ("rows", "acc50", "acc75", "macc", "mean_steps", "mean_ms", "images", "found")
         ranges = {name: list(found) for name, found in self.intervals.items()} if self.intervals else None
         return {**{name: getattr(self, name) for name in names}, "intervals": ranges}
 
@@ -61,66 +68,59 @@ def evaluate(
     model: Locator,
     rows: Sequence[Row],
     images_dir: str | Path,
-    whole_frame: bool = False,
-    greedy: bool = False,
     limit: int | None = None,
     on_missing: Literal["error", "skip"] = "error",
     progress: Callable[[int, int], None] | None = None,
     write: Callable[[dict[str, Any]], None] | None = None,
+    done: Sequence[Outcome] = (),
     baseline: Baseline | None = None,
-    tile: int | None = None,
-    overlap: float | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Ask `model` every row, and compare its first answer with the row's box.
 
-    A picture is opened once, and all its sentences are asked in one call. `limit` takes the first rows only.
-    `greedy` follows the best window only. `on_missing` says what becomes of rows whose picture is missing or cannot be
-    opened: "error", found before the first look where a file is missing, or "skip". `progress` is called with (rows done,
-    rows in all) after each picture, `write` with `Outcome.to_dict()` after each answer. `baseline` asks another method than
-    the search; "sliding" and "tiles" look at tiles of `tile` pixels that `overlap` by this share of a side.
+    An image is opened once, and all its sentences are asked in one call.
 
-    Raises InputError when there are no rows, a picture is missing, a sentence cannot be asked, or options exclude each
-    other.
+    Args:
+        model: what is asked.
+        rows: sentences with their true boxes, in pixels of the image.
+        images_dir: the folder that the rows' image names are relative to.
+        limit: take the first rows only.
+        on_missing: what becomes of rows whose image is missing or cannot be opened: "error", found before the first look
+            where a file is missing, or "skip".
+        progress: called with (rows done, rows in all) after each image.
+        write: called with `Outcome.to_dict()` after each answer.
+        done: outcomes of an earlier run over the same rows (`resume`). Images of which all rows are among them are not
+            asked again; of other images they are ignored.
+        baseline: asked instead of `model.locate`.
+        options: keywords of `model.locate`, or of the baseline.
+
+    Raises:
+        InputError: when there are no rows, an image is missing, or a sentence cannot be asked.
     """
-    check_baseline(baseline, tile, overlap, whole_frame, greedy)
-    if on_missing not in ("error", "skip"):
-        raise InputError(f"on_missing must be 'error' or 'skip', got {on_missing!r}")
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be at least 1, got {limit}")
-    rows = list(rows)[:limit]
-    if not rows:
-        raise InputError("there are no rows to evaluate")
-    if not Path(images_dir).is_dir():
-        raise InputError(f"the folder of pictures {str(images_dir)!r} does not exist")
-    pictures: dict[str, list[int]] = {}
+    rows = _check(rows, images_dir, limit, on_missing)
+    groups: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
-        pictures.setdefault(row.image, []).append(index)
+        groups.setdefault(row.image, []).append(index)
     if on_missing == "error":
-        for image in pictures:
+        for image in groups:
             find_image(images_dir, image)
 
+    known = {outcome.index: outcome for outcome in done}
     outcomes: list[Outcome] = []
     skipped = 0
-    for image, indices in pictures.items():
+    for image, indices in groups.items():
+        if all(index in known for index in indices):
+            outcomes += [known[index] for index in indices]
+            continue
         begin = time.perf_counter()
         try:
-            picture = decode_image(find_image(images_dir, image))
+            decoded = decode_image(find_image(images_dir, image))
         except InputError:
             if on_missing == "error":
                 raise
             skipped += len(indices)
         else:
-            try:
-                asked = [rows[i] for i in indices]
-                results = (
-                    model.locate(
-                        picture, [row.expression for row in asked], whole_frame=whole_frame, greedy=greedy
-                    )
-                    if baseline is None
-                    else _ask_baseline(model, baseline, picture, asked, tile, overlap, greedy)
-                )
-            except InputError as error:
-                raise InputError(f"a sentence about the picture {image!r} cannot be asked: {error}") from None
+            results = _ask(model, decoded, [rows[index] for index in indices], baseline, options)
             milliseconds = 1000 * (time.perf_counter() - begin) / len(indices)
             for index, result in zip(indices, results, strict=True):
                 outcomes.append(outcome_of(index, rows[index], result, milliseconds))
@@ -130,65 +130,52 @@ def evaluate(
             progress(len(outcomes) + skipped, len(rows))
     if not outcomes:
         raise InputError(
-            f"none of the {len(rows)} rows has a picture that can be opened in {str(images_dir)!r}"
+            f"none of the {len(rows)} rows has an image that can be opened in {str(images_dir)!r}"
         )
-    return _summary(sorted(outcomes, key=lambda outcome: outcome.index), skipped)
+    return summarize(outcomes, skipped)
 
 
-def check_baseline(
-    baseline: str | None, tile: int | None, overlap: float | None, whole_frame: bool, greedy: bool
-) -> None:
-    """Raise InputError for a rival that is not known and for options that exclude each other or have no effect."""
-    if baseline is not None and baseline not in get_args(Baseline):
-        raise InputError(f"there is no baseline {baseline!r}; known are {', '.join(get_args(Baseline))}")
-    tiled = baseline in ("sliding", "tiles")
-    if baseline is not None and whole_frame:
-        raise InputError(
-            f"the baseline {baseline!r} and the whole frame exclude each other: one method at a time"
-        )
-    if tiled and greedy:
-        raise InputError(f"the baseline {baseline!r} does not search, so it cannot be greedy")
-    if not tiled and (tile is not None or overlap is not None):
-        raise InputError("a tile and an overlap are of the baselines 'sliding' and 'tiles' only")
-    if overlap is not None and not 0 <= overlap < 1:
-        raise InputError(f"the overlap of tiles must be at least 0 and below 1, got {overlap:g}")
-
-
-def _ask_baseline(
-    model: Any,
-    baseline: str,
-    picture: ImageArray | DecodedImage,
-    rows: Sequence[Row],
-    tile: int | None,
-    overlap: float | None,
-    greedy: bool,
-) -> list[Result]:
-    from piza.evaluation import baselines  # imports torch, which this module can do without
-
-    sentences = [row.expression for row in rows]
-    if baseline == "oracle":
-        return baselines.oracle_first_window(
-            model, picture, sentences, [row.box_xyxy for row in rows], greedy
-        )
-    if baseline == "sliding":
-        share = baselines.SLIDING_OVERLAP if overlap is None else overlap
-        return baselines.sliding_window(model, picture, sentences, tile, share)
-    share = baselines.TILES_OVERLAP if overlap is None else overlap
-    return baselines.tile_grid(model, picture, sentences, tile, share)
-
-
-def _summary(outcomes: list[Outcome], skipped: int) -> Evaluation:
-    ious = [outcome.iou for outcome in outcomes]
-    pictures = [outcome.row.image for outcome in outcomes]
+def summarize(outcomes: Sequence[Outcome], skipped: int = 0) -> Evaluation:
+    """The summary of at least one outcome, in any order; `skipped` as in `Evaluation`."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.index)
+    ious = [outcome.iou for outcome in ordered]
+    images = [outcome.row.image for outcome in ordered]
     return Evaluation(
-        rows=len(outcomes),
+        rows=len(ordered),
         acc50=accuracy(ious, 0.50),
         acc75=accuracy(ious, 0.75),
         macc=mean_accuracy(ious),
-        mean_steps=sum(outcome.num_looks for outcome in outcomes) / len(outcomes),
-        mean_ms=sum(outcome.milliseconds for outcome in outcomes) / len(outcomes),
-        outcomes=outcomes,
+        mean_steps=sum(outcome.num_looks for outcome in ordered) / len(ordered),
+        mean_ms=sum(outcome.milliseconds for outcome in ordered) / len(ordered),
+        outcomes=ordered,
         skipped=skipped,
-        pictures=len(set(pictures)),
-        intervals=intervals(ious, pictures),
+        images=len(set(images)),
+        intervals=intervals(ious, images),
+        found=sum(outcome.found for outcome in ordered),
     )
+
+
+def _check(rows: Sequence[Row], images_dir: str | Path, limit: int | None, on_missing: str) -> list[Row]:
+    """The rows to ask. Raises InputError for arguments that cannot be."""
+    if on_missing not in ("error", "skip"):
+        raise InputError(f"on_missing must be 'error' or 'skip', got {on_missing!r}")
+    if limit is not None and limit < 1:
+        raise InputError(f"limit must be at least 1, got {limit}")
+    rows = list(rows)[:limit]
+    if not rows:
+        raise InputError("there are no rows to evaluate")
+    if not Path(images_dir).is_dir():
+        raise InputError(f"the folder of images {str(images_dir)!r} does not exist")
+    return rows
+
+
+def _ask(
+    model: Any, image: ImageSource, rows: Sequence[Row], baseline: Baseline | None, options: dict[str, Any]
+) -> list[Result]:
+    try:
+        if baseline is not None:
+            return baseline(model, image, rows, **options)
+        answers: list[Result] = model.locate(image, [row.expression for row in rows], **options)
+        return answers
+    except InputError as error:
+        raise InputError(f"a sentence about the image {rows[0].image!r} cannot be asked: {error}") from None

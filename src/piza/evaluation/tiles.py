@@ -1,10 +1,10 @@
-"""Tiles over a frame, and one answer from what was seen in all of them. Only geometry; the looks are in rivals.py.
+"""Tiles over a frame, and one answer from what was seen in all of them. Only geometry; the model is asked in baselines.py.
 
 A tile is a window of one fixed size; all tiles of a frame have the same size. An *inner border* of a tile is a side that
-does not lie on the frame's own border: things go on beyond it, and what is seen there may be a part of a thing.
+does not lie on the frame's own border: objects go on beyond it, and a box there may be of a part.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +12,21 @@ from numpy.typing import NDArray
 from piza.boxes import iou_xyxy
 from piza.errors import InputError
 
-MOST_TILES = 10_000
+MAX_TILES = 10_000
 BORDER = 0.02  # a box this close to an inner border, as a share of the tile's side, is taken for cut
-CUT_WORTH = 0.5  # what the score of a cut box counts among whole ones
-SAME_THING = (
-    0.5  # share of the smaller of two boxes, covered by the other, from which both are parts of one thing
-)
-ALSO_SURE = 0.5  # a part must have at least this share of the best part's score
+CUT_WEIGHT = 0.5  # of the score of a cut box among whole ones
+SAME_OBJECT = 0.5  # IoU of two boxes, in what both tiles show, from which both are of one object
+PART_SCORE = 0.5  # a part must have at least this share of the best part's score
 
 
 class TileDetections(NamedTuple):
-    """What was seen in all tiles: boxes (n, 4) xyxy in frame pixels, scores (n,) in [0, 1], tile (n,): its index,
+    """The detections of all tiles: boxes (n, 4) xyxy in frame pixels, scores (n,) in [0, 1], tile (n,): its index,
     cut (n,) bool: whether the box ends at an inner border of its tile."""
 
-    boxes: NDArray
-    scores: NDArray
-    tile: NDArray
-    cut: NDArray
+    boxes: NDArray[Any]
+    scores: NDArray[Any]
+    tile: NDArray[Any]
+    cut: NDArray[Any]
 
 
 def tile_windows(frame_size: tuple[int, int], tile: int, overlap: float) -> NDArray[np.float64]:
@@ -38,7 +36,7 @@ def tile_windows(frame_size: tuple[int, int], tile: int, overlap: float) -> NDAr
     rounded down to pixels. The last tile of a row and of a column is moved back inside the frame and so overlaps more; a
     side longer than the frame's is cut to it. These are the slices of SAHI (Akyon et al. 2022), `get_slice_bboxes`.
 
-    Raises InputError for a tile below 1 pixel, an overlap outside [0, 1), and for more than `MOST_TILES` tiles.
+    Raises InputError for a tile below 1 pixel, an overlap outside [0, 1), and for more than `MAX_TILES` tiles.
     """
     if tile < 1:
         raise InputError(f"a tile must have a side of at least 1 pixel, got {tile}")
@@ -47,10 +45,10 @@ def tile_windows(frame_size: tuple[int, int], tile: int, overlap: float) -> NDAr
     step = tile - int(overlap * tile)
     width, height = frame_size
     across, down = (1 + max(0, -(-(side - tile) // step)) for side in frame_size)
-    if across * down > MOST_TILES:
+    if across * down > MAX_TILES:
         raise InputError(
-            f"tiles of {tile} pixels with an overlap of {overlap:g} are {across * down} on a picture of"
-            f" {width} x {height}; at most {MOST_TILES} are looked at"
+            f"tiles of {tile} pixels with an overlap of {overlap:g} are {across * down} on an image of"
+            f" {width} x {height}; expected at most {MAX_TILES}"
         )
     left, top = (
         np.maximum(np.minimum(np.arange(count) * step, side - tile), 0)
@@ -60,26 +58,29 @@ def tile_windows(frame_size: tuple[int, int], tile: int, overlap: float) -> NDAr
     return np.stack([x, y, x + min(tile, width), y + min(tile, height)], axis=1).astype(np.float64)
 
 
-def ends_at_inner_border(boxes: NDArray, window: NDArray, frame_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which of the boxes (n, 4) seen in a tile may be parts of a thing: (n,) bool. All xyxy in frame pixels."""
+def ends_at_inner_border(
+    boxes: NDArray[Any], window: NDArray[Any], frame_size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Which of the boxes (n, 4) seen in a tile may be of a part of an object: (n,) bool. All xyxy in frame pixels."""
     near = BORDER * np.tile(window[2:] - window[:2], 2)
     inner = np.array([window[0] > 0, window[1] > 0, window[2] < frame_size[0], window[3] < frame_size[1]])
-    return ((np.abs(boxes - window) <= near) & inner).any(axis=1)
+    cut: NDArray[np.bool_] = ((np.abs(boxes - window) <= near) & inner).any(axis=1)
+    return cut
 
 
-def best_single(seen: TileDetections, windows: NDArray) -> tuple[NDArray, int]:
-    """The box with the best score and its index in `seen`. A cut box counts half: if the thing is no larger than the
+def best_single(seen: TileDetections, windows: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """The box with the best score and its index in `seen`. A cut box counts half: if the object is no larger than the
     overlap, another tile shows it whole; if it is larger, half its score may still be the best there is."""
-    best = int(np.argmax(np.where(seen.cut, CUT_WORTH * seen.scores, seen.scores)))
+    best = int(np.argmax(np.where(seen.cut, CUT_WEIGHT * seen.scores, seen.scores)))
     return seen.boxes[best], best
 
 
-def best_merged(seen: TileDetections, windows: NDArray) -> tuple[NDArray, int]:
+def best_merged(seen: TileDetections, windows: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """The box with the best score, made whole, and its index in `seen`; windows are the tiles (m, 4).
 
-    A best box that is cut is united with the boxes of other tiles that agree with it (IoU of `SAME_THING`) in what both
-    tiles show, and are at least `ALSO_SURE` as sure. SAHI unites by the intersection over the smaller box, which parts of
-    a thing longer than the overlap do not reach, and unites whole views as well, which only loosens them.
+    A best box that is cut is united with the boxes of other tiles that agree with it (IoU of `SAME_OBJECT`) in what both
+    tiles show, and whose score is at least `PART_SCORE` of its own. SAHI unites by the intersection over the smaller box, which parts of
+    an object longer than the overlap do not reach, and unites whole views as well, which only loosens them.
     """
     best = int(np.argmax(seen.scores))
     box, own = seen.boxes[best], windows[seen.tile[best]]
@@ -92,7 +93,7 @@ def best_merged(seen: TileDetections, windows: NDArray) -> tuple[NDArray, int]:
         np.concatenate([np.clip(boxes[..., :2], low, high), np.clip(boxes[..., 2:], low, high)], axis=1)
         for boxes in (box, seen.boxes)
     )
-    parts = (iou_xyxy(mine, theirs) >= SAME_THING) & (seen.scores >= ALSO_SURE * seen.scores[best])
+    parts = (iou_xyxy(mine, theirs) >= SAME_OBJECT) & (seen.scores >= PART_SCORE * seen.scores[best])
     parts &= seen.tile != seen.tile[best]
     parts[best] = True
     return np.concatenate([seen.boxes[parts, :2].min(0), seen.boxes[parts, 2:].max(0)]), best

@@ -35,7 +35,7 @@ def line_chart(
 
     ticks_x = [(f"{x:.1f}", at(x, 0)[0]) for x in places if abs(10 * x - round(10 * x)) < 1e-6]
     ticks_y = [(f"{top * part / 5:g}", at(low, top * part / 5)[1]) for part in range(6)]
-    marks = []
+    shapes = []
     for number, (name, values) in enumerate(curves.items()):
         points = [at(x, y) for x, y in zip(places, values, strict=True)]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -43,27 +43,27 @@ def line_chart(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{escape(name)}, {place:g}: {value:.1f} %</title></circle>'
             for (x, y), place, value in zip(points, places, values)
         )
-        marks.append(f'<g class="s{number % SERIES}"><polyline points="{line}"/>{dots}</g>')
-    return _plot("".join(marks), ticks_x, ticks_y, x_title, y_title, label)
+        shapes.append(f'<g class="s{number % SERIES}"><polyline points="{line}"/>{dots}</g>')
+    return _plot("".join(shapes), ticks_x, ticks_y, x_title, y_title, label)
 
 
 def reliability_chart(bins: Sequence[Reliability], number: int, label: str) -> str:
     """The share of right answers over their probability; on the diagonal, a score says what it promises. The larger a dot,
     the more answers it stands for; `number` chooses the color."""
-    most = max((part.rows for part in bins), default=1)
+    max_rows = max((part.rows for part in bins), default=1)
     start, end = _point(0, 0), _point(1, 1)
-    marks = [f'<line class="even" x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}"/>']
+    shapes = [f'<line class="even" x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}"/>']
     points = [_point(min(max(part.probability, 0.0), 1.0), part.right) for part in bins]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 6.5 * (part.rows / most) ** 0.5:.1f}"><title>score '
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 6.5 * (part.rows / max_rows) ** 0.5:.1f}"><title>score '
         f"{part.probability:.2f}: {100 * part.right:.0f} % of {part.rows} right</title></circle>"
         for (x, y), part in zip(points, bins)
     )
-    marks.append(f'<g class="s{number % SERIES}"><polyline points="{line}"/>{dots}</g>')
+    shapes.append(f'<g class="s{number % SERIES}"><polyline points="{line}"/>{dots}</g>')
     ticks = [part / 5 for part in range(6)]
     return _plot(
-        "".join(marks),
+        "".join(shapes),
         [(f"{share:g}", _point(share, 0)[0]) for share in ticks],
         [(f"{100 * share:g}", _point(0, share)[1]) for share in ticks],
         "score",
@@ -119,7 +119,7 @@ def _point(x: float, y: float) -> tuple[float, float]:
 
 
 def _plot(
-    marks: str,
+    shapes: str,
     ticks_x: Sequence[tuple[str, float]],
     ticks_y: Sequence[tuple[str, float]],
     x_title: str,
@@ -140,5 +140,5 @@ def _plot(
     )
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
-        f'<g class="grid">{grid}{titles}</g>{marks}</svg>'
+        f'<g class="grid">{grid}{titles}</g>{shapes}</svg>'
     )

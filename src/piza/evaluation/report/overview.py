@@ -30,11 +30,11 @@ from piza.evaluation.report.charts import (
     swatch,
 )
 from piza.evaluation.report.overview_rows import Runs, one_run, right_answers, rows_html, several_runs
-from piza.evaluation.report.style import SCRIPT, STYLE
+from piza.evaluation.report.style import overview_script, overview_style
 from piza.files import atomic_write, check_writable
 
 LARGEST = 14_000_000
-"""Bytes of the page: rows whose pictures find no room are left out."""
+"""Bytes of the page: rows whose figures find no room are left out."""
 
 
 def report_folder(folder: str | Path) -> Path:
@@ -54,15 +54,15 @@ def write_report(
     """Write `folder`/index.html about one run or up to eight on the same rows; returns how many rows are compared.
 
     runs: name of each and its outcomes, from `evaluate` or `read_predictions`. Several are compared on the rows they have
-    in common, the others with the first. images_dir: the folder of the pictures; without it, no row is shown. section:
-    HTML of one more section, as `absent.not_there_html` makes it. Raises InputError when the runs have no row in common,
-    there are more than eight or none, a picture cannot be read, or the folder cannot be written.
+    in common, the others with the first. images_dir: the folder of the images; without it, no row is shown. section:
+    HTML of one more section, as `absent.absent_html` makes it. Raises InputError when the runs have no row in common,
+    there are more than eight or none, an image cannot be read, or the folder cannot be written.
     """
     page = report_folder(folder)
     if not 1 <= len(runs) <= SERIES:
         raise InputError(f"one to {SERIES} runs can be reported on one page, got {len(runs)}")
     if images_dir is not None and not Path(images_dir).is_dir():
-        raise InputError(f"the folder of pictures {str(images_dir)!r} does not exist")
+        raise InputError(f"the folder of images {str(images_dir)!r} does not exist")
     common = common_rows(runs)
     with atomic_write(page) as part:
         # Names and sentences may hold halves of surrogate pairs, which no encoding can write.
@@ -85,7 +85,7 @@ def read_runs(paths: Sequence[str | Path]) -> dict[str, list[Outcome]]:
 
 
 def common_rows(runs: Runs) -> dict[str, list[Outcome]]:
-    """Each run's outcomes of the rows all of them have, in one order. A row is told by its place in the file, picture,
+    """Each run's outcomes of the rows all of them have, in one order. A row is known by its place in the file, image,
     sentence and target. Raises InputError when there is none."""
     tables = {name: {_identity(outcome): outcome for outcome in found} for name, found in runs.items()}
     first = next(iter(tables.values()))
@@ -100,10 +100,10 @@ def report_page(runs: Runs, images_dir: str | Path | None = None, section: str =
     names = list(runs)
     first = runs[names[0]]
     errors = {name: error_analysis(found) for name, found in runs.items()}
-    pictures = len({outcome.row.image for outcome in first})
+    images = len({outcome.row.image for outcome in first})
     title = f"Evaluation: {names[0]}" if len(runs) == 1 else "Evaluations compared"
     parts = [
-        f"<h1>{escape(title)}</h1><p>{len(first)} rows about {pictures} picture{'' if pictures == 1 else 's'}.</p>",
+        f"<h1>{escape(title)}</h1><p>{len(first)} rows about {images} image{'' if images == 1 else 's'}.</p>",
         key(names),
         _summary(runs),
         _differences(runs),
@@ -111,7 +111,7 @@ def report_page(runs: Runs, images_dir: str | Path | None = None, section: str =
         "<section><h2>Accuracy by size, length and looks</h2><p>Bars: share of answers with an IoU of 0.5 or more; the thin"
         " line is its 95 % interval.</p>",
         bin_table(
-            "area of the target, of the picture", {name: found.by_size for name, found in errors.items()}
+            "area of the target, of the image", {name: found.by_size for name, found in errors.items()}
         ),
         bin_table("length of the sentence", {name: found.by_length for name, found in errors.items()}),
         bin_table("looks taken", {name: by_looks(found) for name, found in runs.items()}, LOOK_LABELS),
@@ -121,13 +121,17 @@ def report_page(runs: Runs, images_dir: str | Path | None = None, section: str =
     body = ""
     if images_dir is not None:
         cards = one_run(first, images_dir) if len(runs) == 1 else several_runs(runs, images_dir)
-        marks = "the answer orange, the windows light blue, yellow, green, ..., in this order"
-        marks = marks if len(runs) == 1 else "the answers have the colors of their runs"
+        legend = "the answer orange, the windows light blue, yellow, green, ..., in this order"
+        legend = legend if len(runs) == 1 else "the answers have the colors of their runs"
         body = rows_html(
-            cards, f"The target is white; {marks}.", LARGEST - len(head.encode(errors="replace"))
+            cards, f"The target is white; {legend}.", LARGEST - len(head.encode(errors="replace"))
         )
     return _PAGE.format(
-        policy=_policy(), title=escape(title), style=STYLE, body=f"{head}{body}", script=SCRIPT
+        policy=_policy(),
+        title=escape(title),
+        style=overview_style(),
+        body=f"{head}{body}",
+        script=overview_script(),
     )
 
 
@@ -138,7 +142,7 @@ def _identity(outcome: Outcome) -> tuple:
 
 def _policy() -> str:
     """Nothing may be loaded, and nothing run but the one script, whatever a sentence or a file name holds."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(overview_script().encode()).digest()).decode()
     return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'"
@@ -181,16 +185,16 @@ def _summary(runs: Runs) -> str:
 
 
 def _differences(runs: Runs) -> str:
-    """The others against the first, on the same resampled pictures."""
+    """The others against the first, on the same resampled images."""
     (base, first), *others = runs.items()
     if not others:
         return ""
     rows = []
     ious = [outcome.iou for outcome in first]
-    pictures = [outcome.row.image for outcome in first]
+    images = [outcome.row.image for outcome in first]
     for number, (name, found) in enumerate(others, start=1):
         own = [outcome.iou for outcome in found]
-        ranges = difference_intervals(own, ious, pictures) or {}
+        ranges = difference_intervals(own, ious, images) or {}
         cells = []
         for measure, value in (
             ("acc50", accuracy(own, 0.5) - accuracy(ious, 0.5)),
@@ -205,7 +209,7 @@ def _differences(runs: Runs) -> str:
         rows.append(f"<tr><th scope='row'>{swatch(number)}{escape(name)}</th>{''.join(cells)}</tr>")
     return (
         f"<section><h2>Difference with {escape(base)}</h2><p>In points, with the 95 % interval of the paired bootstrap by "
-        "picture; bold where it leaves out 0.</p>"
+        "image; bold where it leaves out 0.</p>"
         f"{_table(('run', 'Acc50', 'Acc75', 'mAcc'), rows)}</section>"
     )
 

@@ -1,4 +1,4 @@
-"""The rows shown in the report of an evaluation: which ones, their pictures, and the buttons to filter them by."""
+"""The rows shown in the report of an evaluation: which ones, their figures, and the buttons to filter them by."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
@@ -15,8 +15,9 @@ from piza.evaluation.report.page import card, figure
 from piza.image import open_image
 from piza.search.zoom_path import frame_window
 from piza.visualize.draw import surroundings_xyxy
+from piza.visualize.text import one_line
 
-FRAME_PIXELS, WINDOW_PIXELS = 720, 360  # longer sides of the pictures of a row
+FRAME_PIXELS, WINDOW_PIXELS = 720, 360  # longer sides of the figures of a row
 ROWS, ROWS_OF_CLASS = 6, 4  # shown of the best, the worst, ...; and of each class of miss beyond those
 
 Runs = Mapping[str, Sequence[Outcome]]
@@ -62,9 +63,7 @@ def several_runs(runs: Runs, images_dir: str | Path) -> list[Cards]:
     ious = np.array([[outcome.iou for outcome in found] for found in runs.values()])
     spread = np.argsort(ious.min(0) - ious.max(0), kind="stable").tolist()
     drawn = np.random.default_rng(0).permutation(ious.shape[1]).tolist()
-    per_sentence_queries = [
-        place for place in spread if len(set((ious[:, place] >= RIGHT - ROUNDING).tolist())) > 1
-    ]
+    disagreements = [place for place in spread if len(set((ious[:, place] >= RIGHT - ROUNDING).tolist())) > 1]
 
     def cards(places: Sequence[int]) -> list[tuple[str, Callable[[str], str]]]:
         return [
@@ -75,7 +74,7 @@ def several_runs(runs: Runs, images_dir: str | Path) -> list[Cards]:
             for place in places
         ]
 
-    first = per_sentence_queries[: 3 * ROWS]
+    first = disagreements[: 3 * ROWS]
     return [
         ("Disagreements", "One is right where another is not; the widest apart first.", cards(first)),
         ("Random", "Drawn from all rows.", cards([p for p in drawn if p not in first][: 2 * ROWS])),
@@ -90,30 +89,30 @@ def _who(runs: Runs, place: int) -> str:
 
 
 def _comparison(answers: Mapping[str, Outcome], images_dir: str | Path, attributes: str) -> str:
-    """One row: the answers of all runs in one picture, and around the target."""
+    """One row: the answers of all runs in one image, and around the target."""
     outcome = next(iter(answers.values()))
-    picture = open_image(find_image(images_dir, outcome.row.image))
-    frame = frame_window((picture.shape[1], picture.shape[0]))
+    image = open_image(find_image(images_dir, outcome.row.image))
+    frame = frame_window((image.shape[1], image.shape[0]))
     target = np.clip(outcome.row.box_xyxy, np.tile(frame[:2], 2), np.tile(frame[2:], 2))
-    marks = [("target", target)]
-    marks += [(f"answer s{number}", np.array(own.box_xyxy)) for number, own in enumerate(answers.values())]
-    around = np.array(surroundings_xyxy(target.tolist(), (picture.shape[1], picture.shape[0])))
-    figures = figure(picture, frame, marks, "The whole picture", FRAME_PIXELS)
-    figures += figure(picture, around, marks, "Around the target", WINDOW_PIXELS)
+    boxes = [("target", target)]
+    boxes += [(f"answer s{number}", np.array(own.box_xyxy)) for number, own in enumerate(answers.values())]
+    around = np.array(surroundings_xyxy(target.tolist(), (image.shape[1], image.shape[0])))
+    figures = figure(image, frame, boxes, "The whole image", FRAME_PIXELS)
+    figures += figure(image, around, boxes, "Around the target", WINDOW_PIXELS)
     facts = "".join(
         f"<li>{swatch(number)}{escape(name)}: IoU {own.iou:.2f}, score {own.score:.2f}, {own.num_looks} "
         f"look{'' if own.num_looks == 1 else 's'}{escape(f', {classify(own)}'.replace('_', ' ')) if classify(own) else ''}</li>"
         for number, (name, own) in enumerate(answers.items())
     )
     return (
-        f"<article{attributes}><h3>{escape(' '.join(outcome.row.expression.split()))}</h3>"
+        f"<article{attributes}><h3>{escape(one_line(outcome.row.expression))}</h3>"
         f'<div class="figures">{figures}</div><ul class="key">{facts}</ul>'
         f'<p class="facts">{escape(f"row {outcome.row.id}, {outcome.row.image}")}</p></article>'
     )
 
 
-def rows_html(sections: Sequence[Cards], marks: str, room: int) -> str:
-    """The cards of all sections, while there is room for their pictures, and buttons to filter them by."""
+def rows_html(sections: Sequence[Cards], legend: str, room: int) -> str:
+    """The cards of all sections, while there is room for their figures, and buttons to filter them by."""
     kinds = list(dict.fromkeys(kind for _, _, cards in sections for kind, _ in cards))
     parts, left_out = [], 0
     counts = dict.fromkeys(kinds, 0)
@@ -138,7 +137,7 @@ def rows_html(sections: Sequence[Cards], marks: str, room: int) -> str:
     )
     note = f"<p>{left_out} more rows found no room on this page.</p>" if left_out else ""
     return (
-        f"<section><h2>Rows</h2><p>{escape(marks)} Small boxes are drawn larger than they are.</p>"
+        f"<section><h2>Rows</h2><p>{escape(legend)} Small boxes are drawn larger than they are.</p>"
         f'<div class="filters" hidden><button type="button" data-show="" aria-pressed="true">all ({sum(counts.values())})'
         f"</button>{buttons}</div>{note}{''.join(parts)}</section>"
     )

@@ -1,10 +1,11 @@
-"""A page of misses, to be looked at: one HTML file that needs nothing else, light or dark, on a screen or a phone."""
+"""A page of misses: one HTML file that needs nothing else, light or dark, on a screen or a phone."""
 
 import base64
 import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +15,26 @@ from piza.boxes import clip_xyxy
 from piza.data.sorec import find_image
 from piza.evaluation.error_analysis import CLASSES, classify, error_analysis, holds
 from piza.evaluation.outcome import Outcome
+from piza.evaluation.report.style import page_style
 from piza.files import atomic_write
 from piza.image import ImageArray, cut, open_image
 from piza.search.zoom_path import frame_window, side
-from piza.visualize.draw import BOX_COLOR, WINDOW_COLORS, surroundings_xyxy
+from piza.visualize.draw import surroundings_xyxy
+from piza.visualize.primitives import WINDOW_COLORS
+from piza.visualize.text import one_line
 
 FRAME_PIXELS = 960  # longer side of a frame on the page
 WINDOW_PIXELS = 480  # longer side of an enlarged window
-LEAST_MARK = (
-    0.018  # of the longer side of a figure: smaller boxes are drawn this large, so that they are seen
-)
+MIN_MARK = 0.018
+"""Of the longer side of a figure: smaller boxes are drawn this large, so that they are seen."""
 
 Box = Sequence[float]
 
 
 def write_page(path: str | Path, outcomes: Sequence[Outcome], images_dir: str | Path, count: int = 4) -> None:
-    """Write the page of `count` misses of each class to `path`; pictures are read from `images_dir`.
+    """Write the page of `count` misses of each class to `path`; images are read from `images_dir`.
 
-    Raises InputError when the file cannot be written or a picture cannot be read.
+    Raises InputError when the file cannot be written or an image cannot be read.
     """
     with atomic_write(path) as part:
         part.write_text(misses_page(outcomes, images_dir, count), encoding="utf-8")
@@ -60,7 +63,7 @@ def misses_page(outcomes: Sequence[Outcome], images_dir: str | Path, count: int 
         for name, number in found.classes.items()
     )
     return _PAGE.format(
-        style=_STYLE + _colors(),
+        style=page_style(),
         summary=f"{found.misses} of {found.rows} answers have an IoU below 0.5 with their target.",
         rows=rows,
         sections="".join(sections) or "<p>Nothing was missed.</p>",
@@ -76,56 +79,60 @@ def card(
 ) -> str:
     """One row as an HTML article: sentence, frame, windows, answer, target, facts.
 
-    frame_pixels, window_pixels: longer sides of its pictures. attributes: of the article, HTML.
+    frame_pixels, window_pixels: longer sides of its figures in pixels. attributes: of the article, HTML.
     """
-    picture = open_image(find_image(images_dir, outcome.row.image))
-    frame = frame_window((picture.shape[1], picture.shape[0]))
+    image = open_image(find_image(images_dir, outcome.row.image))
+    frame = frame_window((image.shape[1], image.shape[0]))
     target, answer = clip_xyxy(outcome.row.box_xyxy, frame), clip_xyxy(outcome.box_xyxy, frame)
-    marks = [("target", target), ("answer", answer)]
+    boxes = [("target", target), ("answer", answer)]
     closer = [window for window in outcome.windows if side(np.asarray(window)) < 0.999 * side(frame)]
     windows = [
         (f"window w{number % len(WINDOW_COLORS)}", clip_xyxy(window, frame))
         for number, window in enumerate(closer)
     ]
-    figures = [figure(picture, frame, windows + marks, "The whole picture", frame_pixels)]
+    figures = [figure(image, frame, windows + boxes, "The whole image", frame_pixels)]
     last = clip_xyxy(outcome.windows[-1], frame)
     if windows and side(last) > 0:
         size = f"{last[2] - last[0]:.0f} x {last[3] - last[1]:.0f} pixels"
-        figures.append(figure(picture, last, marks, f"The last window, {size}", window_pixels))
+        figures.append(figure(image, last, boxes, f"The last window, {size}", window_pixels))
     if not windows or not holds(last, target):
-        around: NDArray = np.array(surroundings_xyxy(target.tolist(), (picture.shape[1], picture.shape[0])))
-        figures.append(figure(picture, around, marks, "Around the target", window_pixels))
+        around: NDArray[Any] = np.array(surroundings_xyxy(target.tolist(), (image.shape[1], image.shape[0])))
+        figures.append(figure(image, around, boxes, "Around the target", window_pixels))
     looks = f"{outcome.num_looks} look{'' if outcome.num_looks == 1 else 's'}"
     facts = (
         f"row {outcome.row.id}, {outcome.row.image}: IoU {outcome.iou:.3f}, score {outcome.score:.2f}, {looks}, "
         f"ended by {outcome.stopped}; target {_size(target)}, answer {_size(answer)} pixels"
     )
     return (
-        f"<article{attributes}><h3>{escape(' '.join(outcome.row.expression.split()))}</h3>"
+        f"<article{attributes}><h3>{escape(one_line(outcome.row.expression))}</h3>"
         f'<div class="figures">{"".join(figures)}</div><p class="facts">{escape(facts)}</p></article>'
     )
 
 
 def figure(
-    picture: ImageArray, window: NDArray, marks: Sequence[tuple[str, NDArray]], caption: str, longest: int
+    image: ImageArray,
+    window: NDArray[Any],
+    boxes: Sequence[tuple[str, NDArray[Any]]],
+    caption: str,
+    longest: int,
 ) -> str:
-    """One part of a picture with boxes over it, as HTML; boxes (CSS class, box) and window are xyxy in pixels of the picture."""
+    """One part of an image with boxes over it, as HTML; boxes (CSS class, box) and window are xyxy in pixels of the image."""
     extent = window[2:] - window[:2]
     scale = longest / float(extent.max())
-    if window[2] - window[0] >= picture.shape[1]:
-        scale = min(scale, 1.0)  # a small picture is not blown up
+    if window[2] - window[0] >= image.shape[1]:
+        scale = min(scale, 1.0)  # a small image is not blown up
     width, height = (max(1, round(float(v) * scale)) for v in extent)
-    inside = clip_xyxy(window, frame_window((picture.shape[1], picture.shape[0])))
+    inside = clip_xyxy(window, frame_window((image.shape[1], image.shape[0])))
     file = io.BytesIO()
-    Image.fromarray(cut(picture, inside, (width, height))).save(file, "JPEG", quality=82)
+    Image.fromarray(cut(image, inside, (width, height))).save(file, "JPEG", quality=82)
     data = base64.b64encode(file.getvalue()).decode()
     scales = np.tile(np.array([width, height]) / extent, 2)
-    boxes = [
+    shown = [
         (name, (np.asarray(box) - np.tile(window[:2], 2)) * scales)
-        for name, box in marks
+        for name, box in boxes
         if (np.minimum(box[2:], window[2:]) > np.maximum(box[:2], window[:2])).all()
     ]
-    shapes = "".join(_rectangle(name, box, (width, height)) for name, box in boxes)
+    shapes = "".join(_rectangle(name, box, (width, height)) for name, box in shown)
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(caption)}">'
         f'<image width="{width}" height="{height}" href="data:image/jpeg;base64,{data}"/>{shapes}</svg>'
@@ -133,18 +140,18 @@ def figure(
     )
 
 
-def _rectangle(name: str, box: NDArray, size: tuple[int, int]) -> str:
+def _rectangle(name: str, box: NDArray[Any], size: tuple[int, int]) -> str:
     """A box in pixels of a figure of (width, height): a dark line under a colored one, seen on any ground."""
-    least = LEAST_MARK * max(size)
+    min_side = MIN_MARK * max(size)
     if not name.startswith("window"):
-        grow = np.maximum(least - (box[2:] - box[:2]), 0) / 2
+        grow = np.maximum(min_side - (box[2:] - box[:2]), 0) / 2
         box = np.concatenate([box[:2] - grow, box[2:] + grow])
     x0, y0, x1, y1 = clip_xyxy(box, (1, 1, max(size[0] - 1, 1), max(size[1] - 1, 1)))
     place = f'x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}"'
     return f'<rect class="halo" {place}/><rect class="{name}" {place}/>'
 
 
-def _size(box: NDArray) -> str:
+def _size(box: NDArray[Any]) -> str:
     return f"{box[2] - box[0]:.0f} x {box[3] - box[1]:.0f}"
 
 
@@ -156,33 +163,6 @@ def _link(name: str, number: int) -> str:
     text = escape(_sentence(CLASSES[name]))
     return f'<a href="#{name}">{text}</a>' if number else text
 
-
-def _colors() -> str:
-    colors = {f".w{i}": color for i, color in enumerate(WINDOW_COLORS)} | {".answer": BOX_COLOR}
-    return "".join(f"{name}{{stroke:rgb{color};border-color:rgb{color}}}" for name, color in colors.items())
-
-
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1b1b1b;--quiet:#595959;--paper:#fff;--card:#f4f4f2;--line:#d9d9d4}
-@media(prefers-color-scheme:dark){:root{--ink:#ececec;--quiet:#a8a8a8;--paper:#161616;--card:#212121;--line:#383838}}
-*{box-sizing:border-box}
-body{margin:0 auto;padding:1rem;max-width:76rem;font:1rem/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
-h1{font-size:1.6rem;line-height:1.2}h2{font-size:1.25rem;margin:2.5rem 0 0;line-height:1.3}
-h3{font-size:1rem;margin:0 0 .75rem;font-weight:600;overflow-wrap:anywhere}
-a{color:inherit}section>p{margin:.1rem 0 1rem;color:var(--quiet)}
-table{border-collapse:collapse}td{padding:.25rem 1.25rem .25rem 0;border-top:1px solid var(--line);vertical-align:top}
-td+td{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-article{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:0 0 1rem}
-.figures{display:flex;flex-wrap:wrap;gap:.75rem;align-items:flex-start}
-figure{margin:0;flex:1 1 13rem;min-width:0}figure:first-child{flex:2 1 24rem}
-svg{display:block;width:100%;height:auto;max-height:70vh}
-figcaption,.facts{color:var(--quiet);font-size:.875rem}.facts{margin:.5rem 0 0;overflow-wrap:anywhere}
-rect{fill:none;vector-effect:non-scaling-stroke;stroke-width:2}
-.halo{stroke:#000;stroke-width:4.5;stroke-opacity:.75}.target{stroke:#fff;border-color:#fff}
-ul.key{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.4rem 1.5rem}
-ul.key span{display:inline-block;width:1.3em;height:1em;border-width:3px;border-style:solid;vertical-align:-.12em;margin-right:.5em;
-outline:1px solid #000;background:#777}
-"""
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">

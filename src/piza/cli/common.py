@@ -1,0 +1,234 @@
+"""What the commands share: how a command is run, its options for models and searches, and what it prints.
+
+The answer goes to stdout and nothing else does. Bad input is one sentence on stderr and exit code 2. Heavy modules are
+imported where they are used, so that `--help` and most refusals answer at once.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from piza.errors import InputError
+from piza.visualize.text import one_line
+
+if TYPE_CHECKING:
+    from piza.result import Result
+
+MAX_MESSAGE = 500  # characters of an error
+
+SEARCH_OPTIONS = ("budget", "accept_threshold", "max_looks", "min_score", "greedy", "whole_frame")
+"""Keywords of `locate` that `add_search_options` offers."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports wrong arguments like all bad input: in one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError with argparse's message."""
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def guard(action: Callable[[], int | None]) -> int:
+    """Run a command and turn its errors into exit codes.
+
+    Returns what `action` returns (None is 0); 2 for bad input or a file that cannot be read or written, with one
+    sentence on stderr; 130 for Ctrl-C; 1 if the reader of stdout has gone.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A sentence in any script on a terminal in any encoding.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        _silence_libraries()
+        code = action()
+        sys.stdout.flush()  # here, where a closed pipe is handled, and not while Python ends
+        return code or 0
+    except BrokenPipeError:  # the reader of stdout, such as head, has seen enough
+        _drop_stdout()
+        return 1
+    except InputError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except OSError as error:  # the disk is full, the folder was removed meanwhile
+        place = f"{str(error.filename)!r}" if error.filename else "the output"
+        return _fail(f"cannot read or write {place}: {error.strerror or error}", 2)
+
+
+def _fail(message: str, code: int) -> int:
+    """One line on stderr, whatever the message holds."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
+    line = one_line(message)
+    if len(line) > MAX_MESSAGE:
+        line = f"{line[:MAX_MESSAGE]}..."
+    print(f"piza: {line}" if line.endswith((".", "!", "?")) else f"piza: {line}.", file=sys.stderr)
+    return code
+
+
+def _drop_stdout() -> None:
+    """Let Python end without a second complaint about a stdout that cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _silence_libraries() -> None:
+    """Keep the libraries below from talking on a user's screen."""
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number that is not below `minimum`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"expected at least {minimum}, got {value}")
+        return value
+
+    return number
+
+
+def probability(text: str) -> float:
+    """A type for argparse: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a probability from 0 to 1, got {text!r}")
+    return value
+
+
+def share_below_one(text: str) -> float:
+    """A type for argparse: a number of at least 0 and below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share of at least 0 and below 1, got {text!r}")
+    return value
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add --model, --device and --runtime."""
+    parser.add_argument(
+        "--model", metavar="NAME", default="mini", help="mini, a model folder or a hub name (default: mini)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help="torch, onnx or openvino (default: onnx for a folder that `piza export` wrote, else torch)",
+    )
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a search, which mean what the keywords of `piza.locate` mean."""
+    group = parser.add_argument_group("the search (default: as the model was set up)")
+    group.add_argument("--budget", metavar="N", type=at_least(1), help="looks a sentence at most")
+    group.add_argument(
+        "--accept-threshold",
+        metavar="P",
+        type=probability,
+        help="end the search at an answer of this probability",
+    )
+    group.add_argument(
+        "--max-looks",
+        metavar="N",
+        type=at_least(1),
+        help="looks on the way from the frame to one answer at most",
+    )
+    group.add_argument(
+        "--min-score",
+        metavar="P",
+        type=probability,
+        help="say that nothing matches where the answer is less probable than this; the exit code stays 0",
+    )
+    group.add_argument("--greedy", action="store_true", help="follow the best window only, as published")
+    group.add_argument("--whole-frame", action="store_true", help="answer from one look at the whole image")
+
+
+def search_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The search options that were given, as keywords of `locate`."""
+    values = {name: getattr(options, name) for name in SEARCH_OPTIONS}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+def load_model(options: argparse.Namespace) -> Any:
+    """The model that --model, --device and --runtime name. Raises InputError when it cannot be loaded."""
+    runtime = options.runtime or default_runtime(options.model)
+    if runtime == "torch":
+        import piza
+
+        return piza.load(options.model, device=options.device)
+    if options.device != "cpu":
+        raise InputError(f"the runtime {runtime!r} runs on the cpu, not on {options.device!r}")
+    from piza.runtimes import load_exported
+
+    return load_exported(options.model, runtime)
+
+
+def default_runtime(name: str) -> str:
+    """The runtime of a model by what its folder holds: "onnx" or, where only that is installed, "openvino" for a folder
+    that `piza export` wrote; "torch" for all others."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from piza.hub import embedded
+
+    try:
+        exported = name not in embedded() and (Path(name).expanduser() / "export.json").is_file()
+    except (OSError, RuntimeError, ValueError):  # no such name; whoever loads the model says so
+        exported = False
+    if not exported:
+        return "torch"
+    return "onnx" if find_spec("onnxruntime") or not find_spec("openvino") else "openvino"
+
+
+def describe(result: "Result") -> str:
+    """A result in words, a line each: sentence, unknown words, box and score, time, and the windows looked at."""
+    answer = [f"  box    {_box(result.box_xyxy)}", f"  score  {result.score:.2f}"]
+    if not result.found:
+        answer = [f"  nothing in the image matches (the best guess has a score of {result.score:.2f})"]
+    unknown = ", ".join(one_line(word) for word in result.unknown_words)
+    from piza.result import STOP_REASONS
+
+    reason = STOP_REASONS.get(result.stopped, result.stopped)
+    lines = [
+        one_line(result.expression),
+        *([f"  note   the model does not know: {unknown}"] if unknown else []),
+        *answer,
+        f"  time   {result.milliseconds:.0f} ms",
+        f"  path   {result.looks_in_words}; {reason}",
+    ]
+    lines += [f"    {number}    {_box(window)}" for number, window in enumerate(result.windows, start=1)]
+    return "\n".join(lines)
+
+
+def _box(box_xyxy: Sequence[float]) -> str:
+    x1, y1, x2, y2 = box_xyxy
+    return f"{x1:.1f}, {y1:.1f} to {x2:.1f}, {y2:.1f}  ({x2 - x1:.1f} x {y2 - y1:.1f} pixels)"
+
+
+def show_progress(done: int, total: int) -> None:
+    """A line that rewrites itself, for people only."""
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} rows", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """A line beside the answer, on stderr."""
+    print(f"piza: {one_line(text)}", file=sys.stderr)
