@@ -20,7 +20,7 @@ from piza.result import Step
 from piza.search.best_first import best_first
 from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
 from piza.search.zoom_path import frame_window, input_size, next_window, plan_windows
-from piza.visualize.draw import save_picture, surroundings_xyxy
+from piza.visualize.draw import save_image, surroundings_xyxy
 from piza.visualize.primitives import (
     BOX_COLOR,
     INK,
@@ -69,7 +69,7 @@ def what_a_look_sees(folder: Path) -> None:
         thing = to_panel(box, looked_at, size)
         wide, tall = (f"{side:.0f}" for side in (thing[2] - thing[0], thing[3] - thing[1]))
         panels.append((pixel_sized, f"{name} look: {wide} x {tall} pixels"))
-    save_picture(
+    save_image(
         page(
             panels,
             [],
@@ -113,7 +113,7 @@ def coming_back(folder: Path) -> None:
         )
         panels.append((panel, f"look {budget}: {what}"))
         bars.append(shares(found, boxes))
-    save_picture(page(panels, bars, SENTENCE), folder / "how_it_comes_back.jpg")
+    save_image(page(panels, bars, SENTENCE), folder / "how_it_comes_back.jpg")
 
 
 def searched(boxes: dict[str, NDArray], size: tuple[int, int], config: SearchConfig) -> SearchOutcome:

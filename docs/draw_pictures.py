@@ -17,7 +17,7 @@ from piza.data.sorec import Row, read_rows
 from piza.image import ImageArray, open_image
 from piza.result import Result, Step
 from piza.search.zoom_path import frame_window, input_size, plan_windows, square_window
-from piza.visualize.draw import save_picture
+from piza.visualize.draw import save_image
 
 SEED, SIZE = 3, (2048, 1152)
 SCORES = np.array([0.9, 0.2, 0.1])
@@ -56,9 +56,9 @@ def main() -> None:
     two = planned(
         picture, row, PathConfig(max_zoom=32), num_looks=3, detours=[detour], rejected=[(aside, 0.06)]
     )
-    save_picture(two.draw(1200), folder / "pictures_two.jpg")
+    save_image(two.draw(1200), folder / "pictures_two.jpg")
     four = planned(picture, row, PathConfig(max_zoom=1.9))
-    save_picture(four.draw(1200), folder / "pictures_four.jpg")
+    save_image(four.draw(1200), folder / "pictures_four.jpg")
     assert len(two.path) < len(four.path) and frame_window(SIZE).tolist() == list(two.windows[0])
 
 

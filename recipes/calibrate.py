@@ -19,13 +19,8 @@ import piza
 from piza.boxes import iou_xyxy
 from piza.config import Evidence
 from piza.data.sorec import Row, read_rows
-from piza.evaluation.calibration import (
-    auroc,
-    calibration_error,
-    choice_of,
-    fit,
-    recorders,
-)
+from piza.evaluation.calibration import choice_of, fit, recorders
+from piza.evaluation.metrics import auroc, calibration_error
 from piza.files import atomic_write
 from piza.model.piza import Piza
 from piza.search.hypothesis import SearchOutcome
@@ -93,7 +88,7 @@ def main() -> None:
             recorder.search(wide)
             half = pictures.index(recorder.row.image) % 2
             if half == 0:  # the others are searched again, with evidence that may ask for other windows
-                recorder.forget_picture()
+                recorder.forget_image()
             halves[half].append(recorder)
     found: list[list[SearchOutcome]] = [[recorder.search(wide) for recorder in half] for half in halves]
 

@@ -1,17 +1,19 @@
-"""A result in the shapes other programs read: COCO, Label Studio, supervision."""
+"""A result in the formats of other programs: COCO, Label Studio, supervision."""
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from piza.boxes import clip_xyxy, xyxy_to_xywh
 from piza.errors import InputError
-from piza.result import Result
+
+if TYPE_CHECKING:
+    from piza.result import Result
 
 
 def to_coco(
-    result: Result,
+    result: "Result",
     image_id: int,
     category_id: int = 1,
     annotation_id: int | None = None,
@@ -41,7 +43,7 @@ def to_coco(
 
 
 def to_label_studio(
-    result: Result,
+    result: "Result",
     image: str,
     label: str = "target",
     from_name: str = "label",
@@ -50,7 +52,7 @@ def to_label_studio(
 ) -> dict[str, Any]:
     """One task of Label Studio's JSON, with the answer as its prediction and the sentence as its text.
 
-    image: the address under which Label Studio finds the picture. label: one of the labels in its labeling config;
+    image: the address under which Label Studio finds the image. label: one of the labels in its labeling config;
     from_name, to_name: the names of the config's RectangleLabels and Image. The box is in percent of the frame, 0 to 100:
     {"data": {"image", "text"}, "predictions": [{"model_version", "score", "result": [{"id", "type": "rectanglelabels",
     "from_name", "to_name", "original_width", "original_height", "image_rotation": 0, "score", "value": {"x", "y", "width",
@@ -62,9 +64,9 @@ def to_label_studio(
     frame_w, frame_h = (int(v) for v in result.frame_size)
     score = float(result.score)
     # The same answer gets the same id, so that an export made twice is the same file.
-    said = f"{image}\n{result.expression}\n{x}\n{y}\n{width}\n{height}"
+    key = f"{image}\n{result.expression}\n{x}\n{y}\n{width}\n{height}"
     region = {
-        "id": hashlib.sha256(said.encode(errors="backslashreplace")).hexdigest()[:10],
+        "id": hashlib.sha256(key.encode(errors="backslashreplace")).hexdigest()[:10],
         "type": "rectanglelabels",
         "from_name": from_name,
         "to_name": to_name,
@@ -90,7 +92,7 @@ def to_label_studio(
     }
 
 
-def to_supervision(result: Result) -> Any:
+def to_supervision(result: "Result") -> Any:
     """`supervision.Detections` of one box: xyxy (1, 4) in pixels of the frame, confidence (1,), class_id (1,) 0, and the
     sentence as data["class_name"] (1,), which its annotators write beside the box. Where nothing was found (`result.found`)
     all of them have no rows.
@@ -112,7 +114,7 @@ def to_supervision(result: Result) -> Any:
     )
 
 
-def _xywh(result: Result) -> tuple[float, float, float, float]:
+def _xywh(result: "Result") -> tuple[float, float, float, float]:
     box = clip_xyxy(result.box_xyxy, (0, 0, *result.frame_size))
     x, y, width, height = (float(v) for v in xyxy_to_xywh(box))
     return x, y, width, height

@@ -132,9 +132,9 @@ class Result:
 
         Raises InputError for a suffix that is none of these or a place that cannot be written.
         """
-        from piza.visualize.draw import save_picture
+        from piza.visualize.draw import save_image
 
-        save_picture(self.draw(), path)
+        save_image(self.draw(), path)
 
     def animate(self, path: str | Path, width: int = 640) -> None:
         """Write a zoom from the frame through the windows to the box, as a .gif or .webp of 3 MB or less.

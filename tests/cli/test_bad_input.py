@@ -20,7 +20,7 @@ from piza.cli import main as cli
 @pytest.fixture(scope="session")
 def place(tmp_path_factory, tiny_piza):
     """A folder of good and bad files, and two real models with random weights: `model`, and `broken` cut short."""
-    from piza.model.piza import save_folder
+    from piza.model.io import save_folder
 
     place = tmp_path_factory.mktemp("bad")
     rng = np.random.default_rng(0)

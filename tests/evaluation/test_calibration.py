@@ -7,15 +7,8 @@ pytest.importorskip("scipy")
 
 from piza.config import Evidence, SearchConfig
 from piza.data.sorec import read_rows
-from piza.evaluation.calibration import (
-    Choice,
-    auroc,
-    calibration_error,
-    choice_of,
-    fit,
-    recorders,
-    surprise,
-)
+from piza.evaluation.calibration import Choice, choice_of, fit, negative_log_likelihood, recorders
+from piza.evaluation.metrics import auroc, calibration_error
 from piza.search.best_first import best_first
 
 
@@ -36,7 +29,7 @@ def test_fitting_finds_what_was_put_in():
     truth = Evidence(first=0.7, later=1.4, bias=0.5, none=-1.0)
     choices = drawn_choices(truth, 1500)
     found = fit(choices)
-    assert surprise(found, choices) <= surprise(truth, choices) + 1e-3
+    assert negative_log_likelihood(found, choices) <= negative_log_likelihood(truth, choices) + 1e-3
     assert abs(found.first - truth.first) < 0.15 and abs(found.later - truth.later) < 0.25
 
 
@@ -66,7 +59,7 @@ def test_replayed_searches_are_the_searches(tiny_piza, tmp_path):
         assert len(recorder.seen) == len(found.looked) and recorder.cost(found) > 0
         direct = best_first(recorder.looker, config)
         np.testing.assert_allclose(direct.answer.boxes[-1], found.answer.boxes[-1])
-        recorder.forget_picture()
+        recorder.forget_image()
         np.testing.assert_allclose(recorder.search(config).answer.boxes[-1], found.answer.boxes[-1])
         choice = choice_of(found, recorder.row.box_xyxy)
         assert len(choice.odds) == len(choice.right) and choice.after_first_look().right == choice.right

@@ -107,7 +107,7 @@ def test_nothing_is_fetched_and_nothing_runs_but_the_filter(images):
 
 def test_rows_without_room_are_left_out(images, monkeypatch):
     whole = report_page({"mini": run(range(9))}, images)
-    monkeypatch.setattr(overview, "LARGEST", len(whole) // 2)
+    monkeypatch.setattr(overview, "MAX_BYTES", len(whole) // 2)
     page = report_page({"mini": run(range(9))}, images)
     assert len(page) < 0.7 * len(whole) and "found no room" in page
 

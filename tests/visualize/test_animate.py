@@ -57,9 +57,9 @@ def test_a_large_file_is_made_smaller(tmp_path, monkeypatch):
     result = small()
     result.image[:] = np.random.default_rng(0).integers(0, 256, result.image.shape, np.uint8)
     result.animate(tmp_path / "large.gif", 320)
-    monkeypatch.setattr(animate, "LARGEST", (tmp_path / "large.gif").stat().st_size // 2)
+    monkeypatch.setattr(animate, "MAX_BYTES", (tmp_path / "large.gif").stat().st_size // 2)
     result.animate(tmp_path / "small.gif", 320)
-    assert (tmp_path / "small.gif").stat().st_size <= animate.LARGEST
+    assert (tmp_path / "small.gif").stat().st_size <= animate.MAX_BYTES
 
 
 @pytest.mark.parametrize("name", ["a.png", "a", "missing/a.gif", "folder.gif"])

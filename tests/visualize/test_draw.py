@@ -10,7 +10,7 @@ from piza.image import ImageReference
 from piza.result import Result, Step
 from piza.visualize.draw import BOX_COLOR, FORMATS, WINDOW_COLORS, draw_result
 from piza.visualize.layout import Sizes, place_panels
-from piza.visualize.primitives import DETOUR_COLOR, free_place, outline, touch
+from piza.visualize.primitives import DETOUR_COLOR, drawable, free_place, outline, touch
 
 SCORES = np.linspace(0.9, 0.1, 7)
 WINDOWS = ((0, 0, 1600, 900), (600.5, 300, 900, 480.25))
@@ -193,3 +193,11 @@ def test_looks_that_led_elsewhere_are_counted_in_words():
 
 def test_windows_are_those_of_the_path():
     assert made_up().windows == [(0, 0, 1600, 900), (600.5, 300, 900, 480.25)]
+
+
+def test_characters_that_the_font_lacks_are_named():
+    assert drawable("the café, cafe\u0301 – Straße 5 °") == "the cafe, cafe - Strasse 5 °"
+    assert drawable("the 漢字 car, السيارة") == "the [cjk] car, [arabic]"
+    assert drawable("a 🚒\x1b[2J\u202e") == "a [fire engine]\\x1b[2J\\u202e"
+    strange = made_up(expression="the 漢字 \x1b[31m car \u202e \ud83d 🚒" * 20)
+    assert draw_result(strange, 600).width <= 600

@@ -31,7 +31,7 @@ def _convert_reference(options: argparse.Namespace) -> None:
     out = Path(options.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"cannot write to {options.out!r}: expected a new or empty folder")
-    from piza.model.piza import save_folder
+    from piza.model.io import save_folder
     from piza.model.reference import reference_model
 
     model, report = reference_model(options.checkpoint, options.base, options.history)

@@ -38,6 +38,7 @@ class Finding:
 
     @property
     def level(self) -> str:
+        """Either "warning" or "error"."""
         return "warning" if self.fault.kind in WARNINGS else "error"
 
 
@@ -53,10 +54,12 @@ class Report:
 
     @property
     def errors(self) -> int:
+        """How many findings are errors."""
         return sum(finding.level == "error" for finding in self.findings)
 
     @property
     def warnings(self) -> int:
+        """How many findings are warnings."""
         return len(self.findings) - self.errors
 
     def to_dict(self) -> dict[str, Any]:

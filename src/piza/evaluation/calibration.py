@@ -1,4 +1,4 @@
-"""What the scores of a search are worth: looks recorded once, searches replayed for nothing, evidence fitted.
+"""What the scores of a search are worth: looks recorded once, searches replayed at no cost, evidence fitted.
 
 A search asks for looks; which ones depends on its settings, what each one sees does not. So a model looks at every
 window that any of several searches asks for once, and the searches are compared on the same looks.
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,6 @@ from numpy.typing import NDArray
 from piza.boxes import iou_xyxy
 from piza.config import Evidence, SearchConfig
 from piza.data.sorec import Row, find_image
-from piza.evaluation.metrics import (
-    auroc as auroc,
-)  # told from scores alone; offered here beside what makes the scores
-from piza.evaluation.metrics import calibration_error as calibration_error
 from piza.image import cut, open_image
 from piza.model.piza import Piza
 from piza.search.best_first import best_first
@@ -31,7 +28,7 @@ from piza.search.zoom_path import first_windows, input_size, next_window
 @dataclass
 class Recorder:
     """The looks of one row, each taken once. milliseconds: what each window's look took, the first one's without opening
-    the picture."""
+    the image."""
 
     row: Row
     looker: ModelLooker
@@ -43,6 +40,7 @@ class Recorder:
         self._frame_size = self.looker.frame_size
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
+        """See `Looker.look`; each window is looked at once."""
         keys = [_key(path.window, len(path.steps)) for path in paths]
         if any(key not in self.seen for key in keys):
             begin = time.perf_counter()
@@ -60,15 +58,16 @@ class Recorder:
         return self._frame_size
 
     @property
-    def first_windows(self) -> Sequence[NDArray]:
+    def first_windows(self) -> Sequence[NDArray[Any]]:
         """See `Looker.first_windows`."""
         return self.looker.first_windows
 
-    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
+    def window_of(self, box: NDArray[Any], window: NDArray[Any]) -> NDArray[Any]:
         """See `Looker.window_of`."""
         return next_window(box, window, self.frame_size, self.looker.model.config.path)
 
-    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
+    def at_end(self, path: Hypothesis, boxes: NDArray[Any]) -> list[bool]:
+        """See `Looker.at_end`; each box is judged once."""
         before = np.concatenate([*path.boxes, path.window]).tobytes()
         keys = [before + box.tobytes() for box in boxes]
         unknown = [number for number, key in enumerate(keys) if key not in self.ends]
@@ -78,10 +77,11 @@ class Recorder:
         return [self.ends[key] for key in keys]
 
     def search(self, config: SearchConfig) -> SearchOutcome:
+        """A search with these settings, over the looks that were recorded and those still to take."""
         return best_first(self, config)
 
-    def forget_picture(self) -> None:
-        """Frees the picture and its features; searches that need no new look still work."""
+    def forget_image(self) -> None:
+        """Frees the image and its features; searches that need no new look still work."""
         self.looker.image = np.zeros((0, 0, 3), np.uint8)
         self.looker.frames = []
 
@@ -94,35 +94,32 @@ class Recorder:
         return sum(self.milliseconds[key] for key in keys)
 
 
-def _key(window: NDArray, depth: int) -> bytes:
+def _key(window: NDArray[Any], depth: int) -> bytes:
     return np.asarray(window, float).tobytes() + bytes([min(depth, 1)])
 
 
 def recorders(model: Piza, rows: Sequence[Row], images: str | Path) -> Iterator[Recorder]:
-    """One recorder a row. A picture is opened and its first look encoded once; every row is charged for the encoding
+    """One recorder a row. An image is opened and its first look encoded once; every row is charged for the encoding
     alone, as a search for one sentence would be."""
-    by_picture: dict[str, list[Row]] = {}
+    by_image: dict[str, list[Row]] = {}
     for row in rows:
-        by_picture.setdefault(row.image, []).append(row)
+        by_image.setdefault(row.image, []).append(row)
     with torch.inference_mode():
-        for name, asked in by_picture.items():
-            picture = open_image(find_image(images, name))
-            windows = first_windows(
-                (picture.shape[1], picture.shape[0]), model.config.search.num_first_windows
-            )
+        for name, asked in by_image.items():
+            image = open_image(find_image(images, name))
+            windows = first_windows((image.shape[1], image.shape[0]), model.config.search.num_first_windows)
             begin = time.perf_counter()
             sizes = [
                 input_size(view, True, model.config.first_pixels, model.config.later_pixels)
                 for view in windows
             ]
             frames = [
-                model.encode_frame(cut(picture, view, size))
-                for view, size in zip(windows, sizes, strict=True)
+                model.encode_frame(cut(image, view, size)) for view, size in zip(windows, sizes, strict=True)
             ]
             encoding = 1000 * (time.perf_counter() - begin) / len(windows)
             for row in asked:
                 (text,) = model.encode_text([row.expression])
-                looker = ModelLooker(model, picture, text, windows, frames)
+                looker = ModelLooker(model, image, text, windows, frames)
                 yield Recorder(row, looker, milliseconds={_key(view, 0): encoding for view in windows})
 
 
@@ -151,7 +148,7 @@ def choice_of(found: SearchOutcome, target: tuple[float, ...]) -> Choice:
     return Choice([path.log_odds for path in [*answers, *found.open]], right)
 
 
-def surprise(evidence: Evidence, choices: Sequence[Choice]) -> float:
+def negative_log_likelihood(evidence: Evidence, choices: Sequence[Choice]) -> float:
     """Mean negative log-probability of what is right: one of the hypotheses, or none of them."""
     total = 0.0
     for choice in choices:
@@ -163,14 +160,14 @@ def surprise(evidence: Evidence, choices: Sequence[Choice]) -> float:
 
 
 def fit(choices: Sequence[Choice]) -> Evidence:
-    """The evidence under which what is right surprises least, found by Nelder and Mead's simplex."""
+    """The evidence under which what is right is most probable, found by Nelder and Mead's simplex."""
     from scipy.optimize import minimize
 
-    def of(values: NDArray) -> Evidence:
+    def of(values: NDArray[Any]) -> Evidence:
         return Evidence(*(float(v) for v in values))
 
     found = minimize(
-        lambda values: surprise(of(values), choices) + 1e-3 * float((values[:2] ** 2).sum()),
+        lambda values: negative_log_likelihood(of(values), choices) + 1e-3 * float((values[:2] ** 2).sum()),
         np.array([1.0, 1.0, 0.0, 0.0]),
         method="Nelder-Mead",
         options={"maxiter": 600, "xatol": 1e-3, "fatol": 1e-5},

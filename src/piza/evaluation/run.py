@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from piza.data.sorec import Row, find_image
 from piza.errors import InputError
@@ -25,12 +25,10 @@ class Locator(Protocol):
         ...
 
 
-class Baseline(Protocol):
-    """Another way to answer rows with a model, to compare a search with (`piza.evaluation.baselines`)."""
-
-    def __call__(self, model: Any, image: ImageSource, rows: Sequence[Row], **options: Any) -> list[Result]:
-        """One result a row. `rows` are all about `image`; of them a fair baseline reads the expressions only."""
-        ...
+Baseline: TypeAlias = Callable[..., list[Result]]
+"""Another way to answer rows with a model, to compare a search with: a function (model, image, rows, **options) -> one
+result a row. `rows` are all about `image`, and of them a fair baseline reads the expressions only. See
+`piza.evaluation.baselines`."""
 
 
 @dataclass

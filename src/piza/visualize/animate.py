@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -10,7 +11,6 @@ from piza.boxes import clip_xyxy
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable
 from piza.image import ImageArray, cut
-from piza.result import Result
 from piza.visualize.draw import surroundings_xyxy
 from piza.visualize.primitives import (
     BOX_COLOR,
@@ -21,6 +21,7 @@ from piza.visualize.primitives import (
     WINDOW_COLORS,
     Box,
     at_least,
+    drawable,
     font_of,
     free_place,
     outline,
@@ -31,22 +32,25 @@ from piza.visualize.primitives import (
     wrap,
 )
 
+if TYPE_CHECKING:
+    from piza.result import Result
+
 FORMATS = {".gif": "GIF", ".webp": "WEBP"}
 WIDTH = 640
 NARROWEST, WIDEST = 160, 1920
 
-MOVES, LEAST_MOVES, ALL_MOVES = 14, 6, 42  # pictures of one movement: less where there are many movements
+MOVES, MIN_MOVES, MAX_FRAMES = 14, 6, 42  # frames of one movement: fewer where there are many movements
 MOVE_MS, PAUSE_MS, LAST_MS = 60, 1100, 2600
 CLOSE = 5.0  # the end shows this many times the longer side of the box
-ASPECTS = (0.6, 2.4)  # of the moving picture; longer and taller frames get bars
+ASPECTS = (0.6, 2.4)  # of the moving image; longer and taller frames get bars
 COLORS = 96  # of a GIF; more look hardly better and take more room
-LARGEST = 3_000_000
+MAX_BYTES = 3_000_000
 """Bytes: a larger animation is made again, smaller."""
 
 BARS = (40, 40, 40)
 
 
-def save_animation(result: Result, path: str | Path, width: int = WIDTH) -> None:
+def save_animation(result: "Result", path: str | Path, width: int = WIDTH) -> None:
     """Write a zoom from the frame through the windows of the path to the box, as an animated GIF or WebP.
 
     width: pixels, 160 to 1,920; where the file would be over 3 MB, it becomes less. Written beside `path` and renamed, so
@@ -59,23 +63,23 @@ def save_animation(result: Result, path: str | Path, width: int = WIDTH) -> None
         raise InputError(f"an animation may be {NARROWEST} to {WIDEST} pixels wide, got {width}")
     check_writable(path)
     data = _encode(*animation_frames(result, width), FORMATS[suffix])
-    while len(data) > LARGEST and width > NARROWEST:
+    while len(data) > MAX_BYTES and width > NARROWEST:
         # Bytes grow with the area; a little less than that would give, so that one more turn is usually enough.
-        width = max(NARROWEST, int(width * min(0.9, 0.95 * (LARGEST / len(data)) ** 0.5)))
+        width = max(NARROWEST, int(width * min(0.9, 0.95 * (MAX_BYTES / len(data)) ** 0.5)))
         data = _encode(*animation_frames(result, width), FORMATS[suffix])
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
-def animation_frames(result: Result, width: int) -> tuple[list[Image.Image], list[int]]:
-    """The pictures of the animation, RGB and `width` pixels wide, and how long each is shown, in milliseconds."""
+def animation_frames(result: "Result", width: int) -> tuple[list[Image.Image], list[int]]:
+    """The frames of the animation, RGB and `width` pixels wide, and how long each is shown, in milliseconds."""
     frame_w, frame_h = result.frame_size
     aspect = min(max(frame_w / frame_h, ASPECTS[0]), ASPECTS[1])
     size = (width, max(round(width / aspect), 1))
     foot = _foot(result, width)
     stops = _stops(result, aspect)
     image = result.image  # held, so that a file is decoded once
-    moves = max(LEAST_MOVES, min(MOVES, ALL_MOVES // max(len(stops) - 1, 1)))
+    moves = max(MIN_MOVES, min(MOVES, MAX_FRAMES // max(len(stops) - 1, 1)))
     frames, times = [], []
     for number, (view, shown) in enumerate(stops):
         if number:
@@ -91,8 +95,8 @@ def animation_frames(result: Result, width: int) -> tuple[list[Image.Image], lis
     return frames, times
 
 
-def _stops(result: Result, aspect: float) -> list[tuple[Box, int]]:
-    """Where the film pauses: (what is shown, of the film's aspect, in pixels of the frame; how many looks it tells of)."""
+def _stops(result: "Result", aspect: float) -> list[tuple[Box, int]]:
+    """Where the film pauses: (the view, of the film's aspect, in pixels of the frame; how many looks it has shown)."""
     frame_w, frame_h = result.frame_size
     frame = (0.0, 0.0, float(frame_w), float(frame_h))
     close = surroundings_xyxy(result.box_xyxy, result.frame_size, CLOSE)
@@ -130,11 +134,11 @@ def _between(a: Box, b: Box, share: float) -> Box:
 
 
 def _frame(
-    result: Result, image: ImageArray, view: Box, size: tuple[int, int], shown: int, foot: Image.Image
+    result: "Result", image: ImageArray, view: Box, size: tuple[int, int], shown: int, foot: Image.Image
 ) -> Image.Image:
-    """One picture: the view, with the windows of the first `shown` looks and one more, and the box when it was found."""
-    picture = _shot(image, view, size)
-    pen = ImageDraw.Draw(picture)
+    """One frame of the film: the view, with the windows of the first `shown` looks and one more, and the box when it was found."""
+    shot = _shot(image, view, size)
+    pen = ImageDraw.Draw(shot)
     found = shown > len(result.path) or len(result.path) == 1
     font = font_of(max(size[0] / 34, 11))
     box = at_least(to_panel(result.box_xyxy, view, size), max(size[0] / 60, 8))
@@ -155,29 +159,29 @@ def _frame(
         if room is not None:
             plate(pen, room, score, BOX_COLOR, font)
     page = Image.new("RGB", (size[0], size[1] + foot.height))
-    page.paste(picture, (0, 0))
+    page.paste(shot, (0, 0))
     page.paste(foot, (0, size[1]))
     return page
 
 
-def _shot(picture: ImageArray, view: Box, size: tuple[int, int]) -> Image.Image:
-    """A view that may reach out of the picture, where there are bars."""
-    height, width = picture.shape[:2]
+def _shot(image: ImageArray, view: Box, size: tuple[int, int]) -> Image.Image:
+    """A view that may reach out of the image, where there are bars."""
+    height, width = image.shape[:2]
     part = clip_xyxy(view, (0, 0, width, height)).tolist()
     if tuple(part) == tuple(view):
-        return Image.fromarray(cut(picture, part, size))
+        return Image.fromarray(cut(image, part, size))
     x1, y1, x2, y2 = to_panel(part, view, size)
     inner = (max(round(x2 - x1), 1), max(round(y2 - y1), 1))
     shot = Image.new("RGB", size, BARS)
-    shot.paste(Image.fromarray(cut(picture, part, inner)), (round(x1), round(y1)))
+    shot.paste(Image.fromarray(cut(image, part, inner)), (round(x1), round(y1)))
     return shot
 
 
-def _foot(result: Result, width: int) -> Image.Image:
-    """The sentence, the same under all pictures, which costs next to nothing."""
+def _foot(result: "Result", width: int) -> Image.Image:
+    """The sentence, the same under all frames, which costs next to nothing."""
     size = max(width / 34, 11)
     font, small = font_of(size), font_of(0.8 * size)
-    lines = wrap(" ".join(result.expression.split()), font, width - size, 2)
+    lines = wrap(drawable(result.expression), font, width - size, 2)
     foot = Image.new("RGB", (width, round((len(lines) + 1) * 1.35 * size + 0.6 * size)), PAPER)
     pen = ImageDraw.Draw(foot)
     for number, text in enumerate(lines):
@@ -203,7 +207,7 @@ def _encode(frames: list[Image.Image], times: list[int], name: str) -> bytes:
 
 
 def _palette(frames: list[Image.Image]) -> Image.Image:
-    """Colors for all pictures, so that nothing flickers, with those of the marks among them."""
+    """Colors for all frames, so that nothing flickers, with those of boxes and windows among them."""
     small = [frame.resize((120, max(1, 120 * frame.height // frame.width))) for frame in frames]
     sheet = Image.new("RGB", (120, sum(part.height for part in small) + 8 * (len(WINDOW_COLORS) + 1)))
     y = 0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -10,7 +11,6 @@ from piza.boxes import clip_xyxy
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable
 from piza.image import ImageArray, cut
-from piza.result import Result
 from piza.visualize.layout import Sizes, place_panels
 from piza.visualize.primitives import (
     BOX_COLOR,
@@ -25,7 +25,9 @@ from piza.visualize.primitives import (
     WINDOW_COLORS,
     Box,
     Color,
+    Font,
     at_least,
+    drawable,
     free_place,
     line,
     moved,
@@ -38,6 +40,9 @@ from piza.visualize.primitives import (
     wrap,
 )
 
+if TYPE_CHECKING:
+    from piza.result import Result
+
 __all__ = [
     "BOX_COLOR",
     "FORMATS",
@@ -46,7 +51,7 @@ __all__ = [
     "check_drawing_path",
     "draw_box",
     "draw_result",
-    "save_picture",
+    "save_image",
     "surroundings_xyxy",
 ]
 
@@ -58,7 +63,7 @@ NARROWEST, WIDEST = 300, 12_000
 SURROUNDINGS = 8.0
 """When there was only one look, the enlarged part is this many times the longer side of the box."""
 
-NOTHING = "Nothing in the picture matches."
+NOTHING = "Nothing in the image matches."
 
 WHOLE = 0.999  # a window that covers this share of the frame's area is the frame
 SHOWN_INSETS = 8
@@ -71,7 +76,7 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 @dataclass
 class View:
     """One panel. window_xyxy: what it shows, in pixels of the frame. number: of its look, from 1, or "" if it is none.
-    seen: (width, height) in pixels of what the model was given, None to show the pixels of the frame. name: if it has no
+    seen: (width, height) in pixels of the model's input, None to show the pixels of the frame. name: if it has no
     number."""
 
     window_xyxy: Box
@@ -94,7 +99,7 @@ class View:
         return [*(f"look {self.number}: {text}" for text in seen), *seen, size]
 
 
-def draw_result(result: Result, width: int = WIDTH) -> Image.Image:
+def draw_result(result: "Result", width: int = WIDTH) -> Image.Image:
     """Draw a search as an RGB image of `width` pixels or less; text and lines grow with `width`, 300 to 12,000.
 
     The frame with all windows, then every look but that at the whole frame as the model saw it (resized to its input, and
@@ -124,7 +129,7 @@ def draw_result(result: Result, width: int = WIDTH) -> Image.Image:
     right = max(x + panel.width for (x, _), panel in zip(places, panels))
     bottom = max(y + panel.height for (_, y), panel in zip(places, panels)) + sizes.caption
     page_w = round(max(right + sizes.margin, min(width, sizes.of(900))))
-    header = wrap(" ".join(result.expression.split()), sizes.font, page_w - 2 * sizes.margin)
+    header = wrap(drawable(result.expression), sizes.font, page_w - 2 * sizes.margin)
     verdict = [] if result.found else wrap(NOTHING, sizes.font, page_w - 2 * sizes.margin)
     facts = wrap(_summary(result), sizes.small_font, page_w - 2 * sizes.margin)
     legend = wrap(_legend(result), sizes.small_font, page_w - 2 * sizes.margin) if _legend(result) else []
@@ -158,19 +163,19 @@ def draw_result(result: Result, width: int = WIDTH) -> Image.Image:
 
 
 def draw_box(
-    picture: ImageArray,
+    image: ImageArray,
     box_xyxy: Box,
     window_xyxy: Box,
     limit_wh: tuple[int, int],
     min_scale: float = SMALLEST_MARK,
     line: int = 2,
 ) -> Image.Image:
-    """A window of a picture, as large as fits into `limit_wh`, with one box drawn; both in pixels of the picture.
+    """A window of an image, as large as fits into `limit_wh`, with one box drawn; both in pixels of the image.
 
     In pixels of the drawing: `min_scale`, the side below which the box is drawn larger than it is, and `line`, its width.
     """
-    panel = _panel(picture, window_xyxy, limit_wh)
-    height, width = picture.shape[:2]
+    panel = _panel(image, window_xyxy, limit_wh)
+    height, width = image.shape[:2]
     window = tuple(clip_xyxy(window_xyxy, (0, 0, width, height)))
     mark = at_least(to_panel(box_xyxy, window, panel.size), min_scale)
     outline(ImageDraw.Draw(panel), mark, BOX_COLOR, line, LIGHT_HALO)
@@ -190,7 +195,7 @@ def surroundings_xyxy(
     return left, top, left + width, top + height
 
 
-def save_picture(image: Image.Image, path: str | Path) -> None:
+def save_image(image: Image.Image, path: str | Path) -> None:
     """Write an image; the suffix of `path` chooses PNG, JPEG or WebP. Raises InputError as `check_drawing_path` does."""
     check_drawing_path(path)
     with atomic_write(path) as temporary:
@@ -206,12 +211,12 @@ def check_drawing_path(path: str | Path) -> None:
     check_writable(path)
 
 
-def _rejected(result: Result) -> list[tuple[tuple[float, ...], float]]:
+def _rejected(result: "Result") -> list[tuple[tuple[float, ...], float]]:
     """The other answers worth showing: a few, and none that the search gave no chance."""
     return [pair for pair in result.rejected if pair[1] >= WORTH_SHOWING][:SHOWN_REJECTED]
 
 
-def _views(result: Result) -> list[View]:
+def _views(result: "Result") -> list[View]:
     """The frame, then every look at a part of it; the surroundings of the box if there was none."""
     frame_w, frame_h = result.frame_size
     whole: Box = (0.0, 0.0, float(frame_w), float(frame_h))
@@ -232,13 +237,13 @@ def _views(result: Result) -> list[View]:
 
 
 def _panel(
-    picture: ImageArray, window_xyxy: Box, limit_wh: tuple[int, int], seen: tuple[int, int] | None = None
+    image: ImageArray, window_xyxy: Box, limit_wh: tuple[int, int], seen: tuple[int, int] | None = None
 ) -> Image.Image:
     """The window, as large as fits into `limit_wh`; a long thin one is not made thinner than a tenth of the limit.
 
     With `seen` it is shrunk to that size first, as the model saw it; the frame is always drawn from its own pixels.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     window = clip_xyxy(window_xyxy, (0, 0, width, height))
     window_w, window_h = max(window[2] - window[0], 1e-3), max(window[3] - window[1], 1e-3)
     scale = min(limit_wh[0] / window_w, limit_wh[1] / window_h)
@@ -248,12 +253,12 @@ def _panel(
     )
     whole = window_w * window_h >= WHOLE * width * height
     if seen is None or whole or min(seen) < 1 or (seen[0] >= size[0] and seen[1] >= size[1]):
-        return Image.fromarray(cut(picture, window, size))
-    return Image.fromarray(cut(picture, window, seen)).resize(size, Image.Resampling.BICUBIC)
+        return Image.fromarray(cut(image, window, size))
+    return Image.fromarray(cut(image, window, seen)).resize(size, Image.Resampling.BICUBIC)
 
 
-def _draw_boxes(panel: Image.Image, views: list[View], number: int, result: Result, sizes: Sizes) -> None:
-    """Everything that lies in one panel, what matters most last: gray, then windows, then the answer."""
+def _draw_boxes(panel: Image.Image, views: list[View], number: int, result: "Result", sizes: Sizes) -> None:
+    """Everything that lies in one panel, the most important last: gray, then windows, then the answer."""
     view, pen = views[number], ImageDraw.Draw(panel)
 
     def at(box: Box, min_scale: float = 0.0) -> Box:
@@ -281,7 +286,7 @@ def _name_boxes(
     number: int,
     panel_wh: tuple[int, int],
     place: tuple[int, int],
-    result: Result,
+    result: "Result",
     sizes: Sizes,
 ) -> None:
     """Numbers beside windows, probabilities beside answers, where they hide neither each other nor a box."""
@@ -297,7 +302,7 @@ def _name_boxes(
     windows = [at(window.window_xyxy) for window in inner]
     taken = [answer, *(at(box, sizes.mark) for box, _ in shown)]
 
-    def write(text: str, around: Box, color: Color, font, hidden: list[Box]) -> None:
+    def write(text: str, around: Box, color: Color, font: Font, hidden: list[Box]) -> None:
         room = free_place(plate_size(text, font), around, bounds, [*taken, *hidden], sizes.of(5))
         if room is not None:
             plate(pen, room, text, color, font)
@@ -305,8 +310,8 @@ def _name_boxes(
 
     is_last = number == len(views) - 1
     if is_last and touch(at_least(result.box_xyxy, 1e-6), view.window_xyxy):
-        said = f"{result.score:.2f}" if result.found else f"best guess {result.score:.2f}"
-        write(said, answer, BOX_COLOR, sizes.plate_font, [])
+        text = f"{result.score:.2f}" if result.found else f"best guess {result.score:.2f}"
+        write(text, answer, BOX_COLOR, sizes.plate_font, [])
     for index, window in enumerate(inner):
         if window.number:
             write(window.number, windows[index], window.color, sizes.plate_font, windows[index + 1 :])
@@ -362,7 +367,14 @@ def _caption(
     pen.text((x, y + height / 2), fitting[0], fill=INK, font=sizes.small_font, anchor="lm")
 
 
-def _write(pen: ImageDraw.ImageDraw, place, lines: list[str], color: Color, font, height: float) -> None:
+def _write(
+    pen: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    lines: list[str],
+    color: Color,
+    font: Font,
+    height: float,
+) -> None:
     for index, text in enumerate(lines):
         pen.text((place[0], place[1] + index * height), text, fill=color, font=font)
 
@@ -371,7 +383,7 @@ def _pixels(length: float) -> str:
     return f"{length:.0f}" if length >= 10 else f"{length:.1f}"
 
 
-def _summary(result: Result) -> str:
+def _summary(result: "Result") -> str:
     x1, y1, x2, y2 = result.box_xyxy
     guess = "" if result.found else "best guess: "
     facts = [
@@ -383,7 +395,7 @@ def _summary(result: Result) -> str:
     return "   |   ".join(facts)
 
 
-def _legend(result: Result) -> str:
+def _legend(result: "Result") -> str:
     """What dashes and gray mean, where there are some."""
     windows, answers = len(result.detours), len(_rejected(result))
     parts = [

@@ -32,6 +32,7 @@ class Sizes:
         self.beam, self.mark = max(self.of(1.6), 0.8), max(self.of(SMALLEST_MARK + 2), 6.0)
 
     def of(self, length: float) -> float:
+        """A length that is given for a drawing `nominal` wide, in pixels of this one."""
         return length * self.width / self.nominal
 
 

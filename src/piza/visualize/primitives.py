@@ -1,8 +1,13 @@
-"""What is drawn over pictures: rectangles, plates with a word, thin lines, wrapped text. Pixels are those of the drawing."""
+"""What is drawn over images: rectangles, plates with a word, thin lines, wrapped text. Pixels are those of the drawing."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import groupby
 
 from PIL import Image, ImageDraw, ImageFont
+
+from piza.visualize.text import one_line
 
 Box = Sequence[float]
 Color = tuple[int, int, int]
@@ -26,6 +31,49 @@ SMOOTH = 3  # lines are drawn this many times larger and shrunk, because Pillow'
 def font_of(size: float) -> Font:
     """Pillow's own font, so that a drawing looks the same everywhere."""
     return ImageFont.load_default(size=max(round(size), 6))
+
+
+def drawable(text: str) -> str:
+    """The text on one line, in characters that the font has, which are few: Pillow's own has no letter with an accent.
+
+    Control characters are shown as in `one_line`. Of what the font lacks, letters lose their accents, a symbol becomes its
+    name in brackets ("[fire engine]"), and a run of letters of another script the name of the script ("[cjk]").
+    """
+    letters = [_replaced(letter) for letter in unicodedata.normalize("NFC", one_line(text))]
+    shown = []
+    for script, run in groupby(
+        letters, key=lambda part: part if part.startswith("[") and len(part) > 1 else ""
+    ):
+        shown.append(script or "".join(run))
+    return "".join(shown)
+
+
+def _replaced(letter: str) -> str:
+    """A character that the font has for a character, or a name in brackets."""
+    if letter.isascii() or _has(letter):
+        return letter
+    kind = unicodedata.category(letter)
+    if kind in ("Cf", "Mn"):  # joiners and marks, which show nothing by themselves
+        return ""
+    plain = (
+        "-" if kind == "Pd" else unicodedata.normalize("NFKD", letter.casefold() if letter == "ß" else letter)
+    )
+    plain = "".join(part for part in plain if not unicodedata.combining(part))
+    if plain and all(part.isascii() or _has(part) for part in plain):
+        return plain
+    name = unicodedata.name(letter, "symbol").lower()
+    return f"[{name.split()[0] if kind[0] in 'LN' else name}]"
+
+
+@lru_cache(maxsize=4096)
+def _has(letter: str) -> bool:
+    """Whether the font has a character: what it lacks is drawn as the box it draws for a code point that none has."""
+    font = font_of(20)
+    try:
+        mask, missing = font.getmask(letter), font.getmask("\uffff")
+    except UnicodeEncodeError:  # of Pillow's plain font, where there is no FreeType
+        return False
+    return mask.size != missing.size or bytes(mask) != bytes(missing)
 
 
 def window_color(index: int) -> Color:
@@ -54,6 +102,7 @@ def at_least(box: Box, side: float) -> Box:
 
 
 def moved(box: Box, x: float, y: float) -> Box:
+    """The box, shifted by (x, y)."""
     return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
 
@@ -183,8 +232,8 @@ def free_place(
     return None
 
 
-def wrap(text: str, font: Font, width: float, most: int = MAX_LINES) -> list[str]:
-    """At most `most` lines of at most `width` pixels, broken between words, and inside a word longer than a line."""
+def wrap(text: str, font: Font, width: float, max_lines: int = MAX_LINES) -> list[str]:
+    """At most `max_lines` lines of at most `width` pixels, broken between words, and inside a word longer than a line."""
     lines = [""]
     for word in text.split(" "):
         if lines[-1] and font.getlength(f"{lines[-1]} {word}") > width:
@@ -193,10 +242,10 @@ def wrap(text: str, font: Font, width: float, most: int = MAX_LINES) -> list[str
             word = f" {word}"
         for letter in word:
             if font.getlength(lines[-1] + letter) > width:
-                if len(lines) > most:
+                if len(lines) > max_lines:
                     break
                 lines.append("")
             lines[-1] += letter
-        if len(lines) > most:
-            return [*lines[: most - 1], lines[most - 1][:-3] + "..."]
+        if len(lines) > max_lines:
+            return [*lines[: max_lines - 1], lines[max_lines - 1][:-3] + "..."]
     return lines

@@ -20,6 +20,7 @@ def key(names: Sequence[str]) -> str:
 
 
 def swatch(number: int) -> str:
+    """A small square in the color of a run."""
     return f'<svg class="swatch s{number % SERIES}" viewBox="0 0 10 10" aria-hidden="true"><rect width="10" height="10"/></svg>'
 
 
@@ -99,6 +100,7 @@ def bin_table(title: str, runs: Mapping[str, Sequence[Bin]], labels: Sequence[st
 
 
 def interval_text(interval: tuple[float, float] | None) -> str:
+    """An interval in percent as HTML; nothing for None."""
     return f' <span class="quiet">({interval[0]:.1f} to {interval[1]:.1f})</span>' if interval else ""
 
 

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ from piza.evaluation.report.overview_rows import Runs, one_run, right_answers, r
 from piza.evaluation.report.style import overview_script, overview_style
 from piza.files import atomic_write, check_writable
 
-LARGEST = 14_000_000
+MAX_BYTES = 14_000_000
 """Bytes of the page: rows whose figures find no room are left out."""
 
 
@@ -124,7 +125,7 @@ def report_page(runs: Runs, images_dir: str | Path | None = None, section: str =
         legend = "the answer orange, the windows light blue, yellow, green, ..., in this order"
         legend = legend if len(runs) == 1 else "the answers have the colors of their runs"
         body = rows_html(
-            cards, f"The target is white; {legend}.", LARGEST - len(head.encode(errors="replace"))
+            cards, f"The target is white; {legend}.", MAX_BYTES - len(head.encode(errors="replace"))
         )
     return _PAGE.format(
         policy=_policy(),
@@ -135,7 +136,7 @@ def report_page(runs: Runs, images_dir: str | Path | None = None, section: str =
     )
 
 
-def _identity(outcome: Outcome) -> tuple:
+def _identity(outcome: Outcome) -> tuple[Any, ...]:
     target = tuple(round(v, 3) for v in outcome.row.box_xyxy)
     return outcome.index, outcome.row.image, outcome.row.expression, target
 
