@@ -1,4 +1,4 @@
-"""Where things stand: clusters of look-alikes at depths that give them the wanted size in the picture."""
+"""Where objects stand: clusters of look-alikes at depths that give them a target's size in the image."""
 
 from __future__ import annotations
 
@@ -6,109 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import items as make
-from .backdrop import World
+from . import item_people, item_street, item_traffic
 from .camera import Camera
-from .items import Item, Picker
+from .item import Item
+from .placing import Layout, off_road
 from .signs import KINDS, kind_weights
+from .world import World
 
 CAR_LIKE = ("car", "car", "car", "van", "truck", "bus")
-
-
-class Layout:
-    """Collects items whose rectangles in the frame hardly cover one another."""
-
-    def __init__(self, cam: Camera, world: World, rng: np.random.Generator) -> None:
-        self.cam, self.world, self.rng = cam, world, rng
-        self.items: list[Item] = []
-        self._rects: list[tuple[float, float, float, float]] = []
-        self.pick: Picker = make.picker(rng)
-        self._poles = 0
-
-    def rect(self, it: Item) -> tuple[float, float, float, float]:
-        s = self.cam.scale(it.z)
-        u, v = self.cam.project(it.x, it.base, it.z)
-        return u - it.width * s / 2, v - it.height * s, u + it.width * s / 2, v
-
-    def _overlap(self, r: tuple[float, float, float, float]) -> float:
-        """The largest share of any placed rectangle that `r` covers, or of `r` that a placed one covers."""
-        if not self._rects:
-            return 0.0
-        q = np.array(self._rects)
-        w = np.minimum(q[:, 2], r[2]) - np.maximum(q[:, 0], r[0])
-        h = np.minimum(q[:, 3], r[3]) - np.maximum(q[:, 1], r[1])
-        inter = np.where((w > 0) & (h > 0), w * h, 0)
-        if not inter.any():
-            return 0.0
-        areas = (q[:, 2] - q[:, 0]) * (q[:, 3] - q[:, 1])
-        return float((inter / np.minimum(areas, max((r[2] - r[0]) * (r[3] - r[1]), 1e-6))).max())
-
-    def put(self, it: Item, allow: float = 0.0, block: bool = True) -> bool:
-        """Accept the item if it is in view and covers little; several things on one pole are put without asking."""
-        r = self.rect(it)
-        if r[2] < 3 or r[0] > self.cam.width - 3 or r[3] < 3 or r[1] > self.cam.height - 3 or it.z < 1.2:
-            return False
-        if self._behind_wall(it) or self._overlap(r) > allow:
-            return False
-        it.seed = int(self.rng.integers(1 << 31))
-        self.items.append(it)
-        if block:
-            self._rects.append(r)
-        return True
-
-    def _behind_wall(self, it: Item) -> bool:
-        w = self.world
-        reach = 0.5 * it.width
-        return (w.wall_left is not None and it.x - reach < w.wall_left) or (
-            w.wall_right is not None and it.x + reach > w.wall_right
-        )
-
-    def force(self, it: Item, block: bool = True) -> None:
-        it.seed = int(self.rng.integers(1 << 31))
-        self.items.append(it)
-        if block:
-            self._rects.append(self.rect(it))
-
-    def new_pole(self) -> int:
-        self._poles += 1
-        return self._poles
-
-    def depth_for(self, size_m: float, px: float) -> float:
-        """The distance at which `size_m` meters look `px` pixels (at 2048 wide) long."""
-        return self.cam.focal * size_m / (px * self.cam.width / 2048)
-
-    def wanted_px(self) -> float:
-        """A size in pixels at 2048 wide: mostly that of a target, sometimes larger."""
-        r = self.rng.random()
-        if r < 0.86:
-            return float(np.exp(self.rng.uniform(np.log(22), np.log(72))))
-        return float(np.exp(self.rng.uniform(np.log(70), np.log(300))))
-
-    def ground_z(self, z: float) -> float:
-        return float(np.clip(z, self.cam.near * 1.03, 420))
-
-    def free_x(self, z: float, lo: float = -1e9, hi: float = 1e9) -> float:
-        """A place across the street at distance z: in view, between the facades."""
-        a, b = self.cam.x_at(0.01 * self.cam.width, z), self.cam.x_at(0.99 * self.cam.width, z)
-        w = self.world
-        if w.wall_left is not None:
-            a = max(a, w.wall_left + 0.6)
-        if w.wall_right is not None:
-            b = min(b, w.wall_right - 0.6)
-        a, b = max(a, lo), min(b, hi)
-        if a >= b:
-            a, b = min(a, b), max(a, b)
-        return float(self.rng.uniform(a, b))
-
-
-def _off_road(lay: Layout, z: float) -> float:
-    """A place beside the carriageway."""
-    half = lay.world.road_half + 0.5
-    for _ in range(6):
-        x = lay.free_x(z)
-        if abs(x) > half:
-            return x
-    return half * (1 if lay.rng.random() < 0.5 else -1)
 
 
 def vehicles(lay: Layout, count: int) -> None:
@@ -129,7 +34,7 @@ def vehicles(lay: Layout, count: int) -> None:
                 view = "rear" if ours else "front"
             elif where != "crossing":
                 view = str(rng.choice(["rear", "front", "side"]))
-            it = make.make_vehicle(rng, lay.pick, kind, view)
+            it = item_traffic.make_vehicle(rng, lay.pick, kind, view)
             size = max(it.width, it.height)
             z = lay.ground_z(lay.depth_for(size, px * np.exp(rng.normal(0, 0.35))))
             if where == "crossing":
@@ -162,7 +67,7 @@ def _cluster(
     first = one()
     px = lay.wanted_px()
     z0 = lay.ground_z(lay.depth_for(max(first.width, first.height), px))
-    x0 = lay.free_x(z0) if on_road else _off_road(lay, z0)
+    x0 = lay.free_x(z0) if on_road else off_road(lay, z0)
     for i in range(count):
         it = first if i == 0 else one()
         for _ in range(8):
@@ -171,12 +76,12 @@ def _cluster(
                 x = x0 + rng.normal(0, spread * z0 / lay.cam.focal * 200)
             else:
                 z = lay.ground_z(lay.depth_for(max(it.width, it.height), lay.wanted_px()))
-                x = lay.free_x(z) if on_road else _off_road(lay, z)
+                x = lay.free_x(z) if on_road else off_road(lay, z)
             it.x, it.z = float(x), z
             it.base = rng.uniform(*base) if base[1] else 0.0
             if lay.put(it, allow):
                 if it.category == "flag":
-                    staff = make.make_pole(rng, it.base + it.height, -1)
+                    staff = item_street.make_pole(rng, it.base + it.height, -1)
                     staff.x, staff.z = it.x - it.width / 2 + 0.03, it.z + 0.01
                     lay.force(staff, block=False)
                 break
@@ -186,15 +91,15 @@ def people(lay: Layout, count: int) -> None:
     def one() -> Item:
         r = lay.rng.random()
         if r < 0.85:
-            return make.make_person(lay.rng, lay.pick)
-        return make.make_rider(lay.rng, lay.pick, "cyclist" if r < 0.94 else "motorcyclist")
+            return item_people.make_person(lay.rng, lay.pick)
+        return item_people.make_rider(lay.rng, lay.pick, "cyclist" if r < 0.94 else "motorcyclist")
 
     _cluster(lay, count, one, 1.4, bool(lay.rng.random() < 0.4))
 
 
 def bikes(lay: Layout, count: int) -> None:
     main = str(lay.rng.choice(["bicycle", "motorcycle"]))
-    _cluster(lay, count, lambda: make.make_bike(lay.rng, lay.pick, main), 2.0, False)
+    _cluster(lay, count, lambda: item_traffic.make_bike(lay.rng, lay.pick, main), 2.0, False)
 
 
 def plain(lay: Layout, count: int, category: str) -> None:
@@ -203,18 +108,18 @@ def plain(lay: Layout, count: int, category: str) -> None:
         return _row(lay, count, category)
     base = {"flag": (1.5, 5.0), "balloon": (1.2, 9.0)}.get(category, (0.0, 0.0))
     on_road = category in ("cone", "barrel", "barrier", "balloon", "flag")
-    _cluster(lay, count, lambda: make.make_plain(rng, lay.pick, category), 1.8, on_road, base)
+    _cluster(lay, count, lambda: item_street.make_plain(rng, lay.pick, category), 1.8, on_road, base)
 
 
 def _row(lay: Layout, count: int, category: str) -> None:
     """A line of cones or posts running along or across the street."""
     rng = lay.rng
-    first = make.make_plain(rng, lay.pick, category)
+    first = item_street.make_plain(rng, lay.pick, category)
     z0 = lay.ground_z(lay.depth_for(max(first.width, first.height), lay.wanted_px()))
     x, z = lay.free_x(z0), z0
     dx, dz = rng.uniform(1.0, 3.0) * (1 if rng.random() < 0.5 else -1), rng.uniform(0, 0.12) * z0
     for i in range(count):
-        it = first if i == 0 else make.make_plain(rng, lay.pick, category)
+        it = first if i == 0 else item_street.make_plain(rng, lay.pick, category)
         it.x, it.z = x, lay.ground_z(z)
         lay.put(it, 0.05)
         x, z = x + dx, z + dz
@@ -238,7 +143,7 @@ def sign_posts(lay: Layout, count: int) -> None:
             str(rng.choice(main)) if rng.random() < 0.7 else str(rng.choice(names, p=p)) for _ in range(n)
         ]
         pole = lay.new_pole()
-        plates = [make.make_sign(rng, k, pole) for k in kinds]
+        plates = [item_street.make_sign(rng, k, pole) for k in kinds]
         z = lay.depth_for(plates[0].width, px * np.exp(rng.normal(0, 0.3)))
         z = float(np.clip(z, 3.0, 300))
         if rng.random() < 0.65:
@@ -263,11 +168,11 @@ def sign_posts(lay: Layout, count: int) -> None:
             q.x, q.z, q.base = x, z, y
             lay.force(q)
             y += q.height + 0.06
-        post = make.make_pole(rng, y - plates[0].height * 0.3, pole)
+        post = item_street.make_pole(rng, y - plates[0].height * 0.3, pole)
         post.x, post.z = x, z + 0.02
         lay.force(post, block=False)
         if KINDS[kinds[-1]].shape not in ("board", "plate") and rng.random() < 0.14:
-            extra = make.make_sign(rng, "plate_white", pole)
+            extra = item_street.make_sign(rng, "plate_white", pole)
             extra.x, extra.z, extra.base = x, z, low - extra.height - 0.05
             lay.put(extra)
         left -= n
@@ -279,7 +184,7 @@ def gantry(lay: Layout) -> None:
     names = list(KINDS)
     n = int(rng.integers(2, 5))
     boards = [k for k in names if KINDS[k].shape in ("board", "plate")] if rng.random() < 0.6 else names
-    plates = [make.make_sign(rng, str(rng.choice(boards))) for _ in range(n)]
+    plates = [item_street.make_sign(rng, str(rng.choice(boards))) for _ in range(n)]
     z = float(
         np.clip(
             lay.depth_for(max(q.width for q in plates), np.exp(rng.uniform(np.log(25), np.log(70)))), 6, 250
@@ -293,10 +198,10 @@ def gantry(lay: Layout) -> None:
         q.x, q.z, q.base = float(x), z, base
         ok |= lay.put(q)
     if ok:
-        beam = make.make_pole(rng, base + 1.0, -1, span / 2)
+        beam = item_street.make_pole(rng, base + 1.0, -1, span / 2)
         beam.x, beam.z = -span / 2, z + 0.05
         lay.force(beam, block=False)
-        far = make.make_pole(rng, base + 1.0, -1, -span / 2)
+        far = item_street.make_pole(rng, base + 1.0, -1, -span / 2)
         far.x, far.z = span / 2, z + 0.05
         lay.force(far, block=False)
 
@@ -311,7 +216,9 @@ def lights(lay: Layout, count: int) -> None:
             pole = lay.new_pole()
             walk = rng.random() < 0.3
             state = str(rng.choice(["red", "green"] if walk else ["red", "red", "green", "green", "amber"]))
-            it = make.make_light(rng, "pedestrian light" if walk else "traffic light", state, other, pole)
+            it = item_street.make_light(
+                rng, "pedestrian light" if walk else "traffic light", state, other, pole
+            )
             z = float(np.clip(lay.depth_for(it.height, px * np.exp(rng.normal(0, 0.25))), 4, 200))
             arm = (
                 0.0
@@ -323,14 +230,14 @@ def lights(lay: Layout, count: int) -> None:
             it.x, it.z, it.base = x + arm, z, (rng.uniform(4.6, 5.6) if arm else rng.uniform(2.1, 2.9))
             if not lay.put(it, 0.03):
                 continue
-            post = make.make_pole(rng, it.base + it.height * (0.8 if arm else 1.0), pole, arm)
+            post = item_street.make_pole(rng, it.base + it.height * (0.8 if arm else 1.0), pole, arm)
             post.x, post.z = x, z + 0.02
             lay.force(post, block=False)
             if not arm and rng.random() < 0.35:  # a sign or a second light on the same pole
                 kind = str(
                     rng.choice(["give_way", "priority_road", "must_straight", "stop", "speed_50", "no_entry"])
                 )
-                extra = make.make_sign(rng, kind, pole)
+                extra = item_street.make_sign(rng, kind, pole)
                 extra.x, extra.z, extra.base = x, z, it.base + it.height + 0.08
                 lay.put(extra, 0.02)
             break
@@ -343,17 +250,17 @@ def greenery(lay: Layout, count: int) -> None:
     for _ in range(count):
         r = rng.random()
         it = (
-            make.make_tree(rng, autumn)
+            item_street.make_tree(rng, autumn)
             if r < 0.6
-            else make.make_hedge(rng)
+            else item_street.make_hedge(rng)
             if r < 0.75
-            else make.make_lamp(rng)
+            else item_street.make_lamp(rng)
         )
         if lay.world.woods and it.category in ("tree", "hedge"):
             it.category = ""
         for _ in range(6):
             z = float(np.exp(rng.uniform(np.log(max(lay.cam.near, 12)), np.log(260))))
-            it.x, it.z = _off_road(lay, z), z
+            it.x, it.z = off_road(lay, z), z
             r4 = lay.rect(it)
             if r4[2] - r4[0] > 0.35 * lay.cam.width:
                 continue
@@ -374,6 +281,12 @@ def _hides(lay: Layout, it: Item, r: tuple[float, float, float, float]) -> bool:
     return False
 
 
+_PLAIN_P = np.array(
+    [3.0 if c == "cone" else 0.6 if c in ("dog", "stall", "planter") else 1.0 for c in item_street.PLAIN]
+)
+_PLAIN_P = _PLAIN_P / _PLAIN_P.sum()
+
+
 def fill(cam: Camera, world: World, rng: np.random.Generator) -> list[Item]:
     """All things of a scene, in no particular order."""
     lay = Layout(cam, world, rng)
@@ -386,7 +299,7 @@ def fill(cam: Camera, world: World, rng: np.random.Generator) -> list[Item]:
     vehicles(lay, int(rng.integers(3, 8)))
     for _ in range(int(rng.integers(0, 2))):
         people(lay, int(rng.integers(2, 6)))
-    for category in rng.choice(make.PLAIN, int(rng.integers(1, 3)), replace=False, p=_PLAIN_P):
+    for category in rng.choice(item_street.PLAIN, int(rng.integers(1, 3)), replace=False, p=_PLAIN_P):
         plain(lay, int(rng.integers(2, 5)), str(category))
     if rng.random() < 0.2:
         bikes(lay, int(rng.integers(2, 5)))
@@ -398,9 +311,3 @@ def fill(cam: Camera, world: World, rng: np.random.Generator) -> list[Item]:
         short = 16 - sum(1 for it in lay.items if it.category)
     greenery(lay, int(rng.integers(2, 12)))
     return lay.items
-
-
-_PLAIN_P = np.array(
-    [3.0 if c == "cone" else 0.6 if c in ("dog", "stall", "planter") else 1.0 for c in make.PLAIN]
-)
-_PLAIN_P = _PLAIN_P / _PLAIN_P.sum()

@@ -6,10 +6,11 @@ import numpy as np
 
 from . import backdrop, layout, weather
 from .camera import Camera, sample_camera
-from .items import Item
+from .item import Item
 from .language import expressions
 from .objects import Scene, SceneObject
 from .sprite import Style, blend, sample_style, shade_ground
+from .world import World, haze_at, sample_world
 
 _FLOATING = ("balloon", "flag", "sign", "traffic light", "pedestrian light")
 
@@ -28,7 +29,7 @@ def _draw(seed: int, size: tuple[int, int], without: int = -1) -> Scene:
     """The scene without sentences; `without` leaves the item of that number out of the picture."""
     rng = np.random.default_rng([seed, 0])
     cam = sample_camera(rng, *size)
-    world = backdrop.sample_world(rng, cam)
+    world = sample_world(rng, cam)
     style = sample_style(rng)
     items = layout.fill(cam, world, rng)
     frame = backdrop.paint_backdrop(cam, world, np.random.default_rng([seed, 1]))
@@ -51,8 +52,7 @@ def _draw(seed: int, size: tuple[int, int], without: int = -1) -> Scene:
     objects = [
         o
         for k in sorted(reach)
-        if (o := _seen(ids, items[k], k + 1, int(solid[k]), reach[k], backdrop.haze_at(world, items[k].z)))
-        is not None
+        if (o := _seen(ids, items[k], k + 1, int(solid[k]), reach[k], haze_at(world, items[k].z))) is not None
     ]
     return Scene(np.ascontiguousarray(frame), objects)
 
@@ -63,7 +63,7 @@ def _paint(
     it: Item,
     number: int,
     cam: Camera,
-    world: backdrop.World,
+    world: World,
     style: Style,
     skew: float,
 ) -> tuple[int, tuple[int, int, int, int]] | None:
@@ -85,7 +85,7 @@ def _paint(
             skew * it.height * ppm * 0.5,
         )
     left, top = round(u - rgba.shape[1] / 2), round(v) - rgba.shape[0] + 1
-    return blend(frame, ids, rgba, left, top, number, backdrop.haze_at(world, it.z), world.air)
+    return blend(frame, ids, rgba, left, top, number, haze_at(world, it.z), world.air)
 
 
 def _relight(
@@ -93,7 +93,7 @@ def _relight(
     ids: np.ndarray,
     items: list[Item],
     cam: Camera,
-    world: backdrop.World,
+    world: World,
     order: list[int],
 ) -> None:
     """Lamps shine on in the dark: put the lit ones back after the picture was graded."""

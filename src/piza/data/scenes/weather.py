@@ -7,8 +7,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .backdrop import World
 from .palette import Rgb
+from .world import World
 
 
 @lru_cache(maxsize=1)
