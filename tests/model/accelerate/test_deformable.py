@@ -48,14 +48,18 @@ def given(batch=2, queries=7, heads=3, width=8, shapes=((5, 4), (3, 7), (1, 1)),
 @pytest.mark.parametrize("reach", [0.9, 1.6, 40.0])  # inside, over the rim, mostly far outside
 def test_it_samples_as_the_library(sampling, width, reach):
     inputs = given(width=width, reach=reach)
-    torch.testing.assert_close(sampling(*inputs), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        sampling(*inputs), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_rims_corners_and_what_is_no_number(sampling):
     inputs = given(batch=1, queries=8, heads=1, points=1, shapes=((3, 2),))
     edges = [0.0, 1.0, 0.25, 0.75, -0.25, 1.25, 1e9, -1e9]
     inputs[4] = torch.tensor([[x, y] for x, y in zip(edges, reversed(edges))]).view(1, 8, 1, 1, 1, 2)
-    torch.testing.assert_close(sampling(*inputs), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        sampling(*inputs), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5
+    )
     inputs[4] = torch.full_like(inputs[4], torch.nan)
     assert sampling(*inputs).isfinite().all()
 
