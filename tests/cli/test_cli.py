@@ -209,19 +209,14 @@ def test_a_full_disk_is_named(photo):
     assert done.stderr == "piza: cannot read or write the output: No space left on device.\n"
 
 
-def test_an_export_is_recognized(tmp_path, monkeypatch):
-    from piza.cli.common import default_runtime
-
-    (tmp_path / "mini").mkdir()
-    (tmp_path / "mini" / "export.json").write_text("{}")
-    installed = {"onnxruntime", "openvino"}
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
-    assert default_runtime(str(tmp_path / "mini")) == "onnx"
-    installed.discard("onnxruntime")
-    assert default_runtime(str(tmp_path / "mini")) == "openvino"
-    monkeypatch.chdir(tmp_path)
-    for other in ("mini", str(tmp_path), "owner/name", "x" * 5000, "a\0b"):  # "mini" is the embedded one
-        assert default_runtime(other) == "torch"
+def test_torch_does_not_run_an_export(photo, tmp_path, capsys):
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "export.json").write_text("{}")
+    command = ["locate", photo, "one", "--model", str(tmp_path / "exported")]
+    assert cli.main([*command, "--runtime", "torch"]) == 2
+    assert "is an exported model; expected --runtime onnx or openvino" in capsys.readouterr().err
+    assert cli.main(command) == 2  # recognized, and damaged
+    assert "export" in capsys.readouterr().err
 
 
 def test_locate_draws(fake, photo, tmp_path, capsys):

@@ -131,7 +131,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime",
         metavar="NAME",
-        help="torch, onnx or openvino (default: onnx for a folder that `piza export` wrote, else torch)",
+        help="torch, or onnx or openvino for a folder that `piza export` wrote (default: what the model needs)",
     )
 
 
@@ -169,33 +169,23 @@ def search_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def load_model(options: argparse.Namespace) -> Any:
     """The model that --model, --device and --runtime name. Raises InputError when it cannot be loaded."""
-    runtime = options.runtime or default_runtime(options.model)
-    if runtime == "torch":
+    if options.runtime is None:
+        import piza
+
+        return piza.load(options.model, device=options.device)
+    from piza.hub import find_model, is_export
+
+    if options.runtime == "torch":
+        if is_export(find_model(options.model)):
+            raise InputError(f"{options.model!r} is an exported model; expected --runtime onnx or openvino")
         import piza
 
         return piza.load(options.model, device=options.device)
     if options.device != "cpu":
-        raise InputError(f"the runtime {runtime!r} runs on the cpu, not on {options.device!r}")
+        raise InputError(f"the runtime {options.runtime!r} runs on the cpu, not on {options.device!r}")
     from piza.runtimes import load_exported
 
-    return load_exported(options.model, runtime)
-
-
-def default_runtime(name: str) -> str:
-    """The runtime of a model by what its folder holds: "onnx" or, where only that is installed, "openvino" for a folder
-    that `piza export` wrote; "torch" for all others."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    from piza.hub import embedded
-
-    try:
-        exported = name not in embedded() and (Path(name).expanduser() / "export.json").is_file()
-    except (OSError, RuntimeError, ValueError):  # no such name; whoever loads the model says so
-        exported = False
-    if not exported:
-        return "torch"
-    return "onnx" if find_spec("onnxruntime") or not find_spec("openvino") else "openvino"
+    return load_exported(options.model, options.runtime)
 
 
 def describe(result: "Result") -> str:

@@ -12,7 +12,6 @@ from piza.cli.common import (
     add_model_options,
     add_search_options,
     at_least,
-    default_runtime,
     load_model,
     note,
     search_options,
@@ -157,7 +156,7 @@ def _run_mark(options: argparse.Namespace, settings: dict[str, Any]) -> str:
     from piza.hub import find_model
 
     plain = {name: value for name, value in settings.items() if name != "baseline"}
-    where = {"device": options.device, "runtime": options.runtime or default_runtime(options.model)}
+    where = {"device": options.device, "runtime": options.runtime}
     return run_mark(
         find_model(options.model), version=__version__, baseline=options.baseline, **where, options=plain
     )
