@@ -97,7 +97,7 @@ def test_a_grounder_is_searched_with_as_was_said(tmp_path, monkeypatch, capsys):
     asked = []
     Image.new("RGB", (2000, 1500), (90, 120, 90)).save(tmp_path / "large.png")
 
-    def unsure(picture, sentence):
+    def unsure(image, sentence):
         asked.append(sentence)
         return np.array([[x, 10.0, x + 10, 20.0] for x in (5.0, 30.0, 55.0, 80.0)]), np.full(4, 0.3)
 
@@ -321,8 +321,8 @@ def test_scenes_are_written_and_can_be_read(tmp_path, capsys):
     assert f"{len(rows)} rows" in capsys.readouterr().out
     assert len({row.image for row in rows}) == 2
     for row in rows:
-        with Image.open(find_image(tmp_path / "out" / "images", row.image)) as picture:
-            assert picture.size == (960, 540)
+        with Image.open(find_image(tmp_path / "out" / "images", row.image)) as opened:
+            assert opened.size == (960, 540)
             assert row.box_xyxy[2] <= 960 and row.box_xyxy[3] <= 540
 
 

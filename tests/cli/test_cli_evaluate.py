@@ -33,9 +33,9 @@ def place(tmp_path, monkeypatch):
     for number in range(6):
         name = f"{number}.png"
         box = (150, 80, 170, 100) if number % 2 else (5, 5, 25, 25)
-        picture = np.zeros((120, 200, 3), dtype=np.uint8)
-        picture[box[1] : box[3], box[0] : box[2], 0] = 255
-        Image.fromarray(picture).save(tmp_path / name)
+        pixels = np.zeros((120, 200, 3), dtype=np.uint8)
+        pixels[box[1] : box[3], box[0] : box[2], 0] = 255
+        Image.fromarray(pixels).save(tmp_path / name)
         rows += [{"image": name, "bbox": [*box[:2], 20, 20], "ref": "the <red> object", "id": len(rows)}]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     monkeypatch.chdir(tmp_path)

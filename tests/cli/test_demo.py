@@ -11,7 +11,7 @@ from piza.result import Result, Step
 
 @pytest.fixture
 def small(monkeypatch):
-    """Two small pictures instead of three large ones."""
+    """Two small images instead of three large ones."""
     monkeypatch.setattr(examples, "SCENES", ((5, (960, 540)), (6, (960, 540))))
 
 
@@ -25,11 +25,11 @@ def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, 
         return rows
 
     class HalfRight:
-        """Right about the first sentence of each picture only."""
+        """Right about the first sentence of each image only."""
 
         def locate(self, image, expressions):
-            picture = open_image(image)
-            frame = (0.0, 0.0, float(picture.shape[1]), float(picture.shape[0]))
+            pixels = open_image(image)
+            frame = (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
             answers = []
             for i, sentence in enumerate(expressions):
                 box = truth[sentence] if i == 0 else (0.0, 0.0, 5.0, 5.0)
@@ -43,7 +43,7 @@ def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, 
                         (960, 540),
                         "stop",
                         20.0,
-                        ImageReference(picture, keep=True),
+                        ImageReference(pixels, keep=True),
                     )
                 )
             return answers
@@ -54,9 +54,9 @@ def test_it_shows_what_is_right_and_what_is_wrong(small, tmp_path, monkeypatch, 
     out = capsys.readouterr().out
     assert out.count("truth  right") == 2 and out.count("truth  WRONG") == len(truth) - 2 >= 2
     assert f"2 of {len(truth)} right" in out and "20 ms a sentence" in out
-    for picture in (1, 2):
-        assert open_image(tmp_path / "demo" / f"street-{picture}.jpg").shape == (540, 960, 3)
-        with Image.open(tmp_path / "demo" / f"street-{picture}-search-1.png") as drawing:
+    for number in (1, 2):
+        assert open_image(tmp_path / "demo" / f"street-{number}.jpg").shape == (540, 960, 3)
+        with Image.open(tmp_path / "demo" / f"street-{number}-search-1.png") as drawing:
             assert drawing.width > 960
 
 

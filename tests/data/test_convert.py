@@ -190,8 +190,8 @@ def test_embedded_images_are_the_files_byte_for_byte(tmp_path, images, monkeypat
     file = out / "data" / "val-00000-of-00001.parquet"
     table = parquet.read_table(file)
     assert parquet.ParquetFile(file).num_row_groups > 1
-    for row, picture in zip(rows, table.column("image").to_pylist(), strict=True):
-        assert picture == {"path": row["image"], "bytes": (images / row["image"]).read_bytes()}
+    for row, stored in zip(rows, table.column("image").to_pylist(), strict=True):
+        assert stored == {"path": row["image"], "bytes": (images / row["image"]).read_bytes()}
     features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
     assert features["image"] == {"_type": "Image"} and set(features) == set(table.column_names)
 

@@ -35,10 +35,10 @@ def asked(*sentences, boxes=None):
 
 
 def street(*boxes, size=FRAME):
-    picture = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
     for x0, y0, x1, y1 in boxes:
-        picture[y0:y1, x0:x1, 0] = 255
-    return picture
+        pixels[y0:y1, x0:x1, 0] = 255
+    return pixels
 
 
 @settings(max_examples=15)

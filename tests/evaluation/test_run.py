@@ -53,7 +53,7 @@ def test_numbers_and_order_of_outcomes(images):
     assert summary.mean_steps == 3 and summary.mean_ms > 0
     assert [o.row.id for o in summary.outcomes] == [1, 2, 3, 4]
     assert [o.iou for o in summary.outcomes] == pytest.approx([1, 0.61, 0, 1])
-    assert locator.calls == [([RIGHT, WRONG], False), ([NEAR, RIGHT], False)]  # one call a picture
+    assert locator.calls == [([RIGHT, WRONG], False), ([NEAR, RIGHT], False)]  # one call an image
     assert done == [(2, 4), (4, 4)]
     assert [(line["index"], line["id"], line["image"]) for line in seen] == [
         (0, 1, "a.png"), (2, 3, "a.png"), (1, 2, "b.png"), (3, 4, "b.png"),

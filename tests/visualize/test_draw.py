@@ -17,12 +17,12 @@ WINDOWS = ((0, 0, 1600, 900), (600.5, 300, 900, 480.25))
 
 
 def made_up(size=(1600, 900), box=(700, 400, 725, 420), windows=WINDOWS, **changes):
-    picture = np.full((size[1], size[0], 3), 120, np.uint8)
+    pixels = np.full((size[1], size[0], 3), 120, np.uint8)
     steps = [
         Step(tuple(w), (512, 288), 0.3 * i, np.float32(0.1), np.array([box] * 7, float), SCORES)
         for i, w in enumerate(windows)
     ]
-    made = Result("the red car", box, 0.87, steps, size, "stop", 12.5, ImageReference(picture, keep=True))
+    made = Result("the red car", box, 0.87, steps, size, "stop", 12.5, ImageReference(pixels, keep=True))
     return replace(made, **changes)
 
 
@@ -182,7 +182,7 @@ def test_a_result_becomes_plain_json():
     assert plain["box_xyxy"] == [1.5, 2, 3, 4] and plain["frame_size"] == [1600, 900]
     assert plain["path"][1]["window_xyxy"] == [600.5, 300, 900, 480.25]
     assert len(plain["path"][0]["candidates_xyxy"]) == len(plain["path"][0]["candidate_scores"]) == 5
-    assert "picture" not in plain
+    assert "source" not in plain
 
 
 def test_looks_that_led_elsewhere_are_counted_in_words():
