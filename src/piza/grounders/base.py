@@ -60,7 +60,9 @@ def locate_with(
 
     Args:
         grounder: see `Grounder`. It is called at most `search.budget` times a sentence, one window after the other.
-        image, expression, keep_image: see `piza.search.predictor.locate`.
+        image: see `piza.search.predictor.locate`.
+        expression: a sentence, or several about the same image.
+        keep_image: see `piza.search.predictor.locate`.
         search: its `accept_threshold` is compared with the probability below.
         zoom: where to look next after a box, and how large an image the grounder is given.
         options: `budget`, `accept_threshold`, `max_looks`, `min_score`, `greedy`, `whole_frame` replace single settings of
