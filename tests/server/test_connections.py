@@ -93,8 +93,8 @@ def limits(app):
 
 
 def test_a_body_that_trickles_is_given_up_and_makes_room(model):
-    with serving(model, seconds=3) as (address, app):
-        limits(app).limits = type(app.state.limits)(seconds=3, stall_seconds=0.5)
+    with serving(model, seconds=40) as (address, app):
+        limits(app).limits = type(app.state.limits)(seconds=40, stall_seconds=2.0)
         started = time.monotonic()
         slow = [connect(address, head(5_000_000) + b"x") for _ in range(9)]
         wait_for(lambda: limits(app).requests == 9)
@@ -107,7 +107,7 @@ def test_a_body_that_trickles_is_given_up_and_makes_room(model):
             time.sleep(0.05)
         answers = [status_and_error(read_all(link)) for link in slow]
         assert {status for status, _ in answers} == {408} and "slowly" in answers[0][1]
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
         assert limits(app).requests == 0 and limits(app).buffered == 0
         assert ask(address, "a") == 200
 
@@ -118,7 +118,7 @@ def test_the_time_counts_from_the_first_byte(model):
         started = time.monotonic()
         with connect(address, head(5_000_000) + b"x" * 100_000) as link:
             status, error = status_and_error(read_all(link))
-        assert status == 408 and "within 1 seconds" in error and time.monotonic() - started < 9
+        assert status == 408 and "within 1 seconds" in error and time.monotonic() - started < 20
 
 
 def test_unfinished_bodies_take_bounded_memory(model):
@@ -164,7 +164,7 @@ def test_what_is_no_http_is_answered_in_the_same_shape(model, monkeypatch):
                 assert status in (400, 403, 408)
         with connect(address, b"GET / HTTP/1.1\r\nHost: 127") as link:  # a head that never ends
             started = time.monotonic()
-            assert status_and_error(read_all(link))[0] == 408 and time.monotonic() - started < 5
+            assert status_and_error(read_all(link))[0] == 408 and time.monotonic() - started < 15
         with connect(address, b"GET /nowhere HTTP/1.0\r\n\r\n") as link:  # without a host
             assert status_and_error(read_all(link))[0] == 403
         upgrade = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -277,7 +277,7 @@ def test_it_ends_promptly_with_requests_in_flight(process):
     wait_for(lambda: get(address, "/health")["waiting"] == 2)
     started = time.monotonic()
     server.send_signal(signal.SIGTERM)
-    assert server.wait(30) == 0 and time.monotonic() - started < 8
+    assert server.wait(30) == 0 and time.monotonic() - started < 20
     for link in links:
         assert b" 503 " in read_all(link).splitlines()[0]
         link.close()

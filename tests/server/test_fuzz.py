@@ -18,7 +18,7 @@ from tests.server.conftest import PNG, client_of
 from tests.server.fake_model import FakeModel
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
-SECONDS = 5  # the longest any answer may take
+SECONDS = 10  # the longest any answer may take, on a busy machine
 LONG = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 CLIENT = client_of(FakeModel())

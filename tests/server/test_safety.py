@@ -15,6 +15,7 @@ pytest.importorskip("fastapi", reason="piza[serve] is not installed")
 from PIL import Image
 from tests.server.conftest import PNG, client_of, post
 
+SECONDS = 10  # far less than what went wrong took, and enough on a busy machine
 ENCODED = base64.b64encode(PNG).decode()
 
 
@@ -46,7 +47,7 @@ def test_a_path_or_an_address_is_no_image(client, model, path):
         text = answered.text
         assert answered.status_code in (400, 404) or json.loads(text)["answers"][0]["error"], text
         assert "root:" not in text
-    assert time.monotonic() - started < 5 and not model.calls
+    assert time.monotonic() - started < SECONDS and not model.calls
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_a_small_file_of_a_huge_image_is_refused_by_its_shape(client, size):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [answered.status_code for answered in answers] == [400, 400]
-    assert time.monotonic() - started < 3 and peak < 30_000_000
+    assert time.monotonic() - started < SECONDS and peak < 30_000_000
 
 
 def test_a_jpeg_of_a_thousand_scans_is_refused_soon(client):
@@ -117,7 +118,7 @@ def test_a_jpeg_of_a_thousand_scans_is_refused_soon(client):
     scans = data[:last] + data[last:-2] * 1000 + b"\xff\xd9"
     started = time.monotonic()
     assert post(client, image=scans, sentences="a").status_code == 400
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SECONDS
 
 
 # Only for the hosts and the origins that were named.
@@ -231,7 +232,7 @@ def test_a_sentence_of_45_megabytes_is_refused_soon(model):
             body = json.dumps({"image": ENCODED, "sentences": sentence})
             also = client.post("/locate", content=body, headers={"content-type": "application/json"})
             assert refused.status_code == 400 and also.status_code in (400, 413)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < SECONDS
     assert not model.calls
 
 
@@ -251,7 +252,9 @@ def test_very_many_parts_of_a_form_are_refused_soon(client, model):
         headers={"content-type": "multipart/form-data; boundary=b"},
     )
     assert (
-        refused.status_code == 400 and "parts" in refused.json()["error"] and time.monotonic() - started < 3
+        refused.status_code == 400
+        and "parts" in refused.json()["error"]
+        and time.monotonic() - started < SECONDS
     )
 
 

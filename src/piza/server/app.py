@@ -88,13 +88,15 @@ class App:
     state: Any
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
         await self.asgi(scope, receive, send)
 
 
 def create_app(models: Mapping[str, Any], config: ServeConfig | None = None) -> App:
     """The application, page and HTTP interface, behind its middleware."""
+    from piza.server.access import allowed_hosts
     from piza.server.api import create_api
-    from piza.server.middleware import allowed_hosts, wrap
+    from piza.server.middleware import wrap
     from piza.server.page import page_routes
     from piza.server.store import MEGABYTE, AppState, Limits
 

@@ -15,6 +15,7 @@ class JsonFormatter(logging.Formatter):
     """A record as one line of JSON; what was given as `extra={"fields": {...}}` are its fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{int(record.msecs):03d}Z",

@@ -19,6 +19,7 @@ class BoundedProtocol(H11Protocol):
     _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Refuse one connection too many, and await a head."""
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(503, "the server has too many connections; try again in a moment")
@@ -26,24 +27,29 @@ class BoundedProtocol(H11Protocol):
             self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timers."""
         super().connection_lost(exc)
         for timer in (self._head_timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
 
     def data_received(self, data: bytes) -> None:
+        """Handle data, and await the next head where a request is answered."""
         super().data_received(data)
         self._time_head()
 
     def on_response_complete(self) -> None:
+        """Await the next head."""
         super().on_response_complete()
         self._time_head()
 
     def pause_writing(self) -> None:
+        """Give a client that does not read a while."""
         super().pause_writing()
         self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
+        """The client reads again."""
         super().resume_writing()
         if self._write_timer is not None:
             self._write_timer.cancel()
