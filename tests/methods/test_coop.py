@@ -7,6 +7,7 @@ from tests.conftest import tiny_detector
 
 from piza.config import PizaConfig
 from piza.errors import InputError
+from piza.methods.context import zoom_embedding
 from piza.methods.coop import CoopConfig, apply, prefix_ids, trained_names
 from piza.model import grounder
 from piza.model.piza import Piza
@@ -86,7 +87,7 @@ def test_a_fresh_conditioned_one_is_the_plain_one(tiny_tokenizer) -> None:
 def test_the_librarys_own_forward_reads_the_vectors_too(family, tiny_tokenizer) -> None:
     model = build(tiny_tokenizer, family, pooling="max", tokens=3)
     ids, mask, _ = model.prompter(PROMPTS)
-    with torch.no_grad(), model.zoom_context.use(model.zoom(PROGRESS)):
+    with torch.no_grad(), zoom_embedding(model.zoom(PROGRESS)):
         whole = model.detector(pixel_values=model.pixels(PICTURES), input_ids=ids, attention_mask=mask)
         text = grounder.encode_text(model.detector, ids, mask)
         text.word_mask = text.token_mask  # the library does not know that only words answer

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import silu
 
 from piza.errors import InputError
-from piza.methods.context import ZoomContext
+from piza.methods.context import zoom_embedding
 from piza.methods.lora import LoraConfig, LoraLinear, LowRank, apply, merge, trained_names
 
 IMAGE = {"self_attn." + n for n in ("sampling_offsets", "attention_weights", "value_proj", "output_proj")}
@@ -22,17 +22,17 @@ def woken(update: LowRank) -> LowRank:
 
 def test_the_formula() -> None:
     torch.manual_seed(0)
-    linear, context = nn.Linear(6, 5), ZoomContext()
-    layer = LoraLinear(linear, woken(LowRank(6, 5, rank=2, scale=3.0, embedding_dim=4)), context)
+    linear = nn.Linear(6, 5)
+    layer = LoraLinear(linear, woken(LowRank(6, 5, rank=2, scale=3.0, embedding_dim=4)))
     x, embedding = torch.randn(2, 7, 6), torch.randn(2, 4)
     down, up, project = layer.update.down.weight, layer.update.up.weight, layer.update.project
     wanted = linear(x)
     for i in range(2):
         low = x[i] @ down.T + silu(embedding[i]) @ project.weight.T + project.bias
         wanted[i] = wanted[i] + 3.0 * low @ up.T
-    with context.use(embedding):
+    with zoom_embedding(embedding):
         torch.testing.assert_close(layer(x), wanted)
-    with pytest.raises(RuntimeError, match="ZoomContext"):
+    with pytest.raises(RuntimeError, match="zoom_embedding"):
         layer(x)
 
 

@@ -8,14 +8,13 @@ import torch
 from tests.conftest import tiny_detector
 from torch import Tensor
 
-import piza
 from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.methods import METHODS, train_only
-from piza.model.accelerate.deformable import use_library_sampling
-from piza.model.accelerate.facade import use_fast_forward
 from piza.model.adapter_io import save_adapter
-from piza.model.piza import Piza, load_folder, merge_method, save_folder
+from piza.model.io import load_folder, save_folder
+from piza.model.load import load_plain
+from piza.model.piza import Piza, merge_method
 
 ROWS = {  # small numbers, all else as it comes
     "full": {"bottleneck": 8},
@@ -137,20 +136,6 @@ def test_saved_whole_and_loaded_it_is_equal(method, condition, tiny_tokenizer, t
     assert torch.equal(still(loaded), still(model))
 
 
-def loaded_as_saved(folder):
-    """Sampling as the library does, so that numbers can be equal to the bit."""
-    model = piza.load(str(folder))
-    use_library_sampling(model.detector)
-    return model
-
-
-def as_loaded(model):
-    """What `loaded_as_saved` gives of the model when it was saved."""
-    use_fast_forward(model)
-    use_library_sampling(model.detector)
-    return model
-
-
 @every
 def test_saved_as_an_adapter_it_is_equal_and_small(method, condition, tiny_tokenizer, tmp_path) -> None:
     model = taught(build(tiny_tokenizer, method, condition))
@@ -160,9 +145,9 @@ def test_saved_as_an_adapter_it_is_equal_and_small(method, condition, tiny_token
             save_adapter(model, tmp_path / "adapter", tmp_path / "base")
         return
     save_adapter(model, tmp_path / "adapter", tmp_path / "base")
-    loaded = loaded_as_saved(tmp_path / "adapter")
+    loaded = load_plain(tmp_path / "adapter")
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
-    assert torch.equal(still(loaded), still(as_loaded(model)))
+    assert torch.equal(still(loaded), still(model))
     stored = sum(tensor.numel() for tensor in model.history.state_dict().values())
     stored += sum(p.numel() for name, p in model.named_parameters() if p.requires_grad)
     stored += 0 if condition else sum(p.numel() for p in model.zoom.parameters())
@@ -182,7 +167,7 @@ def test_merged_equals_unmerged_or_is_refused(method, condition, tiny_tokenizer,
     merge_method(model)
     torch.testing.assert_close(still(model), before, atol=1e-4, rtol=1e-4)
     save_folder(model, tmp_path / "merged")
-    assert torch.equal(still(loaded_as_saved(tmp_path / "merged")), still(as_loaded(model)))
+    assert torch.equal(still(load_plain(tmp_path / "merged")), still(model))
 
 
 @every

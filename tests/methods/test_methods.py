@@ -1,6 +1,7 @@
 """Adapter+, alone and inside full fine-tuning, on the library's own forward; all methods are in test_matrix.py."""
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from transformers import (
 
 from piza.errors import InputError
 from piza.methods import METHODS, adapter_state, load_adapter_state, train_only
-from piza.methods.adapter_plus import AdaptedNorm, AdapterPlus, AdapterPlusConfig
+from piza.methods.adapter_plus import AdapterPlus, AdapterPlusConfig
+from piza.methods.context import current_embedding, zoom_embedding
 from piza.methods.full import FullConfig
 from piza.model.box_history import BoxHistoryEncoder
 from piza.model.zoom_embedding import ZoomEmbedding
@@ -93,7 +95,7 @@ class Whole(nn.Module):
 
     def __init__(self, grounder: nn.Module, method: str, config: AdapterPlusConfig | FullConfig) -> None:
         super().__init__()
-        self.context = METHODS[method].apply(grounder, config)
+        METHODS[method].apply(grounder, config)
         self.grounder = grounder
         if CASES_CONDITION[config]:
             self.zoom = ZoomEmbedding(config.embedding_dim)
@@ -104,8 +106,7 @@ class Whole(nn.Module):
         torch.manual_seed(1)
         n = len(progress)
         ids = torch.tensor([[101, 1996, 2417, 2482, 1012, 102], [101, 1996, 2317, 3696, 1012, 102]])[:n]
-        embedding = self.zoom(progress) if hasattr(self, "zoom") else None
-        with self.context.use(embedding):
+        with zoom_embedding(self.zoom(progress)) if hasattr(self, "zoom") else nullcontext():
             out = self.grounder(pixel_values=torch.rand(n, 3, 64, 64), input_ids=ids)
         return (
             out.logits[..., :6],
@@ -221,32 +222,26 @@ def test_a_fresh_method_is_nearly_the_base(case: str, mm: bool) -> None:
     assert (memory_wanted - memory_got).abs().max() < 0.02 * memory_wanted.abs().max()
 
 
-def test_a_copy_has_one_context_of_its_own() -> None:
+def test_a_copy_answers_the_same() -> None:
     model = whole("adapter_plus-both")
-    model.context.embedding = torch.ones(1, 16, requires_grad=True) * 2
     twin = copy.deepcopy(model)
-    contexts = {id(m.context) for m in twin.modules() if isinstance(m, AdaptedNorm)}
-    assert contexts == {id(twin.context)}
-    assert twin.context is not model.context
-    assert twin.context.embedding is None
-    model.context.embedding = None
     assert torch.equal(boxes_and_scores(twin), boxes_and_scores(model))
 
 
-def test_the_context_is_in_no_state_dict_and_forgets_after_use() -> None:
-    model = whole("adapter_plus")
-    before = set(model.state_dict())
-    with model.context.use(torch.ones(1, 16)):
-        assert set(model.state_dict()) == before
-    assert model.context.embedding is None
-    with pytest.raises(KeyError), model.context.use(torch.ones(1, 16)):
+def test_the_embedding_is_forgotten_after_use() -> None:
+    with zoom_embedding(torch.ones(1, 16)):
+        with zoom_embedding(torch.zeros(1, 16)):
+            assert current_embedding().sum() == 0
+        assert current_embedding().sum() == 16
+    with pytest.raises(KeyError), zoom_embedding(torch.ones(1, 16)):
         raise KeyError
-    assert model.context.embedding is None
+    with pytest.raises(RuntimeError, match="zoom_embedding"):
+        current_embedding()
 
 
 def test_a_conditioned_model_without_a_condition_says_so() -> None:
     model = whole("adapter_plus")
-    with pytest.raises(RuntimeError, match="ZoomContext"):
+    with pytest.raises(RuntimeError, match="zoom_embedding"):
         model.grounder(
             pixel_values=torch.rand(1, 3, 64, 64), input_ids=torch.tensor([[101, 2482, 1012, 102]])
         )

@@ -12,7 +12,9 @@ import piza
 from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.model.adapter_io import load_adapter, save_adapter
-from piza.model.piza import Piza, load_folder, save_folder
+from piza.model.io import save_folder
+from piza.model.load import load_plain
+from piza.model.piza import Piza
 
 OPTIONS = {"rank": 4, "embedding_dim": 32}
 
@@ -55,13 +57,13 @@ def test_both_together_may_move(place) -> None:
     (place / "elsewhere").mkdir()
     for name in ("base", "adapter"):
         shutil.move(place / name, place / "elsewhere" / name)
-    load_folder(place / "elsewhere" / "adapter")
+    load_plain(place / "elsewhere" / "adapter")
 
 
 def test_a_base_by_hub_name(place, monkeypatch) -> None:
     change(place / "adapter" / "adapter.json", base="owner/name")
     monkeypatch.setattr("piza.hub._fetch", lambda name: place / "base")
-    load_folder(place / "adapter")
+    load_plain(place / "adapter")
 
 
 def test_a_base_in_half_precision_is_known_again(tiny_tokenizer, tmp_path) -> None:
@@ -69,7 +71,7 @@ def test_a_base_in_half_precision_is_known_again(tiny_tokenizer, tmp_path) -> No
     config = PizaConfig(method_options={"condition": False})
     save_folder(Piza(detector, tiny_tokenizer, config), tmp_path / "half", half=True)
     save_adapter(lora(detector, tiny_tokenizer), tmp_path / "adapter", tmp_path / "half")
-    load_folder(tmp_path / "adapter")
+    load_plain(tmp_path / "adapter")
 
 
 @pytest.mark.parametrize("base", ["../nowhere", "", "adapter.json", "x" * 5000, "a\0b", "no/such"])

@@ -6,14 +6,14 @@ import torch
 
 import piza
 from piza.model.accelerate import deformable
-from piza.model.accelerate.deformable import FastSampling
-from piza.model.piza import load_folder, save_folder
+from piza.model.accelerate.deformable import FastMMSampling
+from piza.model.io import load_folder, save_folder
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
 
 
 def fast(model) -> int:
-    return sum(isinstance(module, FastSampling) for module in model.modules())
+    return sum(isinstance(module, FastMMSampling) for module in model.modules())
 
 
 def test_a_loaded_model_samples_by_the_kernel_and_answers_the_same(monkeypatch, capfd):

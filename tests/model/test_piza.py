@@ -11,7 +11,8 @@ from tests.conftest import tiny_detector
 import piza
 from piza.config import PizaConfig
 from piza.errors import InputError
-from piza.model.piza import Piza, load_folder, save_folder
+from piza.model.io import load_folder, save_folder
+from piza.model.piza import Piza
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (200, 320, 3), dtype=np.uint8)
 

@@ -24,13 +24,12 @@ from transformers.models.swin.modeling_swin import SwinPatchMerging
 from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.methods import METHODS
+from piza.methods.context import zoom_embedding
 from piza.model import grounder
 from piza.model.box_history import pad_histories, round_progress
-from piza.model.piza import Piza, load_folder, save_folder
+from piza.model.io import load_folder, save_folder
+from piza.model.piza import Piza
 from piza.model.reference import (
-    NEVER_USED,
-    RECOMPUTED,
-    TRAINING_ONLY,
     UNKNOWN,
     ConversionReport,
     _reorder,
@@ -39,6 +38,7 @@ from piza.model.reference import (
     convert_state,
     reference_model,
 )
+from piza.model.reference_names import NEVER_USED, RECOMPUTED, TRAINING_ONLY
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 STATE = GOLDEN / "model_small_state.safetensors"
@@ -109,7 +109,7 @@ def final_boxes(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return scores, torch.minimum(xyxy.clamp(min=0), torch.tensor([320.0, 200, 320, 200]))
 
 
-def zoom_embedding(model: Piza, golden: dict[str, Tensor]) -> Tensor:
+def published_embedding(model: Piza, golden: dict[str, Tensor]) -> Tensor:
     """From the golden history, as the published search does it: progress rounded, not clamped."""
     with torch.no_grad():
         history = model.history(*pad_histories([golden["bbox.history"]]))
@@ -125,8 +125,8 @@ def zoom_embedding(model: Piza, golden: dict[str, Tensor]) -> Tensor:
 @needs_golden
 def test_one_step_through_the_library_equals_the_published(converted, golden) -> None:
     model, _ = converted
-    embedding = zoom_embedding(model, golden)
-    with torch.no_grad(), model.zoom_context.use(embedding):
+    embedding = published_embedding(model, golden)
+    with torch.no_grad(), zoom_embedding(embedding):
         out = model.detector(
             pixel_values=golden["image.normalized"],
             input_ids=golden["text.input_ids"],
@@ -149,7 +149,7 @@ def test_one_step_through_the_library_equals_the_published(converted, golden) ->
 @needs_golden
 def test_one_step_in_stages_equals_the_published(converted, golden) -> None:
     model, _ = converted
-    embedding = zoom_embedding(model, golden)
+    embedding = published_embedding(model, golden)
     with torch.no_grad():
         ids = golden["text.input_ids"]
         text = grounder.encode_text(model.detector, ids, torch.ones_like(ids))
@@ -159,7 +159,7 @@ def test_one_step_in_stages_equals_the_published(converted, golden) -> None:
         picture = grounder.encode_image(model.detector, golden["image.normalized"])
         assert error(picture.features, golden["encoder.in.feat"]) < 1e-4
         assert error(picture.positions, golden["encoder.in.pos"]) < 1e-5
-        with model.zoom_context.use(embedding):
+        with zoom_embedding(embedding):
             look = grounder.ground(model.detector, text, picture)
     assert error(look.logits, golden["head.cls_logits"][..., : ids.shape[1]]) < 1e-4
     assert error(look.boxes, golden["head.boxes_cxcywh"]) < 1e-5

@@ -10,11 +10,12 @@ SENTENCES = ["the red car", "a round sign with the number"]
 
 
 def look(tiny_piza, tokenizer, prompts):
+    from piza.methods.context import zoom_embedding
     from piza.model import grounder
 
     ids, mask, pooling = Prompter(tokenizer)(prompts)
     detector = tiny_piza.detector
-    with torch.no_grad(), tiny_piza.zoom_context.use(tiny_piza.zoom(torch.zeros(len(prompts)))):
+    with torch.no_grad(), zoom_embedding(tiny_piza.zoom(torch.zeros(len(prompts)))):
         text = grounder.encode_text(detector, ids, mask)
         torch.manual_seed(0)
         features = grounder.encode_image(detector, torch.randn(len(prompts), 3, 128, 128))

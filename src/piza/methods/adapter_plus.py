@@ -7,23 +7,26 @@ adapter-then-norm. Trained are the adapters, all layer norms of the grounder and
 embedding; all else is frozen.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn, ones
 
+from piza.config import settings
 from piza.methods.context import current_embedding, names_with_norms
 
 
-@dataclass(frozen=True)
+@settings()
 class AdapterPlusConfig:
+    """Options of the method."""
+
     condition: bool = True  # False: plain Adapter+, whatever the next two say
-    image_bottleneck: int = 256
-    text_bottleneck: int = 256
+    image_bottleneck: int = Field(default=256, ge=1)
+    text_bottleneck: int = Field(default=256, ge=1)
     condition_image: bool = True
     condition_text: bool = False  # published: the text adapters take no embedding
-    embedding_dim: int = 256  # of the zoom embedding
+    embedding_dim: int = Field(default=256, ge=4)  # of the zoom embedding
 
 
 class AdapterPlus(nn.Module):

@@ -18,22 +18,28 @@ A fresh CoOp is not the base, as inserted tokens move the words and are seen by 
 in front of each sentence; and a fresh conditioned one is the plain one, as the projections start at zero.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from piza.config import settings
 from piza.errors import InputError
 from piza.methods.context import ZoomProjection, current_embedding, names_with_norms
 
 
-@dataclass(frozen=True)
+@settings()
 class CoopConfig:
+    """Options of the method."""
+
     condition: bool = True  # False: plain CoOp
-    tokens: int = 16  # context vectors in front of each sentence, as published; they count to the 256 tokens
-    start_ids: tuple[int, ...] = ()  # token ids of the words to start from, `tokens` of them; else random
-    embedding_dim: int = 256  # of the zoom embedding
+    tokens: int = Field(
+        default=16, ge=0
+    )  # context vectors in front of each sentence, as published; they count to the 256 tokens
+    # Token ids of the words to start from, `tokens` of them; else random. A list where it comes from JSON.
+    start_ids: tuple[int, ...] = Field(default=(), strict=False)
+    embedding_dim: int = Field(default=256, ge=4)  # of the zoom embedding
 
 
 class ContextVectors(nn.Embedding):
@@ -102,8 +108,6 @@ def _extend_vocabulary(embeddings: Any, config: CoopConfig) -> None:
         raise ValueError(
             f"word_embeddings is a {type(words).__name__}, not a table: are context vectors already in place?"
         )
-    if config.tokens < 0:
-        raise InputError(f"expected 0 or more context vectors for CoOp, got {config.tokens}")
     if len(config.start_ids) not in (0, config.tokens):
         raise InputError(
             f"expected {config.tokens} start_ids for {config.tokens} context vectors of CoOp, or none,"

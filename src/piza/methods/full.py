@@ -5,22 +5,26 @@ The paper's full fine-tuning answers from the whole frame in one look and is not
 through the same adapters.
 """
 
-from dataclasses import dataclass
-
+from pydantic import Field
 from torch import nn
 
+from piza.config import settings
 from piza.methods import adapter_plus
 from piza.methods.adapter_plus import AdapterPlus, AdapterPlusConfig
 from piza.methods.context import idle_modules
 from piza.model.zoom_embedding import ZoomEmbedding
 
 
-@dataclass(frozen=True)
+@settings()
 class FullConfig:
+    """Options of the method."""
+
     condition: bool = True  # False: no adapters, no zoom embedding
-    bottleneck: int = 64  # of the adapters that carry the condition; all other weights move too
+    bottleneck: int = Field(
+        default=64, ge=1
+    )  # of the adapters that carry the condition; all other weights move too
     condition_text: bool = False
-    embedding_dim: int = 256
+    embedding_dim: int = Field(default=256, ge=4)  # of the zoom embedding
 
 
 def apply(base: nn.Module, config: FullConfig) -> None:

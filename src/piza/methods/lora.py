@@ -13,22 +13,25 @@ the rank it costs a fourteenth of a projection to the width, and stays zero with
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from piza.config import settings
 from piza.errors import InputError
 from piza.methods.context import ZoomProjection, current_embedding, names_with_norms
 
 
-@dataclass(frozen=True)
+@settings()
 class LoraConfig:
+    """Options of the method."""
+
     condition: bool = True  # False: plain LoRA, which can be merged
-    rank: int = 18  # the paper names none; this one gives its parameter counts
+    rank: int = Field(default=18, ge=1)  # the paper names none; this one gives its parameter counts
     alpha: float = 18.0  # the update is multiplied by alpha / rank
-    embedding_dim: int = 256  # of the zoom embedding
+    embedding_dim: int = Field(default=256, ge=4)  # of the zoom embedding
 
 
 class LowRank(nn.Module):
@@ -86,11 +89,9 @@ def apply(base: nn.Module, config: LoraConfig) -> None:
     """Puts the updates into `base`, a detector of either family, in place.
 
     Conditioned updates run inside `piza.methods.context.zoom_embedding` only. Names change only where layers are wrapped:
-    `...fc1.weight` becomes `...fc1.linear.weight`, beside `...fc1.update.*`. Raises InputError for a rank below 1, ValueError
-    if `base` has updates already.
+    `...fc1.weight` becomes `...fc1.linear.weight`, beside `...fc1.update.*`. Raises ValueError if
+    `base` has updates already.
     """
-    if config.rank < 1:
-        raise InputError(f"expected a rank of LoRA of at least 1, got {config.rank}")
     embedding = config.embedding_dim if config.condition else None
     encoder: Any = base.model.encoder  # type: ignore[union-attr]
     for layer in encoder.layers:

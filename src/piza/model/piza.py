@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from piza.config import PizaConfig
+from piza.config import PizaConfig, check
 from piza.errors import InputError
 from piza.methods import METHODS
 from piza.methods.context import zoom_embedding
@@ -59,7 +59,7 @@ class Piza(nn.Module):
         if config.method not in METHODS:
             raise InputError(f"method: expected one of {', '.join(sorted(METHODS))}, got {config.method!r}")
         method = METHODS[config.method]
-        options = method.config(**config.method_options)
+        options: Any = check(method.config, config.method_options, "method_options")
         self.config = config
         method.apply(detector, options)
         self.detector = detector

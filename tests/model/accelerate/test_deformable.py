@@ -1,6 +1,5 @@
 """The fast sampling is the library's sampling, where it runs and where it steps aside."""
 
-import copy
 import math
 import multiprocessing
 import pickle
@@ -14,6 +13,8 @@ from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import Mul
 from piza.model import accelerate, grounder
 from piza.model.accelerate import deformable
 from piza.model.accelerate.deformable import DEFORMABLE_SAMPLING, FastMMSampling, can_sample
+
+LIBRARY = MultiScaleDeformableAttention()
 
 
 @pytest.fixture
@@ -48,26 +49,22 @@ def given(batch=2, queries=7, heads=3, width=8, shapes=((5, 4), (3, 7), (1, 1)),
 @pytest.mark.parametrize("reach", [0.9, 1.6, 40.0])  # inside, over the rim, mostly far outside
 def test_it_samples_as_the_library(sampling, width, reach):
     inputs = given(width=width, reach=reach)
-    torch.testing.assert_close(
-        sampling(*inputs), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(sampling(*inputs), LIBRARY(*inputs), atol=1e-5, rtol=1e-5)
 
 
 def test_rims_corners_and_what_is_no_number(sampling):
     inputs = given(batch=1, queries=8, heads=1, points=1, shapes=((3, 2),))
     edges = [0.0, 1.0, 0.25, 0.75, -0.25, 1.25, 1e9, -1e9]
     inputs[4] = torch.tensor([[x, y] for x, y in zip(edges, reversed(edges))]).view(1, 8, 1, 1, 1, 2)
-    torch.testing.assert_close(
-        sampling(*inputs), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(sampling(*inputs), LIBRARY(*inputs), atol=1e-5, rtol=1e-5)
     inputs[4] = torch.full_like(inputs[4], torch.nan)
     assert sampling(*inputs).isfinite().all()
 
 
 def test_threads_and_strides_change_nothing(sampling, monkeypatch):
     inputs = given(queries=40)
-    want = MultiScaleDeformableAttention()(*inputs)
-    monkeypatch.setattr(deformable, "LEAST_ROWS", 7)
+    want = LIBRARY(*inputs)
+    monkeypatch.setattr(deformable, "MIN_ROWS", 7)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     torch.testing.assert_close(sampling(*inputs), want, atol=1e-5, rtol=1e-5)
     inputs[0] = inputs[0].transpose(1, 2).contiguous().transpose(1, 2)
@@ -83,7 +80,7 @@ def test_a_trace_samples_as_the_library_without_its_large_steps(sampling):
 
     asked = inputs[0], inputs[4], inputs[5]
     traced = torch.jit.trace(sample, asked, check_trace=False)
-    torch.testing.assert_close(traced(*asked), MultiScaleDeformableAttention()(*inputs), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(traced(*asked), LIBRARY(*inputs), atol=1e-5, rtol=1e-5)
     samples = inputs[5].numel() * inputs[0].shape[-1]  # of all levels
     assert all(math.prod(node.output().type().sizes()) < samples for node in _tensors(traced.graph))
 
@@ -136,11 +133,11 @@ def assert_alike(found, want):
 )
 def test_gradients_are_the_librarys(sampling, sizes):
     inputs = beside_the_centers(given(**sizes))
-    assert_alike(gradients(sampling, inputs), gradients(sampling.portable, inputs))
+    assert_alike(gradients(sampling, inputs), gradients(LIBRARY, inputs))
 
 
 def test_gradients_are_the_kernels_own(sampling, monkeypatch):
-    monkeypatch.setattr(sampling.portable, "forward", None)  # whoever calls it fails
+    monkeypatch.setattr(MultiScaleDeformableAttention, "forward", None)  # whoever calls it fails
     inputs = given()
     assert len(gradients(sampling, inputs)) == 4
     value = inputs[0].requires_grad_()
@@ -156,20 +153,20 @@ def test_gradients_on_the_rim_at_centers_and_half_outside(sampling):
     places = torch.cartesian_prod(columns, rows)
     inputs = given(batch=1, queries=len(places), heads=1, shapes=(sides,), points=1)
     inputs[4] = places.view(1, -1, 1, 1, 1, 2)
-    assert_alike(gradients(sampling, inputs), gradients(sampling.portable, inputs))
+    assert_alike(gradients(sampling, inputs), gradients(LIBRARY, inputs))
 
 
 @pytest.mark.parametrize("wanted", [(0,), (4,), (5,), (0, 5), (4, 5)])
 def test_only_the_gradients_wanted_are_made(sampling, wanted):
     inputs = beside_the_centers(given())
-    assert_alike(gradients(sampling, inputs, wanted), gradients(sampling.portable, inputs, wanted))
+    assert_alike(gradients(sampling, inputs, wanted), gradients(LIBRARY, inputs, wanted))
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5, 64])
 def test_gradients_are_the_same_with_any_number_of_threads(sampling, monkeypatch, threads):
     inputs = given(queries=40)
     want = gradients(sampling, inputs)
-    monkeypatch.setattr(deformable, "LEAST_ROWS", 1)
+    monkeypatch.setattr(deformable, "MIN_ROWS", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for ours, alone in zip(gradients(sampling, inputs), want, strict=True):
         assert ours.equal(alone)
@@ -178,7 +175,7 @@ def test_gradients_are_the_same_with_any_number_of_threads(sampling, monkeypatch
 def test_gradients_of_strided_tensors(sampling):
     inputs = given()
     found = []
-    for module in (sampling, sampling.portable):
+    for module in (sampling, LIBRARY):
         value = inputs[0].transpose(1, 2).contiguous().requires_grad_()
         out = module(value.transpose(1, 2), *inputs[1:])
         out.sum().backward()  # its gradient is one number, expanded
@@ -190,7 +187,7 @@ def test_gradients_of_strided_tensors(sampling):
 def test_other_numbers_and_traces_are_the_librarys(sampling):
     inputs = given()
     doubles = [v.double() if torch.is_tensor(v) and v.is_floating_point() else v for v in inputs]
-    for ours, theirs in zip(gradients(sampling, doubles), gradients(sampling.portable, doubles), strict=True):
+    for ours, theirs in zip(gradients(sampling, doubles), gradients(LIBRARY, doubles), strict=True):
         assert ours.dtype == torch.float64
         assert ours.equal(theirs)
 
@@ -199,14 +196,14 @@ def test_other_numbers_and_traces_are_the_librarys(sampling):
 
     others = given(seed=1)
     traced = torch.jit.trace(look, (inputs[0].requires_grad_(), *inputs[4:6]))
-    torch.testing.assert_close(traced(others[0], *others[4:6]), MultiScaleDeformableAttention()(*others))
+    torch.testing.assert_close(traced(others[0], *others[4:6]), LIBRARY(*others))
 
 
 @pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="processes do not fork here"
 )
 def test_a_forked_worker_has_the_kernels_too(sampling, monkeypatch):
-    monkeypatch.setattr(deformable, "LEAST_ROWS", 1)  # threads have run before the fork
+    monkeypatch.setattr(deformable, "MIN_ROWS", 1)  # threads have run before the fork
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     want = [gradients(sampling, given(seed=seed)) for seed in range(2)]
     loader = torch.utils.data.DataLoader(
@@ -276,6 +273,6 @@ def test_without_a_compiler_nothing_changes_and_a_pickled_model_samples_as_the_l
         accelerate.apply(holder)
         assert not can_sample() and type(holder[0]) is MultiScaleDeformableAttention
         inputs = given()  # as if it had come from a machine with a compiler
-        assert torch.equal(FastMMSampling()(*inputs), MultiScaleDeformableAttention()(*inputs))
+        assert torch.equal(FastMMSampling()(*inputs), LIBRARY(*inputs))
     finally:
         deformable._compiled.cache_clear()
