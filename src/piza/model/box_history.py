@@ -24,6 +24,8 @@ _TINY = 1e-8  # as published, the smallest area divided by; also keeps boxes wit
 
 @dataclass(frozen=True)
 class BoxHistoryConfig:
+    """Sizes of the encoder; the defaults are the published ones."""
+
     hidden: int = 32  # numbers a box; a multiple of 4 (a quarter for each Fourier group) and of `heads`
     fourier_area: int = 16  # Fourier numbers of the 1-D positions (the two area ratios)
     fourier_shape: int = 8  # Fourier numbers of the 2-D positions (size and center)
@@ -35,6 +37,8 @@ class BoxHistoryConfig:
 
 
 class BoxHistoryOutput(NamedTuple):
+    """What a batch of histories is encoded to."""
+
     features: Tensor  # (B, out), L2-normalized
     stop_logit: Tensor  # (B,)
     progress: Tensor  # (B,), raw: trained towards [0, 1] but not clamped
@@ -57,6 +61,7 @@ class FourierFeatures(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(fourier, hidden), nn.GELU(), nn.Linear(hidden, out))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., groups, positions) -> (..., groups * out)."""
         angles = x @ self.frequencies.T
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1) / math.sqrt(2 * self.frequencies.shape[0])
         return self.mlp(waves).flatten(-2)

@@ -192,7 +192,7 @@ def ground(
         local_maxima: pick only cells that score higher than their neighbors, as long as there are such. The library's way
             gives an object as many queries as it has cells, and has none left for the objects a sentence compares it with.
         relations: start queries with what their cells hold, tell them where they lie to one another, and give some of them
-            to whatever looks like an object, if it was made so.
+            to any objects, if it was made so.
         per_sentence_queries: every block of a prompt gets queries of its own, as if its sentence were asked alone; needs
             `pooling`. `logits` and `boxes` are then (layers, batch * blocks, queries, ...) with one column of logits; the
             proposals are as ever.

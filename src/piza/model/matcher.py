@@ -1,9 +1,9 @@
-"""Reading a sentence against the things of a picture.
+"""Matching a sentence with the objects of an image.
 
-"The second red car from the left" is decided among things, and most of that is language. Where a detector looks with the
-sentence in mind, every sentence costs a look; here the things are found once, whatever is asked (finder.py), and a sentence
-is read against the list of them: a small transformer whose tokens are things, which read the words and compare themselves
-with each other. A picture then serves all its sentences, in training too, where language is what takes most examples.
+"The second red car from the left" is decided among objects, and most of that is language. Where a detector looks with the
+sentence in mind, every sentence costs a look; here the objects are found once, whatever is asked (proposals.py), and a sentence
+is read against the list of them: a small transformer whose tokens are objects, which read the words and compare themselves
+with each other. An image then serves all its sentences, in training too, where language is what takes most examples.
 """
 
 import torch
@@ -13,9 +13,9 @@ from torch.nn import functional
 from piza.model.proposals import Proposals
 from piza.model.relations import FREQUENCIES, HIDDEN, Compare, pair_features
 
-ACROSS = 96.0  # the unit of distances between things: so many of them are the width of the picture
+ACROSS = 96.0  # the unit of distances between objects: so many of them are the width of the image
 WAVES = (1.0, 2.0, 4.0, 8.0)
-RELEVANCE = 3  # of a thing to a sentence, told in training: piza.data.scenes.relevance
+RELEVANCE = 3  # kinds of relevance of an object to a sentence, learned too: piza.data.scenes.relevance
 
 
 class Attention(nn.Module):
@@ -57,7 +57,7 @@ class WordLayer(nn.Module):
 
 
 class ObjectLayer(nn.Module):
-    """Things read the words, then each other."""
+    """Objects read the words, then each other."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -69,8 +69,11 @@ class ObjectLayer(nn.Module):
         self.feed_forward = _feed_forward(width)
 
     def forward(self, objects: Tensor, words: Tensor, unread: Tensor, pairs: Tensor) -> Tensor:
-        """Things (pictures, sentences, k, width); words (pictures * sentences, tokens, width) with `unread` as in WordLayer;
-        pairs (pictures, k, k, HIDDEN)."""
+        """New states of the objects, for each sentence.
+
+        objects: (images, sentences, k, width). words: (images * sentences, tokens, width), with `unread` as in WordLayer.
+        pairs: (images, k, k, HIDDEN).
+        """
         sentences = objects.shape[1]
         objects = objects + self.cross_attention(self.norms[0](objects).flatten(0, 1), words, unread).view_as(
             objects
@@ -83,7 +86,11 @@ class ObjectLayer(nn.Module):
 
 
 class ExpressionMatcher(nn.Module):
-    """`features` is the width of what is known of a thing, as `Proposals.features` has it."""
+    """Matches sentences with objects.
+
+    vocabulary: number of token ids. features: width of what is known of an object, as `Proposals.features` has it. longest: of
+    a sentence in tokens.
+    """
 
     def __init__(
         self,
@@ -110,24 +117,24 @@ class ExpressionMatcher(nn.Module):
         self.relevance = nn.ModuleList(nn.Linear(width, RELEVANCE) for _ in range(layers))
 
     def forward(self, ids: Tensor, mask: Tensor, found: Proposals) -> tuple[Tensor, Tensor]:
-        """`read` of the things that a `ProposalNetwork` found."""
+        """`read` of the objects that a `ProposalNetwork` found."""
         aspect = found.size[1] / found.size[0]
         return self.read(ids, mask, found.features, found.boxes[-1].detach(), aspect)
 
     def read(
         self, ids: Tensor, mask: Tensor, features: Tensor, boxes: Tensor, aspect: float | Tensor
     ) -> tuple[Tensor, Tensor]:
-        """How much each thing is what each sentence means, and its roles.
+        """Whether each object is the one that each sentence means, and its relevance.
 
         Args:
-            ids, mask: (pictures, sentences, tokens); True where a token is real.
-            features: (pictures, k, width) what is known of each thing.
-            boxes: (pictures, k, 4) cxcywh, normalized to the picture.
-            aspect: height over width of the pictures.
+            ids, mask: (images, sentences, tokens); True where a token is real.
+            features: (images, k, width) what is known of each object.
+            boxes: (images, k, 4) cxcywh, normalized to the image.
+            aspect: height over width of the images.
 
         Returns:
-            Logits (layers, pictures, sentences, k), where 0 stands for none of the things, and logits
-            (layers, pictures, sentences, k, ROLES). The last layer answers.
+            Logits (layers, images, sentences, k), where 0 stands for none of the objects, and logits
+            (layers, images, sentences, k, RELEVANCE). The last layer answers.
         """
         sentences = ids.shape[1]
         ids, mask = ids.flatten(0, 1), mask.flatten(0, 1)
@@ -149,7 +156,7 @@ class ExpressionMatcher(nn.Module):
 
 
 def log_odds(answers: Tensor) -> Tensor:
-    """Logits (..., k) of each thing, 0 standing for none of them -> log-odds (..., k) of each against all else."""
+    """Logits (..., k) of each object, 0 standing for none of them -> log-odds (..., k) of each against all else."""
     probability = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1).softmax(-1)
     places = torch.arange(probability.shape[-1], device=answers.device)
     others = (places[:, None] != places[:-1]).to(answers.dtype)

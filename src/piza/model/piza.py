@@ -231,8 +231,8 @@ class Piza(nn.Module):
         ids, mask, _ = (tensor.to(self.device) for tensor in self.plain_prompter([[s] for s in sentences]))
         answers = self.matcher(ids[None], mask[None].bool(), proposals)[0][-1, 0]
         boxes = proposals.boxes[-1].expand(len(sentences), -1, -1)
-        nothing = answers.new_zeros(())
-        return Grounding(log_odds(answers)[None, ..., None], boxes[None], nothing, nothing)
+        none = answers.new_zeros(())  # no cells were scored
+        return Grounding(log_odds(answers)[None, ..., None], boxes[None], none, none)
 
 
 def merge_method(model: Piza) -> None:

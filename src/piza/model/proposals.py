@@ -1,6 +1,6 @@
 """Proposals: the objects of an image, found before any sentence is heard.
 
-A cell of the pyramid that looks like the center of an object becomes a query, which reads the pyramid around its box a few
+A cell of the pyramid that probably is the center of an object becomes a query, which reads the pyramid around its box a few
 times, as a decoder's query does, but with no words. The outcome for each object is a box, a state and attributes (a car, red,
 from behind). `matcher.py` reads sentences against these.
 """

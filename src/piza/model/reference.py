@@ -24,7 +24,7 @@ from piza.model.io import check_finite, load_weights, read_tokenizer, reading
 from piza.model.piza import Piza
 from piza.model.reference_names import names_of
 
-# How the published model looks and searches. Our lengths are square roots of an area: a 16:9 to 4:3 frame
+# What the published model is given, and how it searches. Our lengths are square roots of an area: a 16:9 to 4:3 frame
 # whose shorter side is brought to 800 (the longer to 1333 at most) has 1000 to 924, a square window 800.
 PUBLISHED: dict[str, Any] = {
     "first_pixels": 960,
@@ -218,7 +218,7 @@ def _method(state: Mapping[str, Tensor]) -> tuple[str, AdapterPlusConfig | FullC
 
 
 def _split(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """ "a.{b,c}.d" and a stacked weight -> {"a.b.d": its first part, "a.c.d": its second}."""
+    """The parts of a stacked weight by name: of "a.{b,c}.d", "a.b.d" is the first and "a.c.d" the second."""
     before, _, rest = name.partition("{")
     inside, _, after = rest.partition("}")
     parts = inside.split(",")

@@ -1,14 +1,14 @@
-"""What a query knows of its own thing at the start, and of where the other queries' things lie.
+"""What a query knows of its own object at the start, and of where the other queries' objects lie.
 
 "The second car from the left" is decided between queries. The library's start all alike and meet as sums of sinusoids;
-left and right must be read out of these. Here a query starts with what its cell saw, and attends to another the more or
-less as the two boxes lie to each other, a bias of its own for each head and layer (much as in Hou et al., "Relation DETR",
-ECCV 2024). And it compares: to each of several questions that it asks, every other query counts or does not, by what it is and
+left and right must be read out of these. Here a query starts with what its cell holds, and attends to another the more or
+less as the two boxes lie to each other, with a bias for each head and layer (much as in Hou et al., "Relation DETR", ECCV
+2024). And it compares: to each of several questions that it asks, every other query counts or does not, by what it is and
 where it lies, and what those are that count, and where they lie, is summed up. A sum, as a mean does not tell the second from
 the third. All of it starts at zero: fresh, it changes nothing.
 
 And the others must be there. The cells that suit a sentence best are seldom those of the buses that it places its car by.
-So some queries can be given to the cells that look most like a thing of whatever kind: `object_queries`.
+So some queries can be given to the cells that most likely are the center of an object of whatever kind: `object_queries`.
 """
 
 import torch
@@ -19,7 +19,7 @@ HIDDEN = 32
 
 
 class Compare(nn.Module):
-    """What a thing gathers from the others: for each of some questions, a sum over those that it singles out."""
+    """What an object gathers from the others: for each of some questions, a sum over those that it singles out."""
 
     def __init__(self, width: int, questions: int = 6, inner: int = 16):
         super().__init__()
@@ -33,18 +33,17 @@ class Compare(nn.Module):
             self.out.bias.zero_()
 
     def forward(self, own: Tensor, states: Tensor, pairs: Tensor) -> Tensor:
-        """own: (n, groups, things, width) states with positions; states: without; pairs: (n, things, things, HIDDEN) where
-        they lie to each other, in all groups alike.
+        """What is to be added to what self-attention returns: (n, groups, objects, width).
 
-        Returns (n, groups, things, width), to be added to what self-attention returns.
+        own: (n, groups, objects, width), states with their positions. states: the same without. pairs: (n, objects, objects,
+        HIDDEN), where they lie to each other, in all groups alike.
         """
         count, groups, objects, _ = own.shape
         rows = groups * self.questions
 
         def split(values: Tensor) -> Tensor:
-            return values.unflatten(-1, (self.questions, -1)).transpose(
-                2, 3
-            )  # (n, groups, questions, things, ...)
+            """(n, groups, questions, objects, ...)."""
+            return values.unflatten(-1, (self.questions, -1)).transpose(2, 3)
 
         logits = split(self.query(own)) @ split(self.key(own)).transpose(3, 4) / self.inner**0.5
         place = self.place(own).unflatten(-1, (self.questions, -1))
@@ -52,13 +51,19 @@ class Compare(nn.Module):
         where = asked @ pairs.transpose(2, 3) / HIDDEN**0.5
         where = where.view(count, objects, groups, self.questions, objects).permute(0, 2, 3, 1, 4)
         counts = (logits + where + place[..., -1:].transpose(2, 3)).sigmoid()
-        what = (counts @ split(self.value(states))).transpose(2, 3)  # (n, groups, things, questions, inner)
+        what = (counts @ split(self.value(states))).transpose(2, 3)  # (n, groups, objects, questions, inner)
         lying = counts.permute(0, 3, 1, 2, 4).reshape(count, objects, rows, objects) @ pairs
         lying = lying.view(count, objects, groups, self.questions, HIDDEN).transpose(1, 2)
-        return self.out(torch.cat([what, lying], -1).flatten(3) / 4)
+        change: Tensor = self.out(torch.cat([what, lying], -1).flatten(3) / 4)
+        return change
 
 
 class Relations(nn.Module):
+    """Positions of queries relative to one another, for each layer of a decoder.
+
+    width: of the decoder. heads, layers: of its self-attention. object_queries: queries given to any objects.
+    """
+
     def __init__(self, width: int, heads: int, layers: int, object_queries: int = 0):
         super().__init__()
         self.object_queries = object_queries
@@ -69,15 +74,15 @@ class Relations(nn.Module):
         self.compare = nn.ModuleList(Compare(width) for _ in range(layers))
         self.objectness = nn.Linear(width, 1) if object_queries else None
         if self.objectness is not None:
-            nn.init.constant_(self.objectness.bias, -4.0)  # few cells are the center of a thing
+            nn.init.constant_(self.objectness.bias, -4.0)  # few cells are the center of an object
         for zero in (self.content.weight, self.bias.weight, self.bias.bias):
             nn.init.zeros_(zero)
 
     def with_objects(self, best: Tensor, seen: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The last `object_queries` of the best cells given to those that look most like a thing and are not among the others.
+        """Gives the last `object_queries` of the best cells to those that most likely are objects and are not among the others.
 
-        best: (batch, groups, queries) cells, best first; seen: (batch, cells, d_model). Returns new cells and how much every
-        cell looks like a thing, logits (batch, cells), None without `object_queries`.
+        best: (batch, groups, queries) cells, best first. seen: (batch, cells, d_model). Returns new cells, and logits (batch,
+        cells) of each being the center of an object, None without `object_queries`.
         """
         if self.objectness is None:
             return best, None
@@ -90,26 +95,29 @@ class Relations(nn.Module):
     def pairs(self, boxes: Tensor, cells: Tensor) -> Tensor:
         """What every query knows of where each other lies: (n, queries, queries, HIDDEN).
 
-        Boxes (n, queries, 4) cxcywh, normalized; cells: (2,) height and width of the finest level.
+        boxes: (n, queries, 4) cxcywh, normalized. cells: (2,) height and width of the finest level.
         """
         return nn.functional.relu(self.pair(pair_features(boxes, cells)))
 
     def biases(self, pairs: Tensor) -> list[Tensor]:
         """For each layer (n, heads, queries, queries), to be added to the logits of self-attention."""
-        found = self.bias(pairs).permute(3, 0, 1, 2)  # (heads * layers, n, queries, queries)
-        return [layer.transpose(0, 1) for layer in found.split(self.heads)]
+        biases = self.bias(pairs).permute(3, 0, 1, 2)  # (heads * layers, n, queries, queries)
+        return [layer.transpose(0, 1) for layer in biases.split(self.heads)]
 
 
 def pair_features(boxes: Tensor, cells: Tensor) -> Tensor:
-    """(n, queries, 4) -> (n, queries, queries, 42): how far right and below the second box lies, in cells and in sizes of the
-    first, and how much larger it is; logarithms, for near things matter more, and sinusoids of these."""
+    """What is measured of each pair of boxes: (n, queries, 4) cxcywh, normalized -> (n, queries, queries, 42).
+
+    How far right and below the second box lies, in cells and in sizes of the first, and how much larger it is; logarithms, for
+    near objects matter more, and sinusoids of these. cells: (2,) height and width of the grid.
+    """
     scale = cells.flip(0).to(boxes)
     center = boxes[..., :2] * scale
     size = (boxes[..., 2:] * scale).clamp(min=0.1)
-    per_sentence_queries = center[:, None] - center[:, :, None]
-    relative = per_sentence_queries / size[:, :, None]
+    distance = center[:, None] - center[:, :, None]
+    relative = distance / size[:, :, None]
     larger = (size[:, None] / size[:, :, None]).log()
-    plain = torch.cat([_short(per_sentence_queries), _short(relative), larger], -1)
+    plain = torch.cat([_short(distance), _short(relative), larger], -1)
     waves = [wave(plain * f) for f in FREQUENCIES for wave in (torch.sin, torch.cos)]
     return torch.cat([plain, *waves], -1)
 

@@ -38,4 +38,6 @@ class ZoomEmbedding(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def forward(self, progress: Tensor) -> Tensor:
-        return self.mlp(self.sinusoid(progress).to(next(self.parameters()).dtype))
+        """(batch,) in [0, 1] -> (batch, dim)."""
+        embedding: Tensor = self.mlp(self.sinusoid(progress).to(next(self.parameters()).dtype))
+        return embedding

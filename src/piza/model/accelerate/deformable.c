@@ -15,12 +15,12 @@ void piza_sample(const float *restrict value, const int64_t *restrict shapes, co
                  int64_t cells, int64_t heads, int64_t width, int64_t levels, int64_t points) {
     const int64_t step = heads * width; /* from a cell to the next one */
     for (int64_t row = first; row < last; row++) {
-        const float *picture = value + row / queries * cells * step;
+        const float *image = value + row / queries * cells * step;
         for (int64_t head = 0; head < heads; head++) {
             float *restrict sum = out + (row * heads + head) * width;
             const float *weight = weights + (row * heads + head) * levels * points;
             const float *place = locations + (row * heads + head) * levels * points * 2;
-            const float *level = picture + head * width;
+            const float *level = image + head * width;
             for (int64_t k = 0; k < width; k++) sum[k] = 0.0f;
             for (int64_t l = 0; l < levels; l++) {
                 const int64_t rows = shapes[2 * l], columns = shapes[2 * l + 1];
@@ -48,7 +48,7 @@ void piza_sample(const float *restrict value, const int64_t *restrict shapes, co
     }
 }
 
-/* The gradients of the sum above. back is the gradient of out; to_value (may be NULL: not wanted) must hold zeros or what
+/* The gradients of the sum above. back is the gradient of out; to_value (may be NULL: not needed) must hold zeros or what
    is to be added to; to_locations and to_weights are written. The work is cut into batch * heads parts, of which first to
    last are done: no two parts touch the same number, and the queries of a part come in order, so that the result does not
    depend on the cuts. At the center of a cell, where the sum has a kink, the derivative is that towards right and bottom. */

@@ -86,9 +86,9 @@ def attend(
         to_cells = to_cells.masked_fill(no_word[:, None, None], -torch.inf)
     to_cells = to_cells.softmax(-1).flatten(2)
     values, out = by_head(attention.values_text_proj(words)), attention.out_vision_proj
-    say = by_head(out.weight, 1)
-    said = torch.cat([value @ weight.T for value, weight in zip(values, say, strict=True)], 1)
-    cells_out = to_cells @ said + out.bias
+    out_weights = by_head(out.weight, 1)
+    answers = torch.cat([value @ weight.T for value, weight in zip(values, out_weights, strict=True)], 1)
+    cells_out = to_cells @ answers + out.bias
     del to_cells  # the size of the logits: with many sentences the largest there is
 
     to_words = logits.transpose(1, 2)
