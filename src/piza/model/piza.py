@@ -161,7 +161,7 @@ class Piza(nn.Module):
         return detections(self.ground(*_joined(texts), self.encode_images(images), progress))
 
     @torch.inference_mode()
-    def read_history(self, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+    def read_history(self, histories: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Progress in [0, 1] and the probability of "stop", (n,) each, after n histories.
 
         histories: each (boxes, 4) xywh in frame pixels, the frame first.
@@ -289,5 +289,5 @@ def _evenly(texts: Sequence[EncodedSentence], most: int) -> list[Sequence[Encode
     return [texts[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
 
 
-def _array(values: Tensor) -> NDArray:
+def _array(values: Tensor) -> NDArray[Any]:
     return values.detach().float().cpu().numpy()

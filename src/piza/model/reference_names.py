@@ -45,7 +45,8 @@ def names_of(config: Any, adapted: bool) -> tuple[Names, Names]:
 
 
 def _swin(swin: Any) -> tuple[Names, Names]:
-    names, unused = {}, {}
+    names: Names = {}
+    unused: Names = {}
     ours = MODEL + "backbone.conv_encoder.model."
     names["backbone.patch_embed.projection"] = ours + "swin.embeddings.patch_embeddings.projection"
     names["backbone.patch_embed.norm"] = ours + "swin.embeddings.norm"
@@ -68,7 +69,8 @@ def _swin(swin: Any) -> tuple[Names, Names]:
 
 
 def _neck(config: Any) -> Names:
-    names, stages = {}, len(config.backbone_config.out_features)
+    names: Names = {}
+    stages = len(config.backbone_config.out_features)
     for level in range(config.num_feature_levels):
         theirs = f"neck.convs.{level}." if level < stages else f"neck.extra_convs.{level - stages}."
         names[theirs + "conv"] = f"{MODEL}input_proj_vision.{level}.0"
@@ -77,7 +79,7 @@ def _neck(config: Any) -> Names:
 
 
 def _encoder(config: Any, adapted: bool) -> Names:
-    names = {}
+    names: Names = {}
     for i in range(config.encoder_layers):
         layer = f"{MODEL}encoder.layers.{i}."
         image_norms = [layer + "deformable_layer." + n for n in ("self_attn_layer_norm", "final_layer_norm")]
@@ -108,7 +110,7 @@ def _encoder(config: Any, adapted: bool) -> Names:
 
 
 def _decoder(config: Any) -> Names:
-    names = {}
+    names: Names = {}
     decoder_norms = [n + "_layer_norm" for n in ("self_attn", "encoder_attn_text", "encoder_attn", "final")]
     for i in range(config.decoder_layers):
         theirs, mine = f"decoder.layers.{i}.", f"{MODEL}decoder.layers.{i}."
@@ -122,7 +124,7 @@ def _decoder(config: Any) -> Names:
 
 def _heads(config: Any) -> Names:
     """One head a decoder layer, then that of the encoder's proposals."""
-    names = {}
+    names: Names = {}
     for i in range(config.decoder_layers + 1):
         last = i == config.decoder_layers
         names[f"bbox_head.cls_branches.{i}"] = (
@@ -134,7 +136,8 @@ def _heads(config: Any) -> Names:
 
 
 def _history() -> tuple[Names, Names]:
-    names, unused = {}, {}
+    names: Names = {}
+    unused: Names = {}
     for prefix in HISTORY:
         for i, kind in ((1, "area"), (2, "shape")):
             names[f"{prefix}box_encoder.lff{i}.Wr"] = f"history.{kind}.frequencies"

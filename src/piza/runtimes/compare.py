@@ -56,7 +56,7 @@ def _alike(got: Detections, expected: Detections) -> bool:
     return len(got.boxes) == len(expected.boxes) and bool(same.mean() >= SHARE)
 
 
-def _logit(scores: NDArray) -> NDArray:
+def _logit(scores: NDArray[Any]) -> NDArray[Any]:
     clipped = np.clip(scores.astype(np.float64), 1e-12, 1 - 1e-7)
     return np.log(clipped / (1 - clipped))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from piza.errors import InputError, reason
 
-Graph: TypeAlias = Callable[[Mapping[str, NDArray]], list[NDArray]]
+Graph: TypeAlias = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 """Inputs by name -> outputs in order. Inputs that the graph does not have are left out."""
 
 
@@ -54,7 +54,7 @@ def _openvino(path: Path, threads: int) -> Graph:
     names = [node.get_names() for node in compiled.inputs]
     lock = threading.Lock()  # a request holds its inputs and outputs, and there is one a graph
 
-    def run(given: Mapping[str, NDArray]) -> list[NDArray]:
+    def run(given: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         inputs = [given[next(name for name in given if name in known)] for known in names]
         with lock:
             outputs = compiled(inputs)

@@ -47,11 +47,11 @@ class EncodedSentence:
     """
 
     sentence: str
-    features: NDArray
-    self_mask: NDArray
-    position_ids: NDArray
-    word_mask: NDArray
-    pooling: NDArray
+    features: NDArray[Any]
+    self_mask: NDArray[Any]
+    position_ids: NDArray[Any]
+    word_mask: NDArray[Any]
+    pooling: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class ListedObjects:
     height over its width.
     """
 
-    features: NDArray
-    boxes: NDArray
+    features: NDArray[Any]
+    boxes: NDArray[Any]
     aspect: float
 
 
@@ -73,7 +73,9 @@ class ExportedHistory:
     def __init__(self, graph: Graph):
         self._graph = graph
 
-    def read(self, histories: Sequence[NDArray], step: float | None) -> tuple[NDArray, NDArray]:
+    def read(
+        self, histories: Sequence[NDArray[Any]], step: float | None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Histories (n, 4), xywh in frame pixels -> progress (batch,), stop probability (batch,)."""
         mask = np.zeros((len(histories), max(map(len, histories))), dtype=bool)
         boxes = np.zeros((*mask.shape, 4), dtype=np.float32)
@@ -116,7 +118,7 @@ class ExportedModel:
             sentence, features, self_mask[None], position_ids[None], ids < self._vocabulary, pooling
         )
 
-    def encode_frame(self, image: NDArray[np.uint8]) -> ListedObjects | list[NDArray]:
+    def encode_frame(self, image: NDArray[np.uint8]) -> ListedObjects | list[NDArray[Any]]:
         """What all sentences share of a first window: the objects in it, if the model lists them, or its pyramid.
 
         image: uint8 (height, width, 3) RGB, the window resized to the model's input.
@@ -128,7 +130,7 @@ class ExportedModel:
         return ListedObjects(features, boxes, pixels.shape[2] / pixels.shape[3])
 
     def first_look(
-        self, texts: Sequence[EncodedSentence], frame: ListedObjects | list[NDArray], progress: float
+        self, texts: Sequence[EncodedSentence], frame: ListedObjects | list[NDArray[Any]], progress: float
     ) -> list[Detections]:
         """What a first window holds for each sentence, in order.
 
@@ -151,7 +153,7 @@ class ExportedModel:
         looks = zip(texts, images, progress, strict=True)
         return [self._ground(text, self.encode_images([image]), at) for text, image, at in looks]
 
-    def read_history(self, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+    def read_history(self, histories: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Progress in [0, 1] and the probability of "stop", (n,) each, after n histories (boxes, 4) xywh in frame pixels."""
         return self.history.read(histories, self.config.progress_step)
 
@@ -161,7 +163,7 @@ class ExportedModel:
 
         return locate(self, image, expression, *args, **options)
 
-    def encode_images(self, images: Iterable[NDArray[np.uint8]]) -> list[NDArray]:
+    def encode_images(self, images: Iterable[NDArray[np.uint8]]) -> list[NDArray[Any]]:
         """One window, uint8 (height, width, 3) RGB -> the levels' features, then their positions: (1, rows, columns, d_model)."""
         return self._graphs["image"]({"pixels": self._pixels(images)})
 
@@ -180,7 +182,7 @@ class ExportedModel:
         (logits,) = self._graphs["matcher"]({**given, "aspect": np.array(frame.aspect, dtype=np.float32)})
         return ranked(logits, frame.boxes)[0]
 
-    def _ground(self, text: EncodedSentence, pyramid: list[NDArray], progress: float) -> Detections:
+    def _ground(self, text: EncodedSentence, pyramid: list[NDArray[Any]], progress: float) -> Detections:
         given = {
             "text": text.features,
             "self_mask": text.self_mask,
@@ -251,7 +253,7 @@ def level_names(levels: int) -> list[str]:
     return [f"{kind}_{level}" for kind in ("features", "positions") for level in range(levels)]
 
 
-def block_masks(ids: NDArray, special: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def block_masks(ids: NDArray[Any], special: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which tokens see each other, (tokens, tokens), and positions, (tokens,), of one prompt's ids (tokens,).
 
     special: the ids that end a block. A block ends with a special token and its words see one another; positions are counted anew in each block. The two
