@@ -72,10 +72,9 @@ def _naive(detector: Any, file: Path, parts: MicroBatches) -> Any:
 
 def _piza(detector: Any, file: Path, parts: MicroBatches, smaller: bool) -> Any:
     from piza import image
-    from piza.model import grounder
-    from piza.model.accelerate.facade import use_fast_forward
+    from piza.model import accelerate, grounder
 
-    use_fast_forward(detector)  # as piza.load does
+    accelerate.apply(detector)  # as piza.load does
     for module, name, part in (
         (image, "open_image", "decode"),
         (image, "cut", "resize"),

@@ -34,17 +34,17 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     loaded = load_exported(export, engine)
     parts.watch(picture, "open_image", "decode")
     parts.watch(picture, "cut", "resize")
-    for name, part in (("encode_text", "text"), ("encode_images", "picture"), ("ground", "ground")):
+    for name, part in (("encode_text", "text"), ("encode_images", "picture"), ("refine", "refine")):
         parts.watch(loaded, name, part)
 
     def run() -> Any:
         frame = picture.open_image(file)
-        text, words = loaded.encode_prompts([[SENTENCE]])
+        texts = loaded.encode_text([SENTENCE])
         found: Any = None
         for number, window in enumerate(WINDOWS):
-            seen = loaded.encode_images([picture.cut(frame, window, SMALLER if number else INPUT)])
-            found = loaded.ground(text, words, seen, [0.0])
-        return found.boxes[0, 0].tolist()
+            image = picture.cut(frame, window, SMALLER if number else INPUT)
+            (found,) = loaded.refine(texts, [image], [0.0])
+        return found.boxes[0].tolist()
 
     return run
 
@@ -58,12 +58,13 @@ def _export(model: str, folder: Path) -> None:
     from full_size import random_weights
 
     import piza
-    from piza.model.accelerate.facade import use_fast_forward
-    from piza.model.piza import PLAIN, Piza
+    from piza.model import accelerate
+    from piza.model.io import PLAIN
+    from piza.model.piza import Piza
     from piza.runtimes.export import export_model
 
     detector = random_weights()
-    use_fast_forward(detector)  # as piza.load does
+    accelerate.apply(detector)  # as piza.load does
     export_model(Piza(detector, piza.load(model).tokenizer, PLAIN).eval(), folder)
 
 

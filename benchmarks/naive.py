@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from piza.boxes import cxcywh_to_xyxy, xyxy_to_xywh
+from piza.methods.context import zoom_embedding
 from piza.search.zoom_path import frame_window, input_size, next_window
 
 SIDES = ("plan", "naive", "published")
@@ -31,9 +32,9 @@ Plan = dict[str, Any]
 def load_stock(name: str) -> Any:
     """A model as it is read, with none of what `piza.load` does for speed."""
     from piza.hub import find_model
-    from piza.model.piza import load_folder
+    from piza.model.load import load_plain
 
-    return load_folder(find_model(name))
+    return load_plain(find_model(name))
 
 
 def plan(model: Any, file: Path, sentence: str) -> Plan:
@@ -97,14 +98,14 @@ def search(model: Any, file: Path, given: Plan) -> NDArray:
         window = np.array(window)
         pixels = see(model, file, window, size)
         ids, mask, pooling = model.prompter([[given["sentence"]]])
-        with torch.inference_mode(), model.zoom_context.use(model.zoom(torch.tensor([progress]))):
+        with torch.inference_mode(), zoom_embedding(model.zoom(torch.tensor([progress]))):
             out = model.detector(pixel_values=pixels, input_ids=ids, attention_mask=mask)
         logits = out.logits[0, :, : ids.shape[1]].nan_to_num(neginf=0)
         scores = (logits @ pooling[0]) if model.config.pooling == "mean" else logits.max(-1, keepdim=True)[0]
         best = cxcywh_to_xyxy(out.pred_boxes[0, int(scores[:, 0].argmax())].double().numpy())
         box = np.tile(window[:2], 2) + best * np.tile(window[2:] - window[:2], 2)
         history.append(box)
-        model.history.read([xyxy_to_xywh(np.array(history))], model.config.progress_step)
+        model.read_history([xyxy_to_xywh(np.array(history))])
     if given["stopped"] == "stop":  # a backbone runs, and then the search hears that it is at its end
         window = next_window(box, np.array(given["windows"][-1]), tuple(given["frame"]), model.config.path)
         size = input_size(

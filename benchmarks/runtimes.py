@@ -26,19 +26,18 @@ SENTENCE = "the round sign with a red border and the number 70"
 
 
 def look(model: Any, window: np.ndarray, first: bool) -> dict[str, float]:
-    """CPU milliseconds of the parts of one look; where the first one lists things, to read is its grounding."""
-    lists = first and model.config.num_proposals
+    """CPU milliseconds of the parts of one look; a later one encodes its window and grounds the sentence in one part."""
     times = [time.process_time()]
-    text, pooling = model.encode_prompts([[SENTENCE]])
+    texts = model.encode_text([SENTENCE])
     times.append(time.process_time())
-    features = model.encode_frame(window)
+    frame = model.encode_frame(window) if first else None
     times.append(time.process_time())
-    if lists:
-        model.match([SENTENCE], features)
+    if first:
+        model.first_look(texts, frame, 0.0)
     else:
-        model.ground(text, pooling, features, [0.5])
+        model.refine(texts, [window], [0.5])
     times.append(time.process_time())
-    parts = dict(zip(("text", "picture", "ground"), 1000 * np.diff(times)))
+    parts = dict(zip(("text", "frame", "look"), 1000 * np.diff(times)))
     return {**parts, "all": sum(parts.values())}
 
 

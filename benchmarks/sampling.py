@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers.models.mm_grounding_dino.modeling_mm_grounding_dino import MultiScaleDeformableAttention
 
-from piza.model.accelerate.deformable import FastSampling, use_fast_sampling, use_library_sampling
+from piza.model.accelerate.deformable import DEFORMABLE_SAMPLING, FastMMSampling, can_sample
 
 Shapes = list[tuple[int, int]]
 Sizes = tuple[int, Shapes, int | None, int, int, int]
@@ -122,22 +122,20 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="WORD")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    holder = torch.nn.ModuleList([MultiScaleDeformableAttention()])
-    if not use_fast_sampling(holder):
+    if not can_sample():
         raise SystemExit("there is no C compiler here, so there is no kernel to measure")
-    fast = holder[0]
-    assert isinstance(fast, FastSampling)
+    fast, library = FastMMSampling(), MultiScaleDeformableAttention()
     with torch.inference_mode():
         for case, sizes in CASES.items():
             if args.only not in case:
                 continue
             value, shapes, places, weights = inputs(*sizes)
             given = (value, torch.tensor(shapes), shapes, torch.tensor([0]), places, weights, 64)
-            want = fast.portable(*given)
+            want = library(*given)
             for found in (fast(*given), gather(value, shapes, places, weights)):
                 torch.testing.assert_close(found, want, atol=1e-4, rtol=1e-4)
             ways = {
-                "library": lambda given=given: fast.portable(*given),
+                "library": lambda given=given: library(*given),
                 "gather": lambda v=value, s=shapes, p=places, w=weights: gather(v, s, p, w),
                 "kernel": lambda given=given: fast(*given),
             }
@@ -146,11 +144,15 @@ def main() -> None:
             whole_look(args.runs)
     for case, sizes in TRAINING.items():
         if args.only in case:
-            compare_training(case, fast, inputs(*sizes), args.runs)
+            compare_training(case, library, fast, inputs(*sizes), args.runs)
 
 
 def compare_training(
-    case: str, fast: FastSampling, given: tuple[Tensor, Shapes, Tensor, Tensor], runs: int
+    case: str,
+    library: torch.nn.Module,
+    fast: torch.nn.Module,
+    given: tuple[Tensor, Shapes, Tensor, Tensor],
+    runs: int,
 ) -> None:
     value, shapes, places, weights = given
     leaves = [value.requires_grad_(), places.requires_grad_(), weights.requires_grad_()]
@@ -160,10 +162,10 @@ def compare_training(
         out = way(value, torch.tensor(shapes), shapes, torch.tensor([0]), places, weights, 64)
         return torch.autograd.grad(out, leaves, wanted)
 
-    for ours, theirs in zip(train(fast), train(fast.portable), strict=True):
+    for ours, theirs in zip(train(fast), train(library), strict=True):
         # By norm: where a place meets a cell's center the sum has a kink, and rounding decides which side is taken.
         assert (ours - theirs).norm() < 1e-2 * theirs.norm()
-    ways = {"library": lambda: train(fast.portable), "kernel": lambda: train(fast)}
+    ways = {"library": lambda: train(library), "kernel": lambda: train(fast)}
     compare(f"{case}: {len(value)} x {places.shape[1]} queries, forward and backward", ways, runs)
 
 
@@ -181,11 +183,11 @@ def whole_look(runs: int) -> None:
         grounder.ground(detector, text, grounder.encode_image(detector, pixels))
 
     def library() -> None:
-        use_library_sampling(detector)
+        DEFORMABLE_SAMPLING.undo(detector)
         look()
 
     def kernel() -> None:
-        use_fast_sampling(detector)
+        DEFORMABLE_SAMPLING.apply(detector)
         look()
 
     compare("a full-size look, 800 x 1066 pixels", {"library": library, "kernel": kernel}, runs)

@@ -16,17 +16,19 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     import numpy as np
     import torch
 
-    import piza
     from piza.data.windows import grounding_window, window_around
-    from piza.model.accelerate.deformable import use_fast_sampling, use_library_sampling
+    from piza.hub import find_model
+    from piza.model import accelerate
+    from piza.model.load import load_plain
     from piza.search.zoom_path import frame_window
     from piza.training.from_scratch.batch_norm import thaw_batch_norm
     from piza.training.from_scratch.frame_sources import scene_frames
     from piza.training.from_scratch.window_batches import collate_scenes, scene_loss
 
     torch.manual_seed(0)
-    loaded = piza.load(model).train()
-    (use_library_sampling if side == "naive" else use_fast_sampling)(loaded.detector)
+    loaded = load_plain(find_model(model)).train()
+    if side != "naive":
+        accelerate.apply(loaded, training=True)
     thaw_batch_norm(loaded.detector)
     rng = np.random.default_rng(0)
     frames = list(scene_frames(range(FIRST_BATCH), FRAME))

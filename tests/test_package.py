@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import piza
-from piza.model.piza import save_folder
+from piza.model.io import save_folder
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from piza.config import Evidence
-from piza.model.piza import save_folder
+from piza.model.io import save_folder
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "recipes"))
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ from piza.boxes import xyxy_to_xywh
 from piza.cli import main as cli
 from piza.config import PizaConfig
 from piza.errors import InputError
-from piza.model.piza import Piza, save_folder
-from piza.runtimes import export as exporting
-from piza.runtimes import load_exported
-from piza.runtimes.export import PROBES, export_model
-from piza.runtimes.exported import block_masks
+from piza.model.io import save_folder
+from piza.model.piza import Piza
+from piza.runtimes import compare, load_exported
+from piza.runtimes.export import export_model
+from piza.runtimes.exported import ExportedModel, block_masks
 from piza.runtimes.int8 import to_int8
 from piza.search.predictor import locate
 
@@ -97,12 +98,9 @@ def other(tiny_tokenizer):
 
 
 def look(model, window, sentence, progress):
-    """(boxes (queries, 4), scores (queries,)) of a model or an exported one."""
-    with torch.no_grad():
-        text, pooling = model.encode_prompts([[sentence]])
-        found = model.ground(text, pooling, model.encode_images([window]), [progress])
-    logits, boxes = (np.asarray(values) for values in (found.logits[-1, 0], found.boxes[-1, 0]))
-    return boxes, 1 / (1 + np.exp(-logits.max(-1)))
+    """Boxes (queries, 4) xyxy, normalized, and scores (queries,) of a later look."""
+    (found,) = model.refine(model.encode_text([sentence]), [window], [progress])
+    return found.boxes, found.scores
 
 
 def check_equal(model, exported, size, sentence, progress):
@@ -110,11 +108,11 @@ def check_equal(model, exported, size, sentence, progress):
     (boxes, scores), (want_boxes, want_scores) = (
         look(one, window, sentence, progress) for one in (exported, model)
     )
-    # Of two cells that look like a thing as much, rounding may choose another one for a query. That moves the queries after
-    # it by a place, and all boxes a little, as queries see each other. No answer comes from such a cell.
-    per_sentence_queries = (np.abs(boxes[:, None] - want_boxes) * np.tile(size, 2)).max(-1)
-    nearest, best = per_sentence_queries.argmin(0), np.argsort(-want_scores)[:10]
-    far = per_sentence_queries.min(0)
+    # Of two cells that score alike, rounding may choose another one for a query. That moves the queries after it by a place,
+    # and all boxes a little, as queries see each other. No answer comes from such a cell.
+    distances = (np.abs(boxes[:, None] - want_boxes) * np.tile(size, 2)).max(-1)
+    nearest, best = distances.argmin(0), np.argsort(-want_scores)[:10]
+    far = distances.min(0)
     elsewhere = int((far > 5).sum())
     assert elsewhere <= 2 and far[best].max() < 0.5
     assert np.median(far) < (0.5 if elsewhere else 0.01)
@@ -128,12 +126,14 @@ def test_a_look_equals_the_models(mini, exported, number, size):
 
 def check_equal_first(model, exported, size, sentences):
     window = picture(size, seed=size[0])
-    with torch.no_grad():
-        want = model.match(sentences, model.encode_frame(window))
-    got = exported.match(sentences, exported.encode_frame(window))
-    pixels = np.abs(got.boxes - want.boxes.numpy()) * np.tile(size, 2)
-    assert got.logits.shape == want.logits.shape and pixels.max() < 0.5 and np.median(pixels) < 0.01
-    assert np.abs(got.logits - want.logits.numpy()).max() < 1e-2
+    want, got = (
+        one.first_look(one.encode_text(sentences), one.encode_frame(window), 0.0) for one in (model, exported)
+    )
+    for expected, found in zip(want, got, strict=True):
+        distances = (np.abs(found.boxes[:, None] - expected.boxes) * np.tile(size, 2)).max(-1)
+        assert found.boxes.shape == expected.boxes.shape
+        assert distances.min(1).max() < 0.5 and np.median(distances.min(1)) < 0.01
+        assert np.abs(found.scores - expected.scores).max() < 1e-3
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -157,7 +157,7 @@ def test_a_swin_backbone(tiny_piza, tmp_path):
 
 
 def test_what_is_compared_has_cells_for_the_queries_of_the_base_models():
-    for width, height in PROBES:
+    for width, height in compare.SIZES:
         assert sum(-(-width // stride) * -(-height // stride) for stride in (8, 16, 32)) >= 900
 
 
@@ -175,6 +175,37 @@ def test_the_box_history(mini, exported):
         np.testing.assert_allclose(got[1], want[1].numpy(), atol=1e-5)
     alone = exported.history.read(histories[2:], 0.05)
     np.testing.assert_allclose(alone[1], want[1][2:].numpy(), atol=1e-5)
+
+
+def test_it_is_what_a_search_asks_of_a_model(mini, exported):
+    texts = exported.encode_text(SENTENCES)
+    window = picture((224, 224))
+    several = exported.refine(texts, [window] * 3, [0.0, 0.5, 1.0])
+    assert len(several) == 3 and exported.max_windows == 1
+    for found, text, progress in zip(several, texts, [0.0, 0.5, 1.0], strict=True):
+        (alone,) = exported.refine([text], [window], [progress])
+        np.testing.assert_array_equal(found.boxes, alone.boxes)
+        assert (np.diff(found.scores) <= 0).all()
+    frame = np.array([[0.0, 0.0, 640.0, 480.0]])
+    got, want = exported.read_history([frame]), mini.read_history([frame])
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_it_may_be_used_from_threads(exported):
+    texts, windows = exported.encode_text(SENTENCES), [picture((96, 96), seed) for seed in range(4)]
+    tasks = [(text, window) for text in texts for window in windows]
+    want = [exported.refine([text], [window], [0.5])[0] for text, window in tasks]
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda task: exported.refine([task[0]], [task[1]], [0.5])[0], tasks))
+    for one, other in zip(got, want, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+
+
+def test_an_export_is_known_for_one_without_a_runtime(folder, tmp_path):
+    model = piza.load(str(folder))
+    assert isinstance(model, ExportedModel)
+    with pytest.raises(InputError, match="cpu"):
+        piza.load(str(folder), device="cuda")
 
 
 @pytest.mark.parametrize(
@@ -203,23 +234,16 @@ def test_a_search_is_the_same_search(mini, exported, options):
         assert [step.progress for step in got.path] == pytest.approx([step.progress for step in want.path])
 
 
-def test_torch_is_not_imported(folder, tmp_path):
+@pytest.mark.parametrize("runtime", [[], ["--runtime", "onnx"]])
+def test_torch_is_not_imported(runtime, folder, tmp_path):
     Image.fromarray(picture((320, 240))).save(tmp_path / "photo.png")
-    command = [
-        "locate",
-        str(tmp_path / "photo.png"),
-        "the red car",
-        "--json",
-        "--model",
-        str(folder),
-        "--runtime",
-    ]
+    command = ["locate", str(tmp_path / "photo.png"), "the red car", "--json", "--model", str(folder)]
     code = (
         "import sys; from piza.cli.main import main; code = main(sys.argv[1:]); "
         "print([m for m in ('torch', 'transformers') if m in sys.modules], file=sys.stderr); sys.exit(code)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, *command, "onnx"], capture_output=True, text=True, env=ENVIRONMENT
+        [sys.executable, "-c", code, *command, *runtime], capture_output=True, text=True, env=ENVIRONMENT
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.strip() == "[]"
@@ -247,8 +271,8 @@ def test_integers_are_smaller_and_near(folder, tmp_path):
         look(load_exported(at, "onnx", threads=1), picture((224, 224)), SENTENCES[0], 0.5)[1]
         for at in (folder, copy)
     ]
-    per_sentence_queries = np.abs(np.sort(scores[0]) - np.sort(scores[1])).max()
-    assert 0 < per_sentence_queries < 0.1  # it is another model, a little
+    difference = np.abs(np.sort(scores[0]) - np.sort(scores[1])).max()
+    assert 0 < difference < 0.1  # it is another model, a little
 
 
 def test_the_command_exports_a_model_folder(other, tmp_path, capsys):
@@ -282,7 +306,7 @@ def test_bad_runtimes_are_refused_in_one_sentence(folder, tmp_path, capsys, monk
             assert f"piza[{runtime}]" in refused([*ask, str(folder), "--runtime", runtime], capsys)
 
 
-@pytest.mark.parametrize("damage", ["lacking", "broken graph", "broken note", "other format"])
+@pytest.mark.parametrize("damage", ["lacking", "broken graph", "broken note", "no tokenizer", "other format"])
 def test_damaged_exports_are_refused(folder, tmp_path, capsys, damage):
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -294,6 +318,8 @@ def test_damaged_exports_are_refused(folder, tmp_path, capsys, damage):
         (copy / "text.onnx").write_bytes(b"no graph")
     elif damage == "broken note":
         (copy / "export.json").write_text("{")
+    elif damage == "no tokenizer":
+        (copy / "tokenizer.json").write_text("{}")
     else:
         note = json.loads((copy / "export.json").read_text())
         (copy / "export.json").write_text(json.dumps({**note, "format": 99}))
@@ -305,7 +331,7 @@ def test_an_export_is_whole_or_not_there(other, tmp_path, capsys, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     assert "new or empty" in refused(["export", "mini", "--out", str(tmp_path / "full")], capsys)
-    monkeypatch.setattr(exporting, "SAME_BOX", -1.0)  # as if the graphs gave other answers
+    monkeypatch.setattr(compare, "SAME_BOX", -1.0)  # as if the graphs gave other answers
     with pytest.raises(InputError, match="do not give its answers"):
         export_model(other, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()

@@ -18,7 +18,8 @@ import piza
 from piza.config import TrainConfig, check, override
 from piza.errors import InputError
 from piza.methods import METHODS
-from piza.model.piza import Piza, save_folder
+from piza.model.io import save_folder
+from piza.model.piza import Piza
 from piza.training import run, tensor_files
 from piza.training.checkpoint import checkpoint_step
 from piza.training.run import train_model
