@@ -1,6 +1,5 @@
 """Where a training starts and what it leaves: the model around a base, its box-history encoder, the files of the result."""
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,7 +133,7 @@ def _require_own_method(config: TrainConfig, own: PizaConfig, conditioned: bool)
 def _base_name(config: TrainConfig, place: Path) -> str:
     """How an adapter should name its base: a folder by the way to it from the adapter, so that both can be moved."""
     if adapter_io.is_adapter(place):  # trained on: the base is that adapter's
-        name = str(json.loads((place / adapter_io.NOTE).read_text())["base"])
+        name = adapter_io.base_name(place)
         place = place / name if (place / name).is_dir() else Path(name)
         if not place.is_dir():
             return name
