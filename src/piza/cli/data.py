@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from piza.cli.common import Parser, at_least, note
+from piza.cli.common import Parser, add_box_options, at_least, note
 from piza.errors import InputError
 from piza.files import check_writable
 
@@ -44,6 +44,7 @@ def _add_check(kinds: Any) -> None:
     check = kinds.add_parser("check", help="find what is wrong with rows in SOREC's format")
     _rows_argument(check)
     _images_option(check, "check the images too, and that boxes lie in them")
+    add_box_options(check)
     check.add_argument("--json", action="store_true", help="print one JSON object with every finding")
     check.set_defaults(run=_check)
 
@@ -53,6 +54,7 @@ def _add_stats(kinds: Any) -> None:
     _rows_argument(stats)
     _images_option(stats, "needed for areas and places as shares of the frame")
     _missing_option(stats)
+    add_box_options(stats)
     stats.add_argument("--json", action="store_true", help="print one JSON object")
     stats.add_argument(
         "--plots", metavar="DIR", help="write area, words, expressions and positions there as PNG"
@@ -79,6 +81,7 @@ def _add_convert(kinds: Any) -> None:
     convert.add_argument("--out", metavar="OUT", required=True, help="the file to write; for hf a folder")
     _images_option(convert, "where sizes are read, unless IN knows them, and images to embed")
     _missing_option(convert)
+    add_box_options(convert)
     convert.add_argument("--embed", action="store_true", help="to hf: put the images into the file")
     convert.add_argument(
         "--extract", metavar="DIR", help="from hf: write the images that are embedded to this folder"
@@ -126,23 +129,26 @@ def _scenes(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from piza.data.box_formats import BoxFormat
     from piza.data.check import check, describe
 
-    report = check(options.data, options.images)
+    report = check(options.data, options.images, BoxFormat(options.box_format, bool(options.normalized)))
     print(json.dumps(report.to_dict()) if options.json else describe(report))
     return 1 if report.errors else 0
 
 
 def _stats(options: argparse.Namespace) -> None:
+    from piza.data.box_formats import BoxFormat, read_values_with_boxes
     from piza.data.sizes import rows_with_sizes
-    from piza.data.sorec import read_values, to_row
+    from piza.data.sorec import to_row
     from piza.data.stats import describe, measure
 
     if options.plots:
         from piza.data.plots import check_plots, write_plots
 
         check_plots(options.plots)
-    values = kept = read_values(options.data)
+    boxes = BoxFormat(options.box_format, bool(options.normalized))
+    values = kept = read_values_with_boxes(options.data, options.images, boxes)
     sizes = None
     if options.images:
         kept, sizes = rows_with_sizes(values, options.images, options.missing)
@@ -178,6 +184,7 @@ def _view(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    from piza.data.box_formats import BoxFormat
     from piza.data.convert import convert
     from piza.data.parquet_reader import extract_images
 
@@ -192,6 +199,7 @@ def _convert(options: argparse.Namespace) -> None:
         on_missing=options.missing,
         embed=options.embed,
         split=options.split,
+        boxes=BoxFormat(options.box_format, bool(options.normalized)),
     )
     _note_skipped(done.skipped)
     print(f"{done.rows} rows in {done.path}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from piza import __version__
 from piza.cli.common import (
+    add_box_options,
     add_model_options,
     add_search_options,
     at_least,
@@ -39,6 +40,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--missing", choices=("error", "skip"), default="error", help="rows without an image (default: error)"
     )
+    add_box_options(parser)
     add_search_options(parser)
     baseline = parser.add_argument_group("baselines")
     baseline.add_argument(
@@ -92,11 +94,14 @@ def add_report(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from piza.data.sorec import read_rows
+    from piza.data.box_formats import BoxFormat, read_rows_with_boxes
     from piza.evaluation.absent import absent_rows, check_absent_baseline, read_absent
 
     settings = _settings(options)
-    rows = read_rows(options.data)
+    if not Path(options.images).is_dir():
+        raise InputError(f"the folder of images {options.images!r} does not exist")
+    boxes = BoxFormat(options.box_format, bool(options.normalized))
+    rows = read_rows_with_boxes(options.data, options.images, boxes, options.limit)
     absent: list[Absent] | None = None
     if options.absent is not None:
         check_absent_baseline(settings.get("baseline"))
@@ -142,8 +147,6 @@ def _check_output(options: argparse.Namespace) -> None:
     for file in (options.predictions, options.misses_page):
         if file is not None:
             check_writable(file)
-    if not Path(options.images).is_dir():
-        raise InputError(f"the folder of images {options.images!r} does not exist")
     if options.report:
         from piza.evaluation.report.overview import report_folder
 

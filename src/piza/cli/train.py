@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from piza.cli.common import at_least as _at_least
+from piza.cli.common import add_box_options, at_least
 from piza.errors import InputError
 
 NOT_SETTINGS = ("run", "option", "config")
@@ -31,28 +31,13 @@ def add_train(commands: Any) -> None:
         metavar="FOLDER",
         help="the adapter or model to write; checkpoints and log in training/ in it",
     )
-    add_box_options(parser, default=None)
+    add_box_options(parser)
     parser.add_argument("--missing", choices=("error", "skip"), help="rows without an image (default: error)")
     _add_method(parser.add_argument_group("what is trained"))
     _add_schedule(parser.add_argument_group("schedule"))
     _add_windows(parser.add_argument_group("windows"))
     _add_machine(parser.add_argument_group("validation, log and machine"))
     parser.set_defaults(run=_train)
-
-
-def add_box_options(parser: argparse.ArgumentParser, default: bool | None = False) -> None:
-    """Add --box-format and --normalized, which say how the boxes of rows are written."""
-    parser.add_argument(
-        "--box-format",
-        choices=("xywh", "xyxy", "cxcywh"),
-        help="how boxes are written: left, top, width, height (default); corners; or center, width, height",
-    )
-    parser.add_argument(
-        "--normalized",
-        action="store_true",
-        default=default,
-        help="boxes are fractions of the image, not pixels",
-    )
 
 
 def _add_method(group: Any) -> None:
@@ -81,17 +66,17 @@ def _add_method(group: Any) -> None:
         default=None,
         help="fold plain LoRA into the weights and write a model",
     )
-    add("--history-steps", metavar="N", type=_at_least(1), help="for the box-history encoder (default: 3000)")
+    add("--history-steps", metavar="N", type=at_least(1), help="for the box-history encoder (default: 3000)")
 
 
 def _add_schedule(group: Any) -> None:
     add = group.add_argument
     add("--epochs", metavar="N", type=float, help="default: 5")
-    add("--steps", metavar="N", type=_at_least(1), help="instead of epochs")
+    add("--steps", metavar="N", type=at_least(1), help="instead of epochs")
     add("--lr", metavar="RATE", type=float, help="learning rate (default: 2e-4)")
     add("--backbone-lr", metavar="SHARE", type=float, help="the image backbone's, as a share (default: 0.1)")
     add("--schedule", metavar="NAME", help="step (default: a tenth after three fifths) or cosine")
-    add("--warmup", metavar="N", type=_at_least(0), help="steps of a rising rate (default: 60)")
+    add("--warmup", metavar="N", type=at_least(0), help="steps of a rising rate (default: 60)")
     add("--optimizer", metavar="NAME", help="adamw (default) or muon")
     add("--max-grad-norm", metavar="NORM", type=float, help="gradients are clipped to it (default: 0.1)")
     add("--weight-decay", metavar="RATE", type=float, help="default: 1e-4")
@@ -102,24 +87,22 @@ def _add_schedule(group: Any) -> None:
         help="of the running average of the weights, which is saved (default: 0.998; 0: the last weights)",
     )
     add("--precision", metavar="NAME", help="fp32 (default) or bf16 (matrix products in bfloat16)")
-    add("--seed", metavar="S", type=_at_least(0), help="default: 0")
+    add("--seed", metavar="S", type=at_least(0), help="default: 0")
 
 
 def _add_windows(group: Any) -> None:
     add = group.add_argument
-    add("--batch", metavar="N", type=_at_least(1), help="windows a step and process (default: 4)")
+    add("--batch", metavar="N", type=at_least(1), help="windows a step and process (default: 4)")
     add(
         "--micro-batch",
         metavar="N",
-        type=_at_least(1),
+        type=at_least(1),
         help="of these together in the model: fewer take less memory",
     )
-    add("--crops-per-image", metavar="N", type=_at_least(1), help="windows of each opened image (default: 4)")
-    add(
-        "--sentences-per-image", metavar="N", type=_at_least(1), help="rows of each opened image (default: 4)"
-    )
-    add("--first-pixels", metavar="PX", type=_at_least(32), help="root of the area a frame is resized to")
-    add("--later-pixels", metavar="PX", type=_at_least(32), help="the same for later windows")
+    add("--crops-per-image", metavar="N", type=at_least(1), help="windows of each opened image (default: 4)")
+    add("--sentences-per-image", metavar="N", type=at_least(1), help="rows of each opened image (default: 4)")
+    add("--first-pixels", metavar="PX", type=at_least(32), help="root of the area a frame is resized to")
+    add("--later-pixels", metavar="PX", type=at_least(32), help="the same for later windows")
     add("--min-scale", metavar="SHARE", type=float, help="random resize from this to 1 (default: 0.6)")
     add("--augment", action="store_true", default=None, help="vary brightness, colors and noise")
 
@@ -128,12 +111,12 @@ def _add_machine(group: Any) -> None:
     add = group.add_argument
     add("--validate", metavar="VAL.json", help="rows to evaluate on now and then")
     add("--validate-images", metavar="DIR", help="their images (default: those of --images)")
-    add("--validate-limit", metavar="N", type=_at_least(1), help="the first N rows only")
-    add("--validate-every", metavar="N", type=_at_least(1), help="steps between (default: an epoch)")
+    add("--validate-limit", metavar="N", type=at_least(1), help="the first N rows only")
+    add("--validate-every", metavar="N", type=at_least(1), help="steps between (default: an epoch)")
     add("--tracker", metavar="NAME", help="none (default), tensorboard or trackio")
     add("--device", help="cpu, cuda or cuda:N (default: a graphics card if there is one)")
-    add("--workers", metavar="N", type=_at_least(1), help="processes that read images (default: 2)")
-    add("--log-every", metavar="N", type=_at_least(1), help="steps (default: 20)")
+    add("--workers", metavar="N", type=at_least(1), help="processes that read images (default: 2)")
+    add("--log-every", metavar="N", type=at_least(1), help="steps (default: 20)")
     add("--save-every", metavar="SECONDS", type=float, help="between checkpoints (default: 300)")
 
 

@@ -1,1 +1,1 @@
-"""Rows of sentences with boxes: formats, checks, statistics, windows, and the synthetic scenes."""
+"""Data sets: rows in SOREC's format and others, checks, statistics, and what training is cut from."""

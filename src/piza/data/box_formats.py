@@ -77,13 +77,28 @@ def read_values_with_boxes(
     Raises InputError as `read_values` does; when boxes leave their images or are under a pixel, saying how many, what they look
     like and which option reads them so; and when fractions are to be read without images.
     """
-    content = read_list(path)[:limit]
+    content = read_list_with_boxes(path, images_dir, boxes, limit)
     sizes = _sizes(content, images_dir) if images_dir is not None else {}
-    if boxes.is_given:
-        content = convert_boxes(content, boxes, sizes, str(path), images_dir is not None)
     require_sound(content, f"{str(path)!r}, row")
     require_plausible(content, sizes, str(path), boxes)
     return content
+
+
+def read_list_with_boxes(
+    path: str | Path,
+    images_dir: str | Path | None,
+    boxes: BoxFormat = BoxFormat(),
+    limit: int | None = None,
+) -> list[Any]:
+    """The list that a file holds, its rows unchecked, with boxes as SOREC has them where they can be read so.
+
+    Raises InputError as `read_list` and `convert_boxes` do.
+    """
+    content = read_list(path)[:limit]
+    if not boxes.is_given:
+        return content
+    sizes = _sizes(content, images_dir) if images_dir is not None else {}
+    return convert_boxes(content, boxes, sizes, str(path), images_dir is not None)
 
 
 def convert_boxes(

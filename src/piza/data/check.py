@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from piza.data.box_formats import BoxFormat, read_list_with_boxes
 from piza.data.sizes import read_sizes
 from piza.data.sorec import (
     FIELDS,
     Fault,
     canonical_name,
     missing,
-    read_list,
     row_faults,
     show,
     without_collector,
@@ -79,15 +79,20 @@ class Report:
         }
 
 
-def check(path: str | Path, images_dir: str | Path | None = None) -> Report:
+def check(
+    path: str | Path,
+    images_dir: str | Path | None = None,
+    boxes: BoxFormat = BoxFormat(),  # noqa: B008
+) -> Report:
     """Check a file of rows, and with `images_dir` that each image is there and holds its boxes.
 
     SOREC's own habits are the measure: exactly the fields image, bbox, ref and id, boxes in whole pixels, nothing
-    twice. Images are not decoded, only their sizes are read. Raises InputError when the file holds no JSON list, or
+    twice. Images are not decoded, only their sizes are read. `boxes`: how they are written; the findings are about them as they are
+    read. Raises InputError when the file holds no JSON list, or
     there is no such folder.
     """
     with without_collector():
-        content = read_list(path)
+        content = read_list_with_boxes(path, images_dir, boxes)
         findings: list[Finding] = []
         sound: list[tuple[int, dict[str, Any]]] = []
         for number, values in enumerate(content, start=1):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.data import formats, parquet, parquet_reader
+from piza.data.box_formats import BoxFormat, read_values_with_boxes
 from piza.data.sizes import OnMissing, Sizes, rows_with_sizes
 from piza.data.sorec import read_values, write_values
 from piza.errors import InputError
@@ -35,13 +36,14 @@ def convert(
     on_missing: OnMissing = "error",
     embed: bool = False,
     split: str = "train",
+    boxes: BoxFormat = BoxFormat(),  # noqa: B008
 ) -> Converted:
     """Read rows in one of the formats `NAMES` and write them in another; there and back nothing is lost.
 
     coco, refcoco and odvg need the sizes of the images. They come from the heads of the files in `images_dir`, or,
     without it, from the source if it knows them. With `images_dir`, an image that cannot be read is an error, or its
     rows are left out (`on_missing` "skip"); absolute names of images in that folder become relative to it. `embed` (for
-    hf) puts the images into the file; `split` is which part of a folder for `datasets` is read or written.
+    hf) puts the images into the file; `split` is which part of a folder for `datasets` is read or written. `boxes`: how the boxes of rows in SOREC's format are written.
 
     Raises InputError for a source that is not in its format, an image or size that is missing, and an `out` that cannot
     be written.
@@ -59,7 +61,11 @@ def convert(
         parquet.import_pyarrow()
     else:
         check_writable(out)
-    rows, sizes = _read(source, from_format, split)
+    if boxes.is_given and from_format != "sorec":
+        raise InputError(
+            f"the format {from_format!r} says how its boxes are written; --box-format is for sorec"
+        )
+    rows, sizes = _read(source, from_format, split, images_dir, boxes)
     kept = rows
     if images_dir is not None:
         rows = [{**row, "image": _relative(row["image"], images_dir)} for row in rows]
@@ -83,9 +89,14 @@ def _relative(image: str, images_dir: str | Path) -> str:
     return image
 
 
-def _read(source: str | Path, name: str, split: str) -> tuple[list[dict[str, Any]], Sizes]:
+def _read(
+    source: str | Path, name: str, split: str, images_dir: str | Path | None, boxes: BoxFormat
+) -> tuple[list[dict[str, Any]], Sizes]:
     if name == "sorec":
-        return read_values(source), {}
+        # What a file holds is kept, even boxes that leave their image, unless they are to be read in another way.
+        return (
+            read_values_with_boxes(source, images_dir, boxes) if boxes.is_given else read_values(source)
+        ), {}
     if name == "hf":
         return parquet_reader.read_hf(source, split), {}
     return _READERS[name](source)

@@ -1,0 +1,1 @@
+"""Fine-tuning on rows, and in `from_scratch` what only the embedded model needs."""

@@ -1,0 +1,1 @@
+"""How the embedded model `mini` is trained from nothing."""
