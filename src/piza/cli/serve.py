@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from piza.cli.common import at_least as _at_least
+from piza.cli.common import at_least
 from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
 
@@ -26,7 +26,7 @@ def add_serve(commands: Any) -> None:
     parser.add_argument(
         "--queue-size",
         metavar="N",
-        type=_at_least(0),
+        type=at_least(0),
         default=QUEUE_SIZE,
         help=f"searches that may wait for a model (default: {QUEUE_SIZE}); more are told to come back",
     )
@@ -76,7 +76,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _port(text: str) -> int:
-    value = _at_least(0)(text)
+    value = at_least(0)(text)
     if value > 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text}")
     return value
