@@ -46,7 +46,8 @@ def locate(
     key = (model, str(device))
     if key not in _models:
         _models[key] = load(model, device)
-    return _models[key].locate(image, expression, **options)
+    found: Result | list[Result] = _models[key].locate(image, expression, **options)
+    return found
 
 
 def __getattr__(name: str) -> Any:

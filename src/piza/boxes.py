@@ -62,7 +62,7 @@ def clip_xyxy(boxes: ArrayLike, frame_xyxy: ArrayLike) -> Boxes:
 def area_xyxy(boxes: ArrayLike) -> NDArray[np.float64]:
     """Area of (..., 4) xyxy boxes, shape (...); 0 for a box whose right is left of its left, or bottom above its top."""
     x1, y1, x2, y2 = np.moveaxis(_boxes(boxes), -1, 0)
-    return np.maximum(x2 - x1, 0.0) * np.maximum(y2 - y1, 0.0)
+    return np.asarray(np.maximum(x2 - x1, 0.0) * np.maximum(y2 - y1, 0.0))
 
 
 def iou_xyxy(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ def iou_xyxy(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     intersection = np.prod(np.maximum(right_bottom - left_top, 0.0), axis=-1)
     union = area_xyxy(a) + area_xyxy(b) - intersection
     # The guard only keeps 0 / 0 out: where the union is 0 the intersection is 0 as well.
-    return np.minimum(intersection / np.where(union > 0, union, 1.0), 1.0)
+    return np.asarray(np.minimum(intersection / np.where(union > 0, union, 1.0), 1.0))
 
 
 def iou_matrix_xyxy(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:

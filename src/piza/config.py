@@ -38,7 +38,8 @@ def settings(*, frozen: bool = True) -> Callable[[type[Settings]], type[Settings
                 raise InputError(_sentence(error)) from None
 
         made.__init__ = checked
-        return made
+        decorated: type[Settings] = made
+        return decorated
 
     return decorate
 
@@ -260,7 +261,8 @@ def read(cls: type[Settings], path: str | Path) -> Settings:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: expected a settings file of at most {MAX_BYTES // 10**6} MB")
-        return _adapter(cls).validate_json(path.read_bytes())  # type: ignore[arg-type]
+        config: Settings = _adapter(cls).validate_json(path.read_bytes())  # type: ignore[arg-type]
+        return config
     except ValidationError as error:
         raise InputError(_sentence(error, str(path))) from None
     except OSError as error:

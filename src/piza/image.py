@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from piza.errors import InputError, reason
 
 ImageArray: TypeAlias = NDArray[np.uint8]
-ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray | DecodedImage"
+ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any] | DecodedImage"
 
 MAX_PIXELS = 150_000_000
 """Larger images are refused before they are decoded: 150 megapixels are 450 MB of RGB."""
@@ -47,7 +47,7 @@ _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 # EXIF orientation -> the turn that makes the stored rows upright (EXIF 2.32, tag 0x0112).
 _ORIENTATION_TAG = 0x0112
-_UPRIGHT: dict[int, Callable[[NDArray], NDArray]] = {
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
@@ -76,7 +76,7 @@ class DecodedImage:
             self._array = np.array(self.image)
         return self._array
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.array(), dtype=dtype, copy=copy)
 
 
@@ -198,7 +198,7 @@ def _open_file(image: str | Path | bytes) -> Image.Image:
 
 
 def cut(
-    picture: ImageArray | DecodedImage, window_xyxy: Sequence[float] | NDArray, size_wh: tuple[int, int]
+    picture: ImageArray | DecodedImage, window_xyxy: Sequence[float] | NDArray[Any], size_wh: tuple[int, int]
 ) -> ImageArray:
     """Cut a window out of an image and resize it: uint8 (h, w, 3) with (w, h) = `size_wh`.
 
@@ -305,7 +305,7 @@ def _rgb(image: Image.Image, name: str) -> ImageArray:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _from_array(array: NDArray) -> ImageArray:
+def _from_array(array: NDArray[Any]) -> ImageArray:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise InputError(
             f"an image array should have shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), got {array.shape}"
@@ -321,7 +321,7 @@ def _from_array(array: NDArray) -> ImageArray:
     return np.ascontiguousarray(pixels)
 
 
-def _scale_16_bit(values: NDArray) -> ImageArray:
+def _scale_16_bit(values: NDArray[Any]) -> ImageArray:
     """Values of 8 to 16 bits to 8, rounded: cameras store 10, 12 or 14 bits in 16. Row by row, as it takes eight bytes each."""
     highest = int(values.max(initial=0))
     depth = min(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
@@ -331,7 +331,7 @@ def _scale_16_bit(values: NDArray) -> ImageArray:
     return scaled
 
 
-def _gray_to_rgb(gray: NDArray) -> ImageArray:
+def _gray_to_rgb(gray: NDArray[Any]) -> ImageArray:
     return np.repeat(gray[:, :, None], 3, axis=2)
 
 

@@ -41,8 +41,8 @@ class Step:
     input_size: tuple[int, int]
     progress: float
     stop: float
-    candidates_xyxy: NDArray = field(repr=False)
-    candidate_scores: NDArray = field(repr=False)
+    candidates_xyxy: NDArray[Any] = field(repr=False)
+    candidate_scores: NDArray[Any] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, ready for JSON; of the candidates only the best five."""

@@ -29,7 +29,7 @@ from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
 from piza.search.predictor import as_floats, check_sentences, result_of, search_config
 from piza.search.zoom_path import first_windows, frame_window, side, square_window
 
-Grounder: TypeAlias = Callable[[NDArray[np.uint8], str], tuple[NDArray, NDArray]]
+Grounder: TypeAlias = Callable[[NDArray[np.uint8], str], tuple[NDArray[Any], NDArray[Any]]]
 """(image of a window, uint8 RGB (h, w, 3); sentence) -> boxes (n, 4) xyxy in pixels of that image, and scores (n,)
 in [0, 1]; in any order, n may be 0."""
 
@@ -143,7 +143,7 @@ class GrounderLooker:
         return self.image.shape[1], self.image.shape[0]
 
     @property
-    def first_windows(self) -> list[NDArray]:
+    def first_windows(self) -> list[NDArray[Any]]:
         """See `Looker.first_windows`."""
         return first_windows(self.frame_size, self.config.num_first_windows)
 
@@ -178,10 +178,10 @@ class GrounderLooker:
         order = np.argsort(-scores, kind="stable")
         return Observation(step, boxes[order], scores[order])
 
-    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
+    def at_end(self, path: Hypothesis, boxes: NDArray[Any]) -> list[bool]:
         return [False] * len(boxes)  # no model says stop: paths end where there is no closer window
 
-    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
+    def window_of(self, box: NDArray[Any], window: NDArray[Any]) -> NDArray[Any]:
         if self.is_quarter(box):
             return np.asarray(box, dtype=np.float64)
         center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -189,14 +189,16 @@ class GrounderLooker:
         length = max(self.zoom.context * side(box), 1.25 * longest, self.zoom.min_side)
         return square_window(center, length, self.frame_size)
 
-    def is_quarter(self, box: NDArray) -> bool:
+    def is_quarter(self, box: NDArray[Any]) -> bool:
         """Whether a hypothesis' box was not seen, but is a quarter of a window."""
         return as_floats(box) in self._quarters
 
-    def _was_looked_at(self, window: NDArray) -> bool:
+    def _was_looked_at(self, window: NDArray[Any]) -> bool:
         return any(step.window_xyxy == as_floats(window) for step in self.steps)
 
-    def _leads_back(self, box: NDArray, window: NDArray, elsewhere: Sequence[Sequence[float]]) -> bool:
+    def _leads_back(
+        self, box: NDArray[Any], window: NDArray[Any], elsewhere: Sequence[Sequence[float]]
+    ) -> bool:
         """Whether a box in a window asks for a closer look that was taken already, coming from elsewhere."""
         inner = self.window_of(box, window)
         if side(inner) > SHRINK * side(window):
@@ -204,7 +206,7 @@ class GrounderLooker:
         return any(iou_xyxy(inner, other) >= SAME_WINDOW for other in elsewhere)
 
 
-def quarters_of(window: NDArray, zoom: ZoomPolicy) -> NDArray:
+def quarters_of(window: NDArray[Any], zoom: ZoomPolicy) -> NDArray[Any]:
     """The 2 x 2 parts of a window, (4, 4) xyxy in frame pixels, or (0, 4) where they would be below `min_quarter`.
 
     Two neighbors overlap by `overlap` of their side s, so that 2 s - overlap s is the window's side.
@@ -219,7 +221,7 @@ def quarters_of(window: NDArray, zoom: ZoomPolicy) -> NDArray:
     )
 
 
-def input_size_of(window: NDArray, zoom: ZoomPolicy) -> tuple[int, int]:
+def input_size_of(window: NDArray[Any], zoom: ZoomPolicy) -> tuple[int, int]:
     """(width, height) of the image of a window that a grounder is given: its own pixels, unless they are more than
     `max_pixels` or fewer than `min_pixels`."""
     width, height = float(window[2] - window[0]), float(window[3] - window[1])
@@ -228,7 +230,7 @@ def input_size_of(window: NDArray, zoom: ZoomPolicy) -> tuple[int, int]:
     return max(1, math.floor(width * scale + 1e-6)), max(1, math.floor(height * scale + 1e-6))
 
 
-def checked(answer: Any, size_wh: tuple[int, int]) -> tuple[NDArray, NDArray]:
+def checked(answer: Any, size_wh: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]]:
     """What a grounder answered about an image of (width, height) pixels -> boxes (n, 4), xyxy in pixels of that image
     and inside it, each with an area, and scores (n,).
 
@@ -311,7 +313,7 @@ def load_grounder(name: str, device: str = "cpu") -> GrounderSearch:
     return GrounderSearch(transformers_grounder(name, device))
 
 
-def _first(boxes: NDArray, wrong: NDArray) -> str:
+def _first(boxes: NDArray[Any], wrong: NDArray[Any]) -> str:
     """The first box with something wrong, to quote."""
     return "(" + ", ".join(f"{v:.5g}" for v in boxes[wrong.any(axis=1)][0]) + ")"
 

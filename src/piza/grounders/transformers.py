@@ -24,7 +24,7 @@ LEAST_BOX = 1.0  # pixels; what is narrower in the picture that was looked at is
 
 def transformers_grounder(
     name_or_folder: str | Path, device: str = "cpu", threshold: float = 0.05
-) -> Callable[[NDArray[np.uint8], str], tuple[NDArray, NDArray]]:
+) -> Callable[[NDArray[np.uint8], str], tuple[NDArray[Any], NDArray[Any]]]:
     """A zero-shot detector with its processor, in Hugging Face's format, as a `piza.grounders.base.Grounder`.
 
     name_or_folder: a folder, or a hub name such as "IDEA-Research/grounding-dino-tiny"; only safetensors weights are
@@ -62,7 +62,7 @@ def transformers_grounder(
     limit = model.config.max_text_len if kind in DINO else model.config.text_config.max_position_embeddings
 
     @torch.inference_mode()
-    def ground(picture: NDArray[np.uint8], expression: str) -> tuple[NDArray, NDArray]:
+    def ground(picture: NDArray[np.uint8], expression: str) -> tuple[NDArray[Any], NDArray[Any]]:
         text = prompt(expression, kind)
         tokens = len(processor.tokenizer(text)["input_ids"])
         if tokens > limit:
@@ -91,7 +91,9 @@ def prompt(expression: str, kind: str) -> str:
     return normalize(expression).lower()
 
 
-def inside(boxes: NDArray, scores: NDArray, size_hw: tuple[int, int]) -> tuple[NDArray, NDArray]:
+def inside(
+    boxes: NDArray[Any], scores: NDArray[Any], size_hw: tuple[int, int]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Boxes (n, 4) xyxy in pixels, clipped to a picture of (height, width), and scores; those of no size, or not finite
     as after an overflow, left out."""
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)

@@ -39,7 +39,7 @@ def chat_grounder(
     api_key: str | None = None,
     coordinates: str = "pixels",
     timeout: float = 60.0,
-) -> Callable[[NDArray[np.uint8], str], tuple[NDArray, NDArray]]:
+) -> Callable[[NDArray[np.uint8], str], tuple[NDArray[Any], NDArray[Any]]]:
     """A vision-language model as a `piza.grounders.base.Grounder`: POST {url}/chat/completions, one request a look.
 
     Args:
@@ -63,7 +63,7 @@ def chat_grounder(
         raise InputError("the key of the chat model is empty or holds characters that no key holds")
     name = f"the chat model {model!r} at {place}"
 
-    def ground(picture: NDArray[np.uint8], expression: str) -> tuple[NDArray, NDArray]:
+    def ground(picture: NDArray[np.uint8], expression: str) -> tuple[NDArray[Any], NDArray[Any]]:
         size = (picture.shape[1], picture.shape[0])
         content = [
             {"type": "text", "text": question(expression, size, coordinates)},
@@ -202,7 +202,7 @@ def _score(value: Any) -> float:
 
 def _in_pixels(
     seen: list[tuple[list[float], float]], size_wh: tuple[int, int], coordinates: str, name: str
-) -> tuple[NDArray, NDArray]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Boxes as the model gave them -> (n, 4) xyxy in pixels, clipped, and scores (n,); those without an area left out."""
     boxes = np.array([box for box, _ in seen], dtype=np.float64).reshape(-1, 4)
     scores = np.array([score for _, score in seen], dtype=np.float64)

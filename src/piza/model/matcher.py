@@ -33,7 +33,8 @@ class Attention(nn.Module):
             for values in (self.query(own), self.key(others), self.value(others))
         )
         found = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return self.out(found.transpose(1, 2).flatten(2))
+        out: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        return out
 
 
 def _feed_forward(width: int) -> nn.Sequential:
@@ -53,7 +54,8 @@ class WordLayer(nn.Module):
         """Words (n, tokens, width), unread (n, 1, 1, tokens) added to the logits of attention."""
         normed = self.norms[0](words)
         words = words + self.attention(normed, normed, unread)
-        return words + self.feed_forward(self.norms[1](words))
+        change: Tensor = self.feed_forward(self.norms[1](words))
+        return words + change
 
 
 class ObjectLayer(nn.Module):
@@ -82,7 +84,8 @@ class ObjectLayer(nn.Module):
         bias = self.bias(pairs).permute(0, 3, 1, 2)[:, None].expand(-1, sentences, -1, -1, -1).flatten(0, 1)
         compared = self.self_attention(normed.flatten(0, 1), normed.flatten(0, 1), bias).view_as(objects)
         objects = objects + compared + self.compare(normed, normed, pairs)
-        return objects + self.feed_forward(self.norms[2](objects))
+        change: Tensor = self.feed_forward(self.norms[2](objects))
+        return objects + change
 
 
 class ExpressionMatcher(nn.Module):

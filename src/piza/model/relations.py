@@ -43,7 +43,8 @@ class Compare(nn.Module):
 
         def split(values: Tensor) -> Tensor:
             """(n, groups, questions, objects, ...)."""
-            return values.unflatten(-1, (self.questions, -1)).transpose(2, 3)
+            groups: Tensor = values.unflatten(-1, (self.questions, -1))
+            return groups.transpose(2, 3)
 
         logits = split(self.query(own)) @ split(self.key(own)).transpose(3, 4) / self.inner**0.5
         place = self.place(own).unflatten(-1, (self.questions, -1))

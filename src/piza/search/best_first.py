@@ -12,6 +12,7 @@ is `accept_threshold = 1` with a budget of k looks more than the first.
 
 import math
 from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ def search_steps(
     first_looks = len(waiting)
     finished: list[Hypothesis] = []
     passed: list[Hypothesis] = []  # seen and not followed; they still share in the probability
-    looked: list[NDArray] = []
+    looked: list[NDArray[Any]] = []
     root_steps: list[Step] = []
     while waiting and len(looked) < config.budget:
         waiting.sort(key=lambda path: -path.evidence)
@@ -99,14 +100,14 @@ def _children(
     path: Hypothesis,
     observation: Observation,
     looker: Looker,
-    known: list[NDArray],
+    known: list[NDArray[Any]],
     config: SearchConfig,
 ) -> list[Hypothesis]:
     """The distinct hypotheses that follow from a look, best first; at least one if it saw any box."""
     boxes, scores = observation.boxes, observation.scores
     worth = [i for i, score in enumerate(scores) if i == 0 or score >= WORTHLESS]
     children: list[Hypothesis] = []
-    windows: list[NDArray] = []
+    windows: list[NDArray[Any]] = []
     for i, end in zip(worth, looker.at_end(path, boxes[worth]) if worth else [], strict=True):
         box, score = boxes[i], float(scores[i])
         inner = looker.window_of(box, path.window)
@@ -131,12 +132,12 @@ def _children(
     return children
 
 
-def _like(box: NDArray, others: list[NDArray], min_iou: float) -> bool:
+def _like(box: NDArray[Any], others: list[NDArray[Any]], min_iou: float) -> bool:
     """Whether any of the others has at least this IoU with the box."""
     return bool(others) and bool((iou_xyxy(box, np.stack(others)) >= min_iou).any())
 
 
-def _on_path(window: NDArray, path: Hypothesis) -> bool:
+def _on_path(window: NDArray[Any], path: Hypothesis) -> bool:
     return any(np.array_equal(window, step.window_xyxy) for step in path.steps) or window is path.window
 
 

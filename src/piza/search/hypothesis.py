@@ -1,6 +1,7 @@
 """What a search over windows is made of: what a look saw, the paths that follow from it, and the outcome."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -15,8 +16,8 @@ class Observation:
     """
 
     step: Step
-    boxes: NDArray
-    scores: NDArray
+    boxes: NDArray[Any]
+    scores: NDArray[Any]
 
 
 @dataclass(eq=False)
@@ -28,8 +29,8 @@ class Hypothesis:
     first. evidence: what they are worth together. stopped: why the path is at its end, or "". probability: that it is right.
     """
 
-    boxes: list[NDArray]
-    window: NDArray
+    boxes: list[NDArray[Any]]
+    window: NDArray[Any]
     steps: list[Step] = field(default_factory=list)
     score: float = 1.0
     log_odds: list[float] = field(default_factory=list)
@@ -49,4 +50,4 @@ class SearchOutcome:
     answer: Hypothesis
     rejected: list[Hypothesis]
     open: list[Hypothesis]
-    looked: list[NDArray]
+    looked: list[NDArray[Any]]

@@ -191,7 +191,7 @@ class ModelLooker:
     model: ZoomModel
     image: ImageArray | DecodedImage
     text: Any
-    first_windows: Sequence[NDArray]
+    first_windows: Sequence[NDArray[Any]]
     frames: Sequence[Any]
 
     @property
@@ -203,17 +203,17 @@ class ModelLooker:
         """See `Looker.look`."""
         return look_in_batches([(self, path) for path in paths])
 
-    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
+    def at_end(self, path: Hypothesis, boxes: NDArray[Any]) -> list[bool]:
         """See `Looker.at_end`: what the box history says of each box."""
         before = self.history(path)
         stops = _read_history(self.model, [[*before, box] for box in boxes])[1]
         return [bool(stop >= self.model.config.stop_at) for stop in stops]
 
-    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
+    def window_of(self, box: NDArray[Any], window: NDArray[Any]) -> NDArray[Any]:
         """See `Looker.window_of`."""
         return next_window(box, window, self.frame_size, self.model.config.path)
 
-    def history(self, path: Hypothesis) -> list[NDArray]:
+    def history(self, path: Hypothesis) -> list[NDArray[Any]]:
         """The boxes that the box-history encoder reads before a look, xyxy in frame pixels: the frame, and the boxes
         predicted since; where looks answer with objects, the windows laid around them."""
         if self.model.config.path.answers != "object" or not path.steps:
@@ -284,13 +284,13 @@ def _look(
     return found
 
 
-def in_frame(detections: Detections, window: NDArray) -> NDArray:
+def in_frame(detections: Detections, window: NDArray[Any]) -> NDArray[Any]:
     """The boxes of a look at `window` (xyxy in frame pixels): (k, 4) xyxy in frame pixels, inside the window."""
     size = np.tile(window[2:] - window[:2], 2)
     return clip_xyxy(np.tile(window[:2], 2) + detections.boxes * size, window)
 
 
-def as_floats(box: NDArray) -> tuple[float, float, float, float]:
+def as_floats(box: NDArray[Any]) -> tuple[float, float, float, float]:
     """A box of four numbers as plain floats."""
     return float(box[0]), float(box[1]), float(box[2]), float(box[3])
 
@@ -299,10 +299,10 @@ def _first_number(looker: ModelLooker, path: Hypothesis) -> int:
     return next(n for n, window in enumerate(looker.first_windows) if window is path.window)
 
 
-def _size(model: ZoomModel, window: NDArray, first: bool) -> tuple[int, int]:
+def _size(model: ZoomModel, window: NDArray[Any], first: bool) -> tuple[int, int]:
     return input_size(window, first, model.config.first_pixels, model.config.later_pixels)
 
 
-def _read_history(model: ZoomModel, paths: Sequence[list[NDArray]]) -> tuple[NDArray, NDArray]:
+def _read_history(model: ZoomModel, paths: Sequence[list[NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Progress and stop probability, (n,) each, after the boxes of n paths."""
     return model.read_history([xyxy_to_xywh(np.array(boxes)) for boxes in paths])

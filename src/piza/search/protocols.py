@@ -24,11 +24,11 @@ class Detections:
     boxes: (k, 4) xyxy, normalized to the window that was looked at. scores: (k,) in [0, 1], best first.
     """
 
-    boxes: NDArray
-    scores: NDArray
+    boxes: NDArray[Any]
+    scores: NDArray[Any]
 
 
-def ranked(logits: NDArray, boxes: NDArray) -> list[Detections]:
+def ranked(logits: NDArray[Any], boxes: NDArray[Any]) -> list[Detections]:
     """What a batch of looks answers, best first.
 
     logits: (n, k) of each box. boxes: (n, k, 4) cxcywh, normalized to the window.
@@ -79,7 +79,7 @@ class ZoomModel(Protocol):
         images: uint8 (height, width, 3) RGB windows of one size, resized to the model's input.
         """
 
-    def read_history(self, histories: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+    def read_history(self, histories: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Progress in [0, 1] and the probability of "stop", (n,) each, after n histories.
 
         histories: each (boxes, 4) xywh in frame pixels, the frame first.
@@ -94,14 +94,14 @@ class Looker(Protocol):
         """(width, height) of the frame in pixels."""
 
     @property
-    def first_windows(self) -> Sequence[NDArray]:
+    def first_windows(self) -> Sequence[NDArray[Any]]:
         """The windows to begin with, xyxy in frame pixels."""
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
         """Looks at the windows of some hypotheses. A look may see no box."""
 
-    def at_end(self, path: Hypothesis, boxes: NDArray) -> list[bool]:
+    def at_end(self, path: Hypothesis, boxes: NDArray[Any]) -> list[bool]:
         """Whether each of the boxes (n, 4), seen in the window of `path`, is an answer that needs no closer look."""
 
-    def window_of(self, box: NDArray, window: NDArray) -> NDArray:
+    def window_of(self, box: NDArray[Any], window: NDArray[Any]) -> NDArray[Any]:
         """The window to look at after `box` was seen in `window`; all xyxy in frame pixels."""

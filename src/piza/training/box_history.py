@@ -49,7 +49,7 @@ def train_progress(
             stop = torch.tensor([sample.stop for sample in samples], dtype=torch.float32)
             loss = progress_loss(output, progress, stop)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()

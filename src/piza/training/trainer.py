@@ -176,7 +176,7 @@ class Trainer:
         losses: dict[str, float] = {}
         for part in batch.batches if isinstance(batch, MicroBatches) else [batch]:
             found = self.loss_of(self.model, part)
-            found["loss"].backward()  # type: ignore[no-untyped-call]
+            found["loss"].backward()
             for name, value in found.items():
                 losses[name] = losses.get(name, 0.0) + float(value.detach())
         stopping = average_gradients(self.parameters, self.processes, self.callbacks.should_stop())

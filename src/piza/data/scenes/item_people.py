@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from . import people
@@ -103,11 +105,13 @@ def make_rider(rng: np.random.Generator, pick: Picker, category: str) -> Item:
     return Item(category, w, h, draw, color, shade, attributes)
 
 
-def _clothes(rng: np.random.Generator, pick: Picker, attributes: dict[str, str]) -> tuple[str, str, dict]:
+def _clothes(
+    rng: np.random.Generator, pick: Picker, attributes: dict[str, str]
+) -> tuple[str, str, dict[str, Any]]:
     color, shade = pick(rng, CLOTHES)
     low, low_shade = pick(rng, TROUSERS)
     attributes["trousers"] = low
-    look: dict = {
+    look: dict[str, Any] = {
         "top": sample_color(rng, color, shade), "bottom": sample_color(rng, low, low_shade),
         "skin": people.SKINS[int(rng.integers(len(people.SKINS)))], "hair": people.HAIRS[int(rng.integers(len(people.HAIRS)))],
     }  # fmt: skip

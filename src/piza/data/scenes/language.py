@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def is_target(o: SceneObject, size: tuple[int, int]) -> bool:
     )
 
 
-def _one(rng: np.random.Generator, options: tuple | list):
+def _one(rng: np.random.Generator, options: Sequence[Any]) -> Any:
     return options[int(rng.integers(len(options)))]
 
 
@@ -99,7 +100,7 @@ class Writer:
         ]
 
     def true_of(self, clauses: tuple[Clause, ...], i: int) -> bool:
-        return self.facts.all(clauses)[i] == 1.0
+        return bool(self.facts.all(clauses)[i] == 1.0)
 
     def unique(self, clauses: tuple[Clause, ...], i: int) -> bool:
         return self.facts.names_only(clauses, i)
@@ -352,7 +353,7 @@ def _word(rng: np.random.Generator, n: Name, mods: list[str], category: str) -> 
     else:
         who = "who" if n.person else "which"
         out = f"{the}, {who} is {_predicate(verb, joined)}"
-    return out[0].upper() + out[1:] + "."
+    return f"{out[0].upper()}{out[1:]}."
 
 
 def _join(rng: np.random.Generator, mods: list[str]) -> str:

@@ -6,6 +6,7 @@ target when all its clauses are 1 for the target and their smallest value is 0 f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import numpy as np
 
 from .objects import Clause, SceneObject
@@ -88,7 +89,7 @@ class Facts:
             self._memo[clause] = out
         return out
 
-    def _each(self, f, soften: bool = True) -> np.ndarray:
+    def _each(self, f: Callable[[SceneObject], float], soften: bool = True) -> np.ndarray:
         out = np.array([f(o) for o in self.objects], np.float64).reshape(self.n)
         return np.where(self.vague, np.maximum(out, 0.5), out) if soften else out
 
@@ -201,13 +202,14 @@ class Facts:
         left, right = low(x, 0.32, 0.44), low(1 - x, 0.32, 0.44)
         middle = low(np.abs(x - 0.5), 0.14, 0.24)
         top, bottom = low(y, 0.30, 0.42), low(1 - y, 0.30, 0.42)
-        return {
+        regions: dict[str, np.ndarray] = {
             "left": left, "right": right, "middle": middle, "top": top, "bottom": bottom,
             "far left": low(x, 0.13, 0.24), "far right": low(1 - x, 0.13, 0.24),
             "left half": low(x, 0.46, 0.53), "right half": low(1 - x, 0.46, 0.53),
             "upper left": np.minimum(left, top), "upper right": np.minimum(right, top),
             "lower left": np.minimum(left, bottom), "lower right": np.minimum(right, bottom),
-        }[region]  # fmt: skip
+        }  # fmt: skip
+        return regions[region]
 
     # -- relations ---------------------------------------------------------------------------------------------
     def relation(self, name: str) -> np.ndarray:
@@ -273,7 +275,7 @@ class Facts:
         self.per_sentence_queries = np.hypot(dx, dy)
 
     def _rel(self, name: str, anchor: tuple[Clause, ...]) -> np.ndarray:
-        return np.minimum(self.relation(name), self.all(anchor)[None]).max(1)
+        return np.asarray(np.minimum(self.relation(name), self.all(anchor)[None]).max(1))
 
     # -- comparisons -------------------------------------------------------------------------------------------
     def _most(self, extreme: str, group: tuple[Clause, ...]) -> np.ndarray:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 # A clause is a nested tuple of strings, numbers and tuples of clauses; see `meaning.Facts.value`.
-Clause = tuple
+Clause = tuple[Any, ...]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +54,7 @@ _SYNONYMS: dict[str, tuple[tuple[str, str], ...]] = {
 _PEOPLE = ("person", "cyclist", "motorcyclist")
 
 
-def _one(rng: np.random.Generator, options: tuple | list):
+def _one(rng: np.random.Generator, options: Sequence[Any]) -> Any:
     return options[int(rng.integers(len(options)))]
 
 

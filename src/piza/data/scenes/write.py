@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,7 +44,7 @@ def pick_rows(rows: list[Expression], count: int, rng: np.random.Generator) -> l
     return [rows[r] for r in sorted(taken)]
 
 
-def _one(number: int, out: Path, seed: int, size: tuple[int, int], per_image: int) -> list[dict]:
+def _one(number: int, out: Path, seed: int, size: tuple[int, int], per_image: int) -> list[dict[str, Any]]:
     """Draw and write scene `number`; its rows without ids."""
     scene_seed = seed * 1_000_003 + number
     scene = render(scene_seed, size)

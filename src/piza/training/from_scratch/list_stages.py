@@ -61,7 +61,7 @@ def with_list(folder: Path, num_words: int) -> Piza:
     """The model of a folder, with a proposal network whose backbone is the grounder's and a fresh matcher if it has none."""
     loaded = load_folder(folder)
     torch.manual_seed(0)
-    detector = AutoModelForZeroShotObjectDetection.from_config(loaded.detector.config)  # type: ignore[no-untyped-call]
+    detector = AutoModelForZeroShotObjectDetection.from_config(loaded.detector.config)
     config = replace(loaded.config, num_proposals=NUM_PROPOSALS, num_attributes=num_words)
     model = Piza(detector, loaded.tokenizer, config)
     fresh = {k: v for k, v in model.state_dict().items() if k.startswith(PARTS)}
