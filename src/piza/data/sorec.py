@@ -253,6 +253,7 @@ def row_faults(values: Any, names: Names | None = None) -> list[Fault]:
 
 def missing(field: str) -> Fault:
     """The fault of a row without a field."""
+    """The fault of a row without a field."""
     return Fault(field, "missing field", f"the field {field!r} is missing")
 
 

@@ -26,6 +26,7 @@ def paint_backdrop(cam: Camera, world: World, rng: np.random.Generator) -> np.nd
 
 
 def paint_sky(frame: np.ndarray, cam: Camera, world: World, rng: np.random.Generator) -> None:
+    """Paint the sky down to the horizon, in place."""
     if world.weather == "sun":
         top, low = vary(rng, (70, 130, 205), 30), vary(rng, (175, 205, 232), 20)
     elif world.weather == "fog":

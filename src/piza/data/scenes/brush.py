@@ -12,12 +12,14 @@ FAR = 900.0
 
 
 def veil(part: np.ndarray, air: Rgb, t: float) -> np.ndarray:
+    """An image faded towards the color of the air by the share `t`."""
     tint = (air[0] * t, air[1] * t, air[2] * t, 0.0)
     hazy: np.ndarray = cv2.add(cv2.convertScaleAbs(part, alpha=1 - t), tint)  # type: ignore[call-overload]
     return hazy
 
 
 def vary(rng: np.random.Generator, c: Rgb, spread: int) -> Rgb:
+    """A color at most `spread` lighter or darker, and a little off in hue."""
     d = rng.integers(-spread, spread + 1)
     e = rng.integers(-spread // 3, spread // 3 + 1, 3)
     return tuple(int(np.clip(v + d + k, 0, 255)) for v, k in zip(c, e, strict=True))  # type: ignore[return-value]
@@ -38,5 +40,6 @@ def strip_outline(cam: Camera, x0: float, x1: float, z0: float, z1: float, bend:
 
 
 def fill_polygon(frame: np.ndarray, pts: np.ndarray, color: Rgb) -> None:
+    """Fill an outline of fixed-point points with 4 bits, in place."""
     if len(pts) > 2:
         cv2.fillPoly(frame, [pts], color, cv2.LINE_AA, 4)

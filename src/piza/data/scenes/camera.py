@@ -23,6 +23,7 @@ class Camera:
         return self.focal / z
 
     def bend(self, z: float | np.ndarray) -> float | np.ndarray:
+        """How far a curved road has moved to the side at the distance `z`, in meters."""
         bent = np.minimum(z, 160.0)
         return self.curve * (np.square(bent) + 320.0 * (z - bent))
 

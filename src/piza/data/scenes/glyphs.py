@@ -33,22 +33,28 @@ class Field:
         self.sprite, self.x0, self.y0, self.size = sprite, cx - size / 2, cy - size / 2, size
 
     def at(self, pts: object) -> np.ndarray:
+        """Points in the unit square of the field, y up, as points of the sprite in meters."""
         return np.asarray(pts, np.float64).reshape(-1, 2) * self.size + (self.x0, self.y0)
 
     def poly(self, pts: object, color: Rgb) -> None:
+        """Fill a polygon of points in the field."""
         self.sprite.poly(self.at(pts), color)
 
     def line(self, pts: object, thick: float, color: Rgb) -> None:
+        """Draw a line of points in the field, `thick` in its units."""
         self.sprite.line(self.at(pts), thick * self.size, color)
 
     def dot(self, x: float, y: float, r: float, color: Rgb) -> None:
+        """Fill a disc around a point in the field."""
         (px, py) = self.at((x, y))[0]
         self.sprite.ellipse(px, py, r * self.size, r * self.size, color)
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, color: Rgb) -> None:
+        """Fill a rectangle of the field."""
         self.poly(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), color)
 
     def text(self, text: str, x0: float, y0: float, x1: float, y1: float, color: Rgb, bold: int = 3) -> None:
+        """Write a text into a rectangle of the field."""
         (a, b), (c, d) = self.at(((x0, y0), (x1, y1)))
         self.sprite.stamp(text_mask(text, bold), a, b, c, d, color)
 
@@ -69,6 +75,7 @@ def _mirror(pts: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def person(f: Field, color: Rgb, x: float = 0.5, s: float = 1.0, stride: float = 0.14) -> None:
+    """A standing or walking figure."""
     f.dot(x, 0.08 + 0.78 * s, 0.09 * s, color)
     f.line([(x, 0.08 + 0.66 * s), (x, 0.08 + 0.38 * s)], 0.15 * s, color)
     f.line(
@@ -89,6 +96,7 @@ def person(f: Field, color: Rgb, x: float = 0.5, s: float = 1.0, stride: float =
 
 
 def car_front(f: Field, color: Rgb, x: float, y: float, w: float) -> None:
+    """A car from the front."""
     f.poly([(x - 0.34 * w, y + 0.75 * w), (x + 0.34 * w, y + 0.75 * w), (x + 0.46 * w, y + 0.4 * w),
             (x + 0.5 * w, y + 0.12 * w), (x - 0.5 * w, y + 0.12 * w), (x - 0.46 * w, y + 0.4 * w)], color)  # fmt: skip
     for side in (-1, 1):
@@ -96,6 +104,8 @@ def car_front(f: Field, color: Rgb, x: float, y: float, w: float) -> None:
 
 
 def truck_side(f: Field, color: Rgb, x: float, y: float, w: float, toward_right: bool = False) -> None:
+    """A truck from the side."""
+
     def px(t: float) -> float:
         return x + (t if toward_right else -t) * w
 
@@ -106,6 +116,7 @@ def truck_side(f: Field, color: Rgb, x: float, y: float, w: float, toward_right:
 
 
 def bicycle(f: Field, color: Rgb, thick: float = 0.05) -> None:
+    """A bicycle from the side."""
     for cx in (0.24, 0.76):
         a = np.radians(np.linspace(0, 360, 20))
         f.line(np.stack([cx + 0.19 * np.cos(a), 0.3 + 0.19 * np.sin(a)], 1), thick, color)
@@ -115,6 +126,7 @@ def bicycle(f: Field, color: Rgb, thick: float = 0.05) -> None:
 
 
 def snowflake(f: Field, color: Rgb) -> None:
+    """A snowflake."""
     for k in range(3):
         a = np.pi / 6 + k * np.pi / 3
         c, s = 0.4 * np.cos(a), 0.4 * np.sin(a)

@@ -19,6 +19,7 @@ GROUNDS: dict[str, Rgb] = {
 
 
 def paint_ground(frame: np.ndarray, cam: Camera, world: World, rng: np.random.Generator) -> None:
+    """Paint ground, road, sidewalks and markings below the horizon, in place."""
     h0 = int(cam.horizon)
     base = vary(rng, GROUNDS[world.ground], 22)
     frame[h0:] = base

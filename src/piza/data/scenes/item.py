@@ -59,6 +59,7 @@ def finished(
     tilt: float = 0.0,
     flip: bool = False,
 ) -> np.ndarray:
+    """The sprite as (height, width, 4) uint8 premultiplied RGBA, mirrored with `flip`."""
     out = s.finish(style, rng, squeeze, tilt)
     return np.ascontiguousarray(out[:, ::-1]) if flip else out
 

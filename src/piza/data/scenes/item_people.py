@@ -31,6 +31,7 @@ TROUSERS = ("blue", "black", "gray", "white", "brown", "beige", "red", "green")
 
 
 def make_person(rng: np.random.Generator, pick: Picker) -> Item:
+    """A pedestrian, whose color is that of the upper garment."""
     attributes = {
         "pose": str(rng.choice(["standing", "walking"])),
         "upper": str(rng.choice(["jacket", "shirt", "coat", "sweater", "top"])),

@@ -14,6 +14,7 @@ from .sprite import Sprite, Style
 
 
 def make_sign(rng: np.random.Generator, kind: str, pole: int = -1) -> Item:
+    """A traffic sign of a kind, on the pole of a number."""
     k = signs.KINDS[kind]
     size = rng.uniform(0.9, 1.15) if k.shape != "board" else rng.uniform(0.7, 1.6)
     squeeze = 1.0 if rng.random() < 0.6 else rng.uniform(0.72, 1.0)
@@ -80,6 +81,7 @@ PLAIN = tuple(_PLAIN)
 
 
 def make_plain(rng: np.random.Generator, pick: Picker, category: str) -> Item:
+    """A piece of street furniture or another small object of a category in `PLAIN`."""
     w, h, colors, painter, bands = _PLAIN[category]
     color, shade = pick(rng, colors)
     if shade == "light" or category in ("cone", "barrel", "barrier"):
@@ -145,6 +147,7 @@ def make_pole(rng: np.random.Generator, height: float, pole: int, arm: float = 0
 
 
 def make_lamp(rng: np.random.Generator) -> Item:
+    """A street lamp."""
     kind = str(rng.choice(["arm", "globe"]))
     h = rng.uniform(6.0, 9.0) if kind == "arm" else rng.uniform(3.2, 4.5)
     w = rng.uniform(1.8, 2.6) if kind == "arm" else 0.7
@@ -161,6 +164,7 @@ def make_lamp(rng: np.random.Generator) -> Item:
 
 
 def make_tree(rng: np.random.Generator, autumn: bool) -> Item:
+    """A tree."""
     kind = str(rng.choice(["round", "round", "round", "fir", "bare"]))
     h = rng.uniform(4, 12)
     w = (
@@ -180,6 +184,7 @@ def make_tree(rng: np.random.Generator, autumn: bool) -> Item:
 
 
 def make_hedge(rng: np.random.Generator) -> Item:
+    """A hedge."""
     w, h = rng.uniform(2.5, 9), rng.uniform(0.7, 1.6)
     leaf: Rgb = (int(rng.integers(40, 85)), int(rng.integers(85, 130)), int(rng.integers(30, 60)))
 

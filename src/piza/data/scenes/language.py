@@ -100,13 +100,16 @@ class Writer:
         ]
 
     def true_of(self, clauses: tuple[Clause, ...], i: int) -> bool:
+        """Whether all clauses are surely true of object `i`."""
         return bool(self.facts.all(clauses)[i] == 1.0)
 
     def unique(self, clauses: tuple[Clause, ...], i: int) -> bool:
+        """Whether the clauses are true of object `i` and surely of no other."""
         return self.facts.names_only(clauses, i)
 
     # -- modifiers ---------------------------------------------------------------------------------------------
     def region(self, i: int) -> Draft | None:
+        """Where in the image object `i` is."""
         if not self._regions[i]:
             return None
         r = _one(self.rng, self._regions[i])
@@ -141,6 +144,7 @@ class Writer:
         return None
 
     def between(self, i: int) -> Draft | None:
+        """Which two objects it is between."""
         lefts = np.flatnonzero(self.facts.relation("flank right")[i] == 1.0)
         rights = np.flatnonzero(self.facts.relation("flank left")[i] == 1.0)
         lefts, rights = lefts[~self.facts.vague[lefts]], rights[~self.facts.vague[rights]]
@@ -157,6 +161,7 @@ class Writer:
         return _one(self.rng, shapes), clauses
 
     def neighbor(self, i: int) -> Draft | None:
+        """How it lies to another object."""
         roll = self.rng.random()
         if self.objects[i].pole >= 0 and roll < 0.45:
             d = self.relation(i, ("mounted above", "mounted below"))

@@ -17,6 +17,7 @@ CAR_LIKE = ("car", "car", "car", "van", "truck", "bus")
 
 
 def vehicles(lay: Layout, count: int) -> None:
+    """Put vehicles on lanes, a crossing or a parking place."""
     rng, w = lay.rng, lay.world
     zone = str(rng.choice(["lanes", "lanes", "crossing", "parking", "anywhere"]))
     category = str(rng.choice(CAR_LIKE))
@@ -88,6 +89,8 @@ def _cluster(
 
 
 def people(lay: Layout, count: int) -> None:
+    """Put a group of people."""
+
     def one() -> Item:
         r = lay.rng.random()
         if r < 0.85:
@@ -98,11 +101,13 @@ def people(lay: Layout, count: int) -> None:
 
 
 def bikes(lay: Layout, count: int) -> None:
+    """Put parked bicycles or motorcycles."""
     main = str(lay.rng.choice(["bicycle", "motorcycle"]))
     _cluster(lay, count, lambda: item_traffic.make_bike(lay.rng, lay.pick, main), 2.0, False)
 
 
 def plain(lay: Layout, count: int, category: str) -> None:
+    """Put street furniture of a category, in a row or a group."""
     rng = lay.rng
     if category in ("cone", "barrel", "bollard") and rng.random() < 0.45:
         return _row(lay, count, category)
@@ -207,6 +212,7 @@ def gantry(lay: Layout) -> None:
 
 
 def lights(lay: Layout, count: int) -> None:
+    """Put traffic lights and pedestrian lights on poles."""
     rng, w = lay.rng, lay.world
     case = str(rng.choice(["black", "black", "yellow", "green", "gray"]))
     px = float(np.exp(rng.uniform(np.log(20), np.log(64))))

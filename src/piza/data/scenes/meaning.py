@@ -333,7 +333,7 @@ class Facts:
         return out
 
     def _pair(self, side: str, group: tuple[Clause, ...]) -> np.ndarray:
-        """ "The left sign": of exactly two, the one on that side."""
+        """Of exactly two, the one on that side: "the left sign"."""
         v = self.all(group)
         if (v > 0).sum() != 2:
             return np.where(v > 0, 0.5, 0.0)

@@ -28,6 +28,7 @@ class SceneObject:
 
     @property
     def longest(self) -> float:
+        """The longer side of the box, in pixels."""
         x0, y0, x1, y1 = self.box_xyxy
         return max(x1 - x0, y1 - y0)
 

@@ -63,6 +63,7 @@ def sample_color(rng: np.random.Generator, name: str, shade: str = "") -> Rgb:
 
 
 def shades(name: str) -> tuple[str, ...]:
+    """The shades that a color has: "", "light", "dark"."""
     return tuple(_RANGES[name])
 
 
@@ -89,8 +90,10 @@ def mix(a: Rgb, b: Rgb, t: float) -> Rgb:
 
 
 def darker(a: Rgb, t: float) -> Rgb:
+    """A color mixed with black by the share `t`."""
     return mix(a, (0, 0, 0), t)
 
 
 def lighter(a: Rgb, t: float) -> Rgb:
+    """A color mixed with white by the share `t`."""
     return mix(a, (255, 255, 255), t)

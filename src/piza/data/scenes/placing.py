@@ -20,6 +20,7 @@ class Layout:
         self._poles = 0
 
     def rect(self, it: Item) -> tuple[float, float, float, float]:
+        """The rectangle of an item in the frame: x0, y0, x1, y1 in pixels."""
         s = self.cam.scale(it.z)
         u, v = self.cam.project(it.x, it.base, it.z)
         return u - it.width * s / 2, v - it.height * s, u + it.width * s / 2, v
@@ -58,12 +59,14 @@ class Layout:
         )
 
     def force(self, it: Item, block: bool = True) -> None:
+        """Accept the item wherever it is."""
         it.seed = int(self.rng.integers(1 << 31))
         self.items.append(it)
         if block:
             self._rects.append(self.rect(it))
 
     def new_pole(self) -> int:
+        """A number for another pole."""
         self._poles += 1
         return self._poles
 
@@ -79,6 +82,7 @@ class Layout:
         return float(np.exp(self.rng.uniform(np.log(70), np.log(300))))
 
     def ground_z(self, z: float) -> float:
+        """A distance in meters from which the ground is in view."""
         return float(np.clip(z, self.cam.near * 1.03, 420))
 
     def free_x(self, z: float, lo: float = -1e9, hi: float = 1e9) -> float:

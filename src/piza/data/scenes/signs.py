@@ -365,6 +365,7 @@ def _board(
 
 
 def kind_weights() -> tuple[list[str], np.ndarray]:
+    """The kinds of signs, and how often each is drawn (they sum to 1)."""
     names = list(KINDS)
     p = np.array([KINDS[n].weight for n in names])
     return names, p / p.sum()

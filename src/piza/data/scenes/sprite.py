@@ -28,6 +28,7 @@ class Style:
 
 
 def sample_style(rng: np.random.Generator) -> Style:
+    """A random style for all sprites of a scene."""
     return Style(
         outline=float(rng.uniform(0.3, 0.8)) if rng.random() < 0.3 else 0.0,
         shading=float(rng.uniform(0.1, 0.5)) if rng.random() < 0.7 else 0.0,
@@ -55,6 +56,7 @@ class Sprite:
         self._bottom = self.data.shape[0] - self.over
 
     def points(self, pts: object) -> np.ndarray:
+        """Points in meters, y up from the foot, as fixed-point pixels."""
         p = np.asarray(pts, np.float64).reshape(-1, 2)
         out = np.empty_like(p)
         out[:, 0] = (p[:, 0] * self._k + self._left - 0.5) * _ONE
@@ -62,12 +64,15 @@ class Sprite:
         return np.round(out).astype(np.int32)
 
     def poly(self, pts: object, color: Rgb) -> None:
+        """Fill a polygon of points in meters."""
         cv2.fillPoly(self.data, [self.points(pts)], (*color, 255), cv2.LINE_AA, _SHIFT)
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, color: Rgb) -> None:
+        """Fill a rectangle in meters."""
         self.poly(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), color)
 
     def rounded(self, x0: float, y0: float, x1: float, y1: float, r: float, color: Rgb) -> None:
+        """Fill a rectangle with round corners of radius `r`, in meters."""
         r = min(r, abs(x1 - x0) / 2, abs(y1 - y0) / 2)
         a = np.linspace(0, np.pi / 2, 4)
         c, s = np.cos(a) * r, np.sin(a) * r
@@ -76,6 +81,7 @@ class Sprite:
         self.poly(np.stack([xs, ys], 1), color)
 
     def ellipse(self, cx: float, cy: float, rx: float, ry: float, color: Rgb) -> None:
+        """Fill an ellipse in meters."""
         center = self.points((cx, cy))[0]
         axes = (max(1, int(rx * self._k * _ONE)), max(1, int(ry * self._k * _ONE)))
         cv2.ellipse(
@@ -97,6 +103,7 @@ class Sprite:
         self.line(np.stack([cx + r * np.cos(a), cy + r * np.sin(a)], 1), thick, color)
 
     def line(self, pts: object, thick: float, color: Rgb) -> None:
+        """Draw a line of points, `thick` meters wide."""
         t = max(1, round(thick * self._k))
         cv2.polylines(self.data, [self.points(pts)], False, (*color, 255), t, cv2.LINE_AA, _SHIFT)
 

@@ -13,6 +13,7 @@ OFF: dict[str, Rgb] = {"red": (62, 22, 20), "amber": (60, 48, 18), "green": (18,
 
 
 def draw_cone(s: Sprite, paint: Rgb, band: Rgb, rng: np.random.Generator) -> None:
+    """A traffic cone."""
     w, h = s.width, s.height
     s.rounded(0, 0, w, 0.09 * h, 0.02, darker(paint, rng.choice([0.15, 0.75])))
     top = 0.06 * w
@@ -32,6 +33,7 @@ def draw_cone(s: Sprite, paint: Rgb, band: Rgb, rng: np.random.Generator) -> Non
 
 
 def draw_barrel(s: Sprite, paint: Rgb, band: Rgb, rng: np.random.Generator) -> None:
+    """A barrel with bands."""
     w, h = s.width, s.height
     s.rounded(0.0, 0, w, 0.08 * h, 0.03, (35, 35, 36))
     s.rounded(0.05 * w, 0.03 * h, 0.95 * w, 0.97 * h, 0.05, paint)
@@ -41,6 +43,7 @@ def draw_barrel(s: Sprite, paint: Rgb, band: Rgb, rng: np.random.Generator) -> N
 
 
 def draw_barrier(s: Sprite, paint: Rgb, band: Rgb, rng: np.random.Generator) -> None:
+    """A barrier with stripes."""
     w, h = s.width, s.height
     for x in (0.12 * w, 0.88 * w):
         s.line([(x - 0.08, 0.02), (x, h * 0.9)], 0.06, (90, 90, 94))
@@ -63,6 +66,7 @@ def draw_barrier(s: Sprite, paint: Rgb, band: Rgb, rng: np.random.Generator) -> 
 
 
 def draw_bollard(s: Sprite, paint: Rgb, band: Rgb | None, rng: np.random.Generator) -> None:
+    """A bollard."""
     w, h = s.width, s.height
     s.rounded(0.1 * w, 0, 0.9 * w, h, 0.3 * w, paint)
     if band:
@@ -70,6 +74,7 @@ def draw_bollard(s: Sprite, paint: Rgb, band: Rgb | None, rng: np.random.Generat
 
 
 def draw_hydrant(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
+    """A fire hydrant."""
     w, h = s.width, s.height
     dark = darker(paint, 0.25)
     s.rect(0.18 * w, 0, 0.82 * w, 0.1 * h, dark)
@@ -83,6 +88,7 @@ def draw_hydrant(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
 
 
 def draw_mailbox(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
+    """A mailbox."""
     w, h = s.width, s.height
     if rng.random() < 0.5:  # on legs, with a round top
         for x in (0.14, 0.78):
@@ -97,6 +103,7 @@ def draw_mailbox(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
 
 
 def draw_bin(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
+    """A trash bin."""
     w, h = s.width, s.height
     if rng.random() < 0.6:  # wheeled
         s.ellipse(0.22 * w, 0.07 * h, 0.12 * w, 0.07 * h, (25, 25, 26))
@@ -111,6 +118,7 @@ def draw_bin(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
 
 
 def draw_bench(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
+    """A bench."""
     w, h = s.width, s.height
     iron: Rgb = (60, 60, 64)
     for x in (0.1, 0.86):
@@ -122,6 +130,7 @@ def draw_bench(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
 
 
 def draw_planter(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
+    """A planter with plants."""
     w, h = s.width, s.height
     for _ in range(14):
         x, y = rng.uniform(0.15, 0.85) * w, rng.uniform(0.5, 0.88) * h
@@ -191,6 +200,7 @@ def draw_flag(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
 
 
 def draw_balloon(s: Sprite, paint: Rgb, rng: np.random.Generator) -> None:
+    """A balloon on a string."""
     w, h = s.width, s.height
     s.line([(w / 2, 0), (w / 2 + 0.03, 0.15 * h), (w / 2, 0.35 * h)], 0.02, (200, 200, 200))
     s.ellipse(w / 2, 0.66 * h, 0.49 * w, 0.33 * h, paint)
@@ -243,6 +253,7 @@ def leafy(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_hedge(s: Sprite, leaf: Rgb, rng: np.random.Generator) -> None:
+    """A hedge."""
     w, h = s.width, s.height
     s.rounded(0, 0, w, 0.92 * h, 0.2 * h, leaf)
     for _ in range(20):

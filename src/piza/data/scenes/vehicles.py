@@ -164,6 +164,7 @@ def draw_car(
 
 
 def draw_van(s: Sprite, paint: Rgb, view: str, style: Style, rng: np.random.Generator) -> None:
+    """A van from the side, the front or the rear."""
     w, h = s.width, s.height
     if view != "side":
         _car_end(s, paint, None, "van", view == "rear", style, rng)
@@ -252,6 +253,7 @@ def draw_truck(
 
 
 def draw_bus(s: Sprite, paint: Rgb, view: str, style: Style, rng: np.random.Generator) -> None:
+    """A bus from the side, the front or the rear."""
     w, h = s.width, s.height
     glass = _glass(rng)
     tw = 0.15 * w

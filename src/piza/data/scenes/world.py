@@ -31,6 +31,7 @@ class World:
 
 
 def sample_world(rng: np.random.Generator, cam: Camera) -> World:
+    """A random ground plan that suits a camera."""
     lanes = int(rng.choice([2, 2, 3, 4, 4, 6]))
     lane = rng.uniform(3.0, 3.6)
     half = lanes * lane / 2
@@ -76,4 +77,5 @@ def sample_world(rng: np.random.Generator, cam: Camera) -> World:
 
 
 def haze_at(world: World, z: float) -> float:
+    """The share of the air's color at the distance `z` in meters, 0 to 1."""
     return 1.0 - float(np.exp(-z / world.fade))
