@@ -14,8 +14,8 @@ FAR = 900.0
 def veil(part: np.ndarray, air: Rgb, t: float) -> np.ndarray:
     """An image faded towards the color of the air by the share `t`."""
     tint = (air[0] * t, air[1] * t, air[2] * t, 0.0)
-    hazy: np.ndarray = cv2.add(cv2.convertScaleAbs(part, alpha=1 - t), tint)  # type: ignore[call-overload]
-    return hazy
+    faded: np.ndarray = cv2.add(cv2.convertScaleAbs(part, alpha=1 - t), tint)  # type: ignore[call-overload]
+    return faded
 
 
 def vary(rng: np.random.Generator, c: Rgb, spread: int) -> Rgb:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,7 @@ def make_sign(rng: np.random.Generator, kind: str, pole: int = -1) -> Item:
 
 
 # category -> (width, height, colors, painter, colors of its band or None)
-_PLAIN: dict[str, tuple[float, float, tuple[str, ...], Callable[..., Any], tuple[str, ...] | None]] = {
+_PLAIN: dict[str, tuple[float, float, tuple[str, ...], Callable[..., None], tuple[str, ...] | None]] = {
     "cone": (
         0.45,
         0.72,

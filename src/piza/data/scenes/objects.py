@@ -1,4 +1,4 @@
-"""What a scene is made of once drawn, and what is said of it."""
+"""The parts of a scene once it is drawn, and the sentences about them."""
 
 from __future__ import annotations
 
