@@ -150,21 +150,6 @@ def add_box_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_box_options(parser: argparse.ArgumentParser) -> None:
-    """Add --box-format and --normalized, which say how the boxes of rows are written."""
-    parser.add_argument(
-        "--box-format",
-        choices=("xywh", "xyxy", "cxcywh"),
-        help="how boxes are written: left, top, width, height (default); corners; or center, width, height",
-    )
-    parser.add_argument(
-        "--normalized",
-        action="store_true",
-        default=None,
-        help="boxes are fractions of the image, not pixels",
-    )
-
-
 def add_search_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a search, which mean what the keywords of `piza.locate` mean."""
     group = parser.add_argument_group("the search (default: as the model was set up)")
