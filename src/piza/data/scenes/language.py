@@ -79,7 +79,7 @@ _EXTREMES = {
     "nearest": ("nearest {}", "{} closest to the camera", "{} nearest to the viewer", "closest {}"),
     "farthest": ("farthest {}", "{} farthest from the camera", "most distant {}", "{} furthest away"),
     "largest": ("largest {}", "biggest {}", "{} that appears largest"),
-    "min_scale": ("smallest {}", "{} that appears smallest", "{} that looks tiniest"),
+    "smallest": ("smallest {}", "{} that appears smallest", "{} that looks tiniest"),
 }  # fmt: skip
 _ORDINALS = ("", "first", "second", "third", "fourth", "fifth")
 _VERBS = ("located", "positioned", "situated", "standing", "visible", "placed", "found")

@@ -7,6 +7,7 @@ target when all its clauses are 1 for the target and their smallest value is 0 f
 from __future__ import annotations
 
 from collections.abc import Callable
+
 import numpy as np
 
 from .objects import Clause, SceneObject
@@ -224,7 +225,7 @@ class Facts:
         m = np.maximum(self.longest[:, None], self.longest[None])
         gap_x = np.maximum(b[:, None, 0], b[None, :, 0]) - np.minimum(b[:, None, 2], b[None, :, 2])
         gap_y = np.maximum(b[:, None, 1], b[None, :, 1]) - np.minimum(b[:, None, 3], b[None, :, 3])
-        per_sentence_queries = np.hypot(np.maximum(gap_x, 0), np.maximum(gap_y, 0))
+        distance = np.hypot(np.maximum(gap_x, 0), np.maximum(gap_y, 0))
         ratio = self.depth[:, None] / self.depth[None]
         same = (self.pole[:, None] == self.pole[None]) & (self.pole[:, None] >= 0)
         w_min = np.minimum(self.w[:, None], self.w[None])
@@ -247,8 +248,8 @@ class Facts:
         r["just right"] = tri(right & beside & close, (dx > -slack) & fuzzy)
         similar = (ratio < 1.5) & (ratio > 0.67)
         r["near"] = tri(
-            (per_sentence_queries < 1.2 * m) & similar & (per_sentence_queries < 0.12 * self.size[0]),
-            per_sentence_queries < 3.2 * m,
+            (distance < 1.2 * m) & similar & (distance < 0.12 * self.size[0]),
+            distance < 3.2 * m,
         )
         over = gap_x < -0.3 * w_min
         r["above"] = tri(
@@ -272,7 +273,7 @@ class Facts:
         wide = gap_x < 16 * m
         r["flank left"] = tri(left & lateral, left & wide)  # used for "between", where the nearest is meant
         r["flank right"] = tri(right & lateral, right & wide)
-        self.per_sentence_queries = np.hypot(dx, dy)
+        self.distance = np.hypot(dx, dy)
 
     def _rel(self, name: str, anchor: tuple[Clause, ...]) -> np.ndarray:
         return np.asarray(np.minimum(self.relation(name), self.all(anchor)[None]).max(1))
@@ -308,7 +309,7 @@ class Facts:
         """What is smallest for the extreme one, and whether margins are ratios (else pixels)."""
         if extreme == "largest":
             return 1.0 / (self.w * self.h), True
-        if extreme == "min_scale":
+        if extreme == "smallest":
             return self.w * self.h, True
         if extreme == "nearest":
             return self.depth, True
@@ -348,7 +349,7 @@ class Facts:
             return out
         j = int(np.argmax(a))
         self.relation("near")
-        far = np.where((v > 0) & (np.arange(self.n) != j), self.per_sentence_queries[:, j], np.inf)
+        far = np.where((v > 0) & (np.arange(self.n) != j), self.distance[:, j], np.inf)
         best = int(np.argmin(far))
         others = np.delete(far, best)
         if len(others) and others.min() > 1.5 * far[best]:
