@@ -67,7 +67,7 @@ def exported(folder, request):
 @pytest.fixture(scope="module")
 def other(tiny_tokenizer):
     """What mini is not: learned context in front of the words, a box's score its best token's, four levels, and queries
-    that are peaks and know where they lie. Its first look lists things, too."""
+    that are local maxima and know where they lie. It lists objects first, too."""
     from transformers import RTDetrResNetConfig
 
     backbone = RTDetrResNetConfig(
@@ -250,7 +250,7 @@ def test_torch_is_not_imported(runtime, folder, tmp_path):
     assert json.loads(ran.stdout)["num_looks"] >= 1
 
 
-def test_evaluate_takes_a_runtime_and_no_rival(folder, tmp_path, capsys):
+def test_evaluate_takes_a_runtime_and_no_baseline(folder, tmp_path, capsys):
     Image.fromarray(picture((320, 240))).save(tmp_path / "photo.png")
     rows = tmp_path / "rows.json"
     rows.write_text(json.dumps([{"image": "photo.png", "bbox": [9, 9, 30, 30], "ref": "the car", "id": 1}]))

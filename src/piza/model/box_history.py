@@ -64,8 +64,8 @@ class FourierFeatures(nn.Module):
         """(..., groups, positions) -> (..., groups * out)."""
         angles = x @ self.frequencies.T
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1) / math.sqrt(2 * self.frequencies.shape[0])
-        features: Tensor = self.mlp(waves)
-        return features.flatten(-2)
+        features: Tensor = self.mlp(waves).flatten(-2)
+        return features
 
 
 def box_features(boxes_xywh: Tensor, mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ well. Adapter folders are in adapter_io.py, the choice between the two in load.p
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     if missing:
         raise InputError(f"{folder} holds no model: it lacks {' and '.join(missing)}")
     plain = not (folder / PIZA_CONFIG).is_file()
-    config = PLAIN if plain else settings.read(PizaConfig, folder / PIZA_CONFIG)
+    config = replace(PLAIN) if plain else settings.read(PizaConfig, folder / PIZA_CONFIG)
     weights = read_weights(folder / WEIGHTS)
     check_sizes(config, weights, folder / PIZA_CONFIG)
     base = read_detector_config(folder, weights)

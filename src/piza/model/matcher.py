@@ -32,9 +32,9 @@ class Attention(nn.Module):
             values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for values in (self.query(own), self.key(others), self.value(others))
         )
-        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        out: Tensor = self.out(found.transpose(1, 2).flatten(2))
-        return out
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        output: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return output
 
 
 def _feed_forward(width: int) -> nn.Sequential:

@@ -284,7 +284,7 @@ def _joined(texts: Sequence[EncodedSentence]) -> tuple[TextFeatures, Tensor]:
 
 def _evenly(texts: Sequence[EncodedSentence], most: int) -> list[Sequence[EncodedSentence]]:
     """Parts of at most this many, as even as can be: less memory."""
-    count = math.ceil(len(texts) / most)
+    count = max(1, math.ceil(len(texts) / most))
     cuts = [len(texts) * part // count for part in range(count + 1)]
     return [texts[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
 

@@ -231,5 +231,5 @@ def _reorder(tensor: Tensor) -> Tensor:
     """Merging 2 x 2 patches of C channels, the last axis of 4 C runs channel, row, column in the published
     Swin and column, row, channel in the library's.
     """
-    quarters: Tensor = tensor.unflatten(-1, (-1, 2, 2))
-    return quarters.transpose(-1, -3).flatten(-3).contiguous()
+    reordered: Tensor = tensor.unflatten(-1, (-1, 2, 2)).transpose(-1, -3).flatten(-3).contiguous()
+    return reordered

@@ -43,8 +43,8 @@ class Compare(nn.Module):
 
         def split(values: Tensor) -> Tensor:
             """(n, groups, questions, objects, ...)."""
-            groups: Tensor = values.unflatten(-1, (self.questions, -1))
-            return groups.transpose(2, 3)
+            by_question: Tensor = values.unflatten(-1, (self.questions, -1)).transpose(2, 3)
+            return by_question
 
         logits = split(self.query(own)) @ split(self.key(own)).transpose(3, 4) / self.inner**0.5
         place = self.place(own).unflatten(-1, (self.questions, -1))

@@ -57,8 +57,8 @@ class _TextGraph(nn.Module):
         encoded = self.backbone(
             input_ids, self_mask[:, None], torch.zeros_like(input_ids), position_ids, return_dict=True
         )
-        projected: Tensor = self.project(encoded.last_hidden_state)
-        return projected
+        features: Tensor = self.project(encoded.last_hidden_state)
+        return features
 
 
 class _ImageGraph(nn.Module):
@@ -154,8 +154,8 @@ class _OpenTransformerLayer(nn.Module):
         scores = query @ key.transpose(2, 3) / math.sqrt(width)
         scores = scores.masked_fill(src_key_padding_mask[:, None, None], -torch.inf)
         x = layer.norm1(x + attention.out_proj((scores.softmax(-1) @ value).transpose(1, 2).flatten(2)))
-        out: Tensor = layer.norm2(x + layer.linear2(layer.linear1(x).relu()))
-        return out
+        output: Tensor = layer.norm2(x + layer.linear2(layer.linear1(x).relu()))
+        return output
 
 
 class _HistoryGraph(nn.Module):

@@ -78,11 +78,11 @@ class _FastSampling(nn.Module):
         return sampled
 
 
-class FastSampling(_FastSampling, GROUNDING_DINO.deformable_sampling):  # type: ignore[misc,name-defined]
+class FastSampling(_FastSampling, GROUNDING_DINO.deformable_sampling):  # type: ignore[name-defined]
     """A GroundingDINO's sampling."""
 
 
-class FastMMSampling(_FastSampling, MM_GROUNDING_DINO.deformable_sampling):  # type: ignore[misc,name-defined]
+class FastMMSampling(_FastSampling, MM_GROUNDING_DINO.deformable_sampling):  # type: ignore[name-defined]
     """An MM-GroundingDINO's sampling."""
 
 

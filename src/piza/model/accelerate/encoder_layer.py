@@ -82,11 +82,11 @@ def _attend(
     return result
 
 
-class FastLayer(_FastLayer, GROUNDING_DINO.deformable_layer):  # type: ignore[misc,name-defined]
+class FastLayer(_FastLayer, GROUNDING_DINO.deformable_layer):  # type: ignore[name-defined]
     """A GroundingDINO's deformable layer."""
 
 
-class FastMMLayer(_FastLayer, MM_GROUNDING_DINO.deformable_layer):  # type: ignore[misc,name-defined]
+class FastMMLayer(_FastLayer, MM_GROUNDING_DINO.deformable_layer):  # type: ignore[name-defined]
     """An MM-GroundingDINO's deformable layer."""
 
 

@@ -38,11 +38,11 @@ class _FastFusion(nn.Module):
         return attend(self, *given)
 
 
-class FastFusion(_FastFusion, GROUNDING_DINO.fusion_attention):  # type: ignore[misc,name-defined]
+class FastFusion(_FastFusion, GROUNDING_DINO.fusion_attention):  # type: ignore[name-defined]
     """A GroundingDINO's fusion attention."""
 
 
-class FastMMFusion(_FastFusion, MM_GROUNDING_DINO.fusion_attention):  # type: ignore[misc,name-defined]
+class FastMMFusion(_FastFusion, MM_GROUNDING_DINO.fusion_attention):  # type: ignore[name-defined]
     """An MM-GroundingDINO's fusion attention."""
 
 
