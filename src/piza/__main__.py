@@ -1,3 +1,5 @@
+"""`python -m piza`: the command line."""
+
 import sys
 
 from piza.cli.main import main

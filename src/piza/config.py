@@ -89,6 +89,7 @@ class LastLookEvidence(Evidence):
     """
 
     def of(self, log_odds: Sequence[float]) -> float:
+        """The last look's log-odds."""
         return log_odds[-1]
 
 

@@ -72,6 +72,7 @@ class DecodedImage:
         return self.image.height, self.image.width, 3
 
     def array(self) -> ImageArray:
+        """The pixels; made once."""
         if self._array is None:
             self._array = np.array(self.image)
         return self._array

@@ -1,0 +1,1 @@
+"""The search with any grounder, untrained: detectors of transformers and chat models."""

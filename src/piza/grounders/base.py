@@ -148,6 +148,7 @@ class GrounderLooker:
         return first_windows(self.frame_size, self.config.num_first_windows)
 
     def look(self, paths: Sequence[Hypothesis]) -> list[Observation]:
+        """See `Looker.look`: one call of the grounder a window."""
         return [self._one(path) for path in paths]
 
     def _one(self, path: Hypothesis) -> Observation:
@@ -179,9 +180,11 @@ class GrounderLooker:
         return Observation(step, boxes[order], scores[order])
 
     def at_end(self, path: Hypothesis, boxes: NDArray[Any]) -> list[bool]:
+        """See `Looker.at_end`."""
         return [False] * len(boxes)  # no model says stop: paths end where there is no closer window
 
     def window_of(self, box: NDArray[Any], window: NDArray[Any]) -> NDArray[Any]:
+        """See `Looker.window_of`: the quarter itself, or a window of `context` times the side of the box."""
         if self.is_quarter(box):
             return np.asarray(box, dtype=np.float64)
         center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
