@@ -111,12 +111,13 @@ def check_equal(model, exported, size, sentence, progress):
     # Of two cells that score alike, rounding may choose another one for a query. That moves the queries after it by a place,
     # and all boxes a little, as queries see each other. No answer comes from such a cell.
     distances = (np.abs(boxes[:, None] - want_boxes) * np.tile(size, 2)).max(-1)
-    nearest, best = distances.argmin(0), np.argsort(-want_scores)[:10]
-    far = distances.min(0)
+    best, far = np.argsort(-want_scores)[:10], distances.min(0)
     elsewhere = int((far > 5).sum())
     assert elsewhere <= 2 and far[best].max() < 0.5
     assert np.median(far) < (0.5 if elsewhere else 0.01)
-    assert np.abs(scores[nearest] - want_scores).max() < 1e-3
+    # Several queries may answer with one box, and scores of their own.
+    differences = np.where(distances <= 0.5, np.abs(scores[:, None] - want_scores), np.inf).min(0)
+    assert differences[far <= 0.5].max() < 1e-3 and want_scores[far > 0.5].max(initial=0.0) < 1e-2
 
 
 @pytest.mark.parametrize(("number", "size"), list(enumerate(SIZES)))
@@ -250,15 +251,17 @@ def test_torch_is_not_imported(runtime, folder, tmp_path):
     assert json.loads(ran.stdout)["num_looks"] >= 1
 
 
-def test_evaluate_takes_a_runtime_and_no_baseline(folder, tmp_path, capsys):
+def test_evaluate_takes_a_runtime(folder, tmp_path, capsys):
     Image.fromarray(picture((320, 240))).save(tmp_path / "photo.png")
     rows = tmp_path / "rows.json"
     rows.write_text(json.dumps([{"image": "photo.png", "bbox": [9, 9, 30, 30], "ref": "the car", "id": 1}]))
     given = ["evaluate", str(rows), "--images", str(tmp_path), "--model", str(folder), "--runtime", "onnx"]
     assert cli.main([*given, "--json", "--budget", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 1
-    assert cli.main([*given, "--baseline", "tiles"]) == 2
-    assert "torch only" in capsys.readouterr().err
+    assert (
+        cli.main([*given, "--json", "--baseline", "tiles"]) == 0
+    )  # a baseline asks of a model what a search asks
+    assert json.loads(capsys.readouterr().out)["rows"] == 1
 
 
 def test_integers_are_smaller_and_near(folder, tmp_path):

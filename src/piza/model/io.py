@@ -268,10 +268,14 @@ def _plain_detector(folder: Path) -> Any:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns whatever the libraries raise on a damaged file into an InputError that names it."""
+    """Turns whatever is raised about a damaged file into an InputError that names it."""
     try:
         yield
-    except (InputError, KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit):
         raise
+    except InputError as error:
+        if str(path.parent) in str(error):
+            raise
+        raise InputError(f"{path}: {error}") from None
     except BaseException as error:  # a panic of the tokenizers' Rust is no Exception
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
