@@ -1,0 +1,62 @@
+"""The words that a model was taught: words.txt in its folder, one "word count" a line."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from piza.errors import InputError
+from piza.files import atomic_write
+
+WORDS_FILE = "words.txt"
+MIN_TAUGHT = 3  # a word met so often in the training sentences counts as taught
+
+# Letters of every script: a Cyrillic word is a word, and unknown.
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def split_words(sentence: str) -> list[str]:
+    """The words of a sentence in lower case; numbers and punctuation are none. "Dark-colored" is two words."""
+    return _WORD.findall(sentence.lower())
+
+
+def unknown_words(sentence: str, known: Iterable[str] | Mapping[str, int]) -> list[str]:
+    """The words of a sentence that are not among the `known` ones, in their order, each once.
+
+    Single letters are never unknown: signs show them. A plural or a possessive of a known word is known.
+    """
+    found: dict[str, None] = {}
+    for word in split_words(sentence):
+        forms = {word, word.removesuffix("s"), word.removesuffix("es")}
+        if len(word) > 1 and not any(form in known for form in forms):
+            found[word] = None
+    return list(found)
+
+
+def write_known_words(folder: str | Path, counts: Mapping[str, int]) -> None:
+    """Write FOLDER/words.txt, most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    with atomic_write(Path(folder) / WORDS_FILE) as part:
+        part.write_text("".join(f"{word} {count}\n" for word, count in ordered), encoding="utf-8")
+
+
+def read_known_words(folder: str | Path) -> dict[str, int] | None:
+    """The words taught at least `MIN_TAUGHT` times, with their counts; None for a model that has no such list.
+
+    Raises InputError when the list cannot be read.
+    """
+    path = Path(folder) / WORDS_FILE
+    if not path.is_file():
+        return None
+    counts: dict[str, int] = {}
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            word, _, count = line.partition(" ")
+            if not count.isdigit():
+                raise InputError(
+                    f"{str(path)!r}, line {number}: expected a word and a count, got {line[:40]!r}"
+                )
+            if int(count) >= MIN_TAUGHT:
+                counts[word] = int(count)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(path)!r} cannot be read as a list of words: {error}") from None
+    return counts
