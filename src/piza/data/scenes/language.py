@@ -17,6 +17,8 @@ MIN_AREA = 236.0  # and its smallest area: 0.01 % of a frame of 2048x1152
 
 # Never the subject of a sentence, though they may be spoken of in one.
 _SCENERY = ("tree", "hedge", "lamp", "stall")
+# Labels that tell too little to place anything by.
+_NAMELESS = ("sign or light", "unknown")
 
 
 def is_target(o: SceneObject, size: tuple[int, int]) -> bool:
@@ -45,13 +47,13 @@ def _a(text: str) -> str:
 
 
 _REGIONS = {
-    "left": ("on the left side of the scene", "on the left side of the picture", "in the left part of the image", "towards the left of the scene"),
-    "right": ("on the right side of the scene", "on the right side of the image", "in the right part of the picture", "towards the right of the scene"),
-    "middle": ("in the middle of the scene", "near the center of the picture", "in the central part of the image"),
-    "top": ("in the upper part of the scene", "near the top of the picture", "high up in the image"),
-    "bottom": ("in the lower part of the scene", "near the bottom of the image", "in the foreground at the bottom of the picture"),
-    "far left": ("at the far left of the scene", "close to the left edge of the picture"),
-    "far right": ("at the far right of the scene", "close to the right edge of the picture"),
+    "left": ("on the left side of the scene", "on the left", "on the left-hand side", "on the left side of the picture", "in the left part of the image", "towards the left of the scene"),
+    "right": ("on the right side of the scene", "on the right", "on the right-hand side", "on the right side of the image", "in the right part of the picture", "towards the right of the scene"),
+    "middle": ("in the middle of the scene", "in the middle", "around the center of the photo", "near the center of the picture", "in the central part of the image"),
+    "top": ("in the upper part of the scene", "at the top of the photo", "near the top of the picture", "high up in the image"),
+    "bottom": ("in the lower part of the scene", "at the bottom of the photo", "near the bottom of the image", "in the foreground at the bottom of the picture"),
+    "far left": ("at the far left of the scene", "close to the left edge of the picture", "on the far left", "on the far left side", "near the left border of the photo"),
+    "far right": ("at the far right of the scene", "close to the right edge of the picture", "on the far right", "on the far right side", "near the right border of the photo"),
     "left half": ("in the left half of the image",), "right half": ("in the right half of the image",),
     "upper left": ("in the upper left of the scene", "in the top left part of the image"),
     "upper right": ("in the upper right of the scene", "in the top right part of the image"),
@@ -59,25 +61,27 @@ _REGIONS = {
     "lower right": ("in the lower right of the scene", "in the bottom right part of the picture"),
 }  # fmt: skip
 _RELATIONS = {
-    "left": ("to the left of {}", "on the left of {}", "left of {}", "with {} somewhere to its right"),
-    "right": ("to the right of {}", "on the right of {}", "right of {}", "with {} somewhere to its left"),
+    "left": ("to the left of {}", "on the left of {}", "left of {}", "with {} somewhere to its right", "with {} to its right"),
+    "right": ("to the right of {}", "on the right of {}", "right of {}", "with {} somewhere to its left", "with {} to its left"),
     "just left": ("just to the left of {}", "immediately left of {}", "directly to the left of {}", "with {} right beside it on its right"),
     "just right": ("just to the right of {}", "immediately right of {}", "directly to the right of {}", "with {} right beside it on its left"),
-    "near": ("next to {}", "beside {}", "close to {}", "near {}", "adjacent to {}"),
-    "above": ("above {}", "over {}", "higher up than {} and right over it"),
-    "below": ("below {}", "beneath {}", "underneath {}"),
-    "mounted above": ("mounted above {}", "on the same pole above {}", "fixed just above {}"),
-    "mounted below": ("mounted below {}", "on the same pole below {}", "hanging just below {}"),
-    "in front of": ("in front of {}", "partly in front of {}", "ahead of {} from the camera's point of view"),
-    "behind": ("behind {}", "just behind {}"),
+    "near": ("next to {}", "next to {}", "beside {}", "close to {}", "near {}", "adjacent to {}", "right by {}", "alongside {}"),
+    "above": ("above {}", "over {}", "higher up than {} and right over it", "with {} below it"),
+    "hanging over": ("hanging over {}", "hanging above {}", "above {}", "over {}"),
+    "below": ("below {}", "beneath {}", "underneath {}", "under {}", "with {} above it"),
+    "mounted above": ("mounted above {}", "attached to the pole above {}", "directly above {}", "on the same pole above {}", "fixed just above {}"),
+    "mounted below": ("mounted below {}", "attached to the pole below {}", "directly under {}", "on the same pole below {}", "hanging just below {}"),
+    "in front of": ("in front of {}", "partly in front of {}", "ahead of {} from the camera's point of view", "with {} behind it", "directly in front of {}"),
+    "behind": ("behind {}", "just behind {}", "directly behind {}", "with {} in front of it"),
+    "hidden by": ("partially hidden by {}", "partly hidden behind {}", "partially obscured by {}", "partially blocked by {}", "partly covered by {}"),
 }  # fmt: skip
 _EXTREMES = {
-    "leftmost": ("leftmost {}", "{} farthest to the left", "{} furthest left"),
-    "rightmost": ("rightmost {}", "{} farthest to the right", "{} furthest right"),
-    "highest": ("highest {}", "uppermost {}", "topmost {}"),
+    "leftmost": ("leftmost {}", "{} on the far left", "{} farthest to the left", "{} furthest left"),
+    "rightmost": ("rightmost {}", "{} on the far right", "{} farthest to the right", "{} furthest right"),
+    "highest": ("highest {}", "{} that is highest up", "{} at the very top", "uppermost {}", "topmost {}"),
     "lowest": ("lowest {}", "{} lowest in the picture"),
-    "nearest": ("nearest {}", "{} closest to the camera", "{} nearest to the viewer", "closest {}"),
-    "farthest": ("farthest {}", "{} farthest from the camera", "most distant {}", "{} furthest away"),
+    "nearest": ("nearest {}", "{} closest to the camera", "{} closest to us", "{} that is closest to the camera", "{} nearest to the viewer", "closest {}"),
+    "farthest": ("farthest {}", "{} that is farthest away", "{} farthest in the distance", "{} farthest from the camera", "most distant {}", "{} furthest away"),
     "largest": ("largest {}", "biggest {}", "{} that appears largest"),
     "smallest": ("smallest {}", "{} that appears smallest", "{} that looks tiniest"),
 }  # fmt: skip
@@ -91,8 +95,19 @@ Draft = tuple[str, tuple[Clause, ...]]  # a modifier and the clause it claims
 class Writer:
     """Writes checked sentences about one scene."""
 
-    def __init__(self, objects: list[SceneObject], size: tuple[int, int], rng: np.random.Generator) -> None:
-        self.facts, self.objects, self.rng, self.size = Facts(objects, size), objects, rng, size
+    def __init__(
+        self,
+        objects: list[SceneObject],
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        facts: Facts | None = None,
+        sided: bool = True,
+        all_signs: bool = True,
+    ) -> None:
+        """`sided`: whether left and right may be spoken of; a mirrored photo forbids it. `all_signs`: whether all signs are
+        among the objects; else only those of a kind are, and a sentence must name the kind."""
+        self.facts, self.objects, self.rng, self.size = facts or Facts(objects, size), objects, rng, size
+        self.sided, self.all_signs = sided, all_signs
         self.seen: set[str] = set()
         true = np.array([self.facts.value(("at", r)) == 1.0 for r in _REGIONS])
         self._regions = [
@@ -105,6 +120,8 @@ class Writer:
 
     def unique(self, clauses: tuple[Clause, ...], i: int) -> bool:
         """Whether the clauses are true of object `i` and surely of no other."""
+        if not self.all_signs and self.objects[i].category == "sign" and not _names_kind(clauses):
+            return False
         return self.facts.names_only(clauses, i)
 
     # -- modifiers ---------------------------------------------------------------------------------------------
@@ -130,8 +147,10 @@ class Writer:
         rng = self.rng
         for _ in range(4):
             r = _one(rng, names)
+            r = "above" if (wording := r) == "hanging over" else r
             mates = np.flatnonzero(self.facts.relation(r)[i] == 1.0)
             mates = mates[~self.facts.vague[mates]]
+            mates = mates[~np.isin(self.facts.category[mates], _NAMELESS)]
             if not len(mates):
                 continue
             j = int(_one(rng, mates))
@@ -140,7 +159,7 @@ class Writer:
             n = self.anchor(i, j)
             if not self.true_of(n.claims, j):
                 continue
-            return _one(rng, _RELATIONS[r]).format(self._article(n, j)), (("rel", r, n.claims),)
+            return _one(rng, _RELATIONS[wording]).format(self._article(n, j)), (("rel", r, n.claims),)
         return None
 
     def between(self, i: int) -> Draft | None:
@@ -148,13 +167,18 @@ class Writer:
         lefts = np.flatnonzero(self.facts.relation("flank right")[i] == 1.0)
         rights = np.flatnonzero(self.facts.relation("flank left")[i] == 1.0)
         lefts, rights = lefts[~self.facts.vague[lefts]], rights[~self.facts.vague[rights]]
+        lefts, rights = (at[~np.isin(self.facts.category[at], _NAMELESS)] for at in (lefts, rights))
         if not len(lefts) or not len(rights):
             return None
         j, k = int(_one(self.rng, lefts)), int(_one(self.rng, rights))
         a, b = self.anchor(i, j), self.anchor(i, k)
         if not (self.true_of(a.claims, j) and self.true_of(b.claims, k)):
             return None
+        if a.claims == b.claims and a.plural and self.rng.random() < 0.8:
+            return f"between two {a.plural}", (("amid", a.claims, b.claims),)
         ta, tb = self._article(a, j), self._article(b, k)
+        if self.rng.random() < 0.45:
+            return f"between {ta} and {tb}", (("amid", a.claims, b.claims),)
         clauses = (("rel", "flank right", a.claims), ("rel", "flank left", b.claims))
         shapes = (f"between {ta} on its left and {tb} on its right", f"with {ta} on its left and {tb} on its right",
                   f"flanked by {ta} on the left and {tb} on the right", f"to the right of {ta} and to the left of {tb}")  # fmt: skip
@@ -169,6 +193,14 @@ class Writer:
                 return d
         if roll > 0.75:
             d = self.between(i)
+            if d:
+                return d
+        if self.objects[i].category in ("traffic light", "pedestrian light", "sign", "lamp") and roll < 0.6:
+            d = self.relation(i, ("hanging over",))
+            if d:
+                return d
+        if self.objects[i].visible < 0.97 and roll < 0.6:
+            d = self.relation(i, ("hidden by",))
             if d:
                 return d
         return self.relation(
@@ -300,7 +332,7 @@ class Writer:
             if d and _differ(("", clauses), d) and self.true_of(d[1], i):
                 texts.append(d[0])
                 clauses += d[1]
-        if not self.unique(clauses, i):
+        if not self.unique(clauses, i) or not (self.sided or is_unsided(clauses)):
             return None
         ref = _word(self.rng, n, texts, self.objects[i].category)
         if not 5 <= len(ref.split()) <= 30 or ref in self.seen:
@@ -316,6 +348,30 @@ def _differ(a: Draft, b: Draft) -> bool:
     """Whether two modifiers say different things: another relation, and a place in the picture once at most."""
     heads = [{c[:2] if c[0] == "rel" else c[0] for c in d[1]} for d in (a, b)]
     return not heads[0] & heads[1] & ({"at"} | {h for h in heads[0] if isinstance(h, tuple)})
+
+
+def is_unsided(clauses: tuple[Clause, ...]) -> bool:
+    """Whether the clauses stay true when the picture is mirrored."""
+    for clause in clauses:
+        if clause[0] in ("at", "rel", "most", "nth", "pair") and any(
+            side in str(clause[1]) for side in ("left", "right")
+        ):
+            return False
+        if not all(is_unsided(part) for part in clause if isinstance(part, tuple)):
+            return False
+    return True
+
+
+def _names_kind(clauses: tuple[Clause, ...]) -> bool:
+    """Whether the clauses say which kind of sign is meant."""
+    return any(
+        clause[:2] in (("sign", "kind"), ("sign", "family"))
+        or (
+            clause[0] in ("most", "nth", "pair", "closest")
+            and _names_kind(next(p for p in clause if isinstance(p, tuple)))
+        )
+        for clause in clauses
+    )
 
 
 def _long(n: Name) -> bool:
@@ -371,12 +427,14 @@ def _join(rng: np.random.Generator, mods: list[str]) -> str:
 
 def _glue(joined: str) -> str:
     return (
-        ", " if joined.startswith(("mounted", "with ", "flanked", "fixed", "hanging", "higher")) else " "
+        ", "
+        if joined.startswith(("mounted", "with ", "flanked", "fixed", "hanging", "higher", "attached"))
+        else " "
     ) + joined
 
 
 def _predicate(verb: str, joined: str) -> str:
-    if joined.startswith(("mounted", "flanked", "fixed", "hanging")):
+    if joined.startswith(("mounted", "flanked", "fixed", "hanging", "attached", "partially", "partly")):
         return joined
     if joined.startswith("with "):
         return "shown " + joined
@@ -384,24 +442,31 @@ def _predicate(verb: str, joined: str) -> str:
 
 
 def expressions(
-    objects: list[SceneObject], size: tuple[int, int], rng: np.random.Generator, per_object: int = 4
+    objects: list[SceneObject],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    per_object: int = 4,
+    writer: Writer | None = None,
+    targets: Sequence[int] | None = None,
+    rounds: int = 2,
 ) -> list[Expression]:
     """Up to `per_object` different sentences for every object fit to be a target, of all four kinds where possible.
 
-    `size` is the frame's (width, height). Every sentence is true of exactly one object under `meaning.Facts`.
+    `size` is the frame's (width, height). Every sentence is true of exactly one object under `meaning.Facts`. `targets`:
+    the numbers of the objects that are; None for all that `is_target` lets through. `rounds`: how often every kind is tried.
     """
     if not objects:
         return []
-    writer = Writer(objects, size, rng)
+    writer = writer or Writer(objects, size, rng)
     out: list[Expression] = []
     for i, o in enumerate(objects):
-        if not is_target(o, size):
+        if i not in targets if targets is not None else not is_target(o, size):
             continue
         kinds = [str(k) for k in rng.permutation(KINDS) if k != "superlative" or rng.random() < 0.6]
         if rng.random() < 0.6:  # seldom possible among look-alikes, so tried first
             kinds.sort(key=lambda k: k != "attribute")
         got = 0
-        for k in kinds + kinds:
+        for k in kinds * rounds:
             if got >= per_object:
                 break
             e = writer.write(i, k)

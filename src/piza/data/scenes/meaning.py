@@ -14,22 +14,23 @@ from .objects import Clause, SceneObject
 from .palette import color_match
 from .signs import KINDS, RED_RING
 
-_CARS = {"car": 1.0, "van": 0.5}
+_CARS = {"car": 1.0, "van": 0.5, "vehicle": 0.5}
 # noun -> category -> how surely the noun fits
 NOUNS: dict[str, dict[str, float]] = {
     "car": _CARS, "automobile": _CARS, "passenger car": _CARS,
-    "vehicle": {"car": 1, "van": 1, "truck": 1, "bus": 1, "motorcycle": 0.5, "motorcyclist": 0.5, "cyclist": 0.5, "bicycle": 0.5},
-    "van": {"van": 1, "car": 0.5, "truck": 0.5, "bus": 0.5},
-    "truck": {"truck": 1, "van": 0.5, "bus": 0.5},
-    "bus": {"bus": 1, "van": 0.5, "truck": 0.5},
+    "vehicle": {"vehicle": 1, "car": 1, "van": 1, "truck": 1, "bus": 1, "motorcycle": 0.5, "motorcyclist": 0.5, "cyclist": 0.5, "bicycle": 0.5},
+    "van": {"van": 1, "car": 0.5, "truck": 0.5, "bus": 0.5, "vehicle": 0.5},
+    "truck": {"truck": 1, "van": 0.5, "bus": 0.5, "vehicle": 0.5},
+    "bus": {"bus": 1, "van": 0.5, "truck": 0.5, "vehicle": 0.5},
     "motorcycle": {"motorcycle": 1, "motorcyclist": 0.5, "bicycle": 0.5, "cyclist": 0.5},
     "bicycle": {"bicycle": 1, "cyclist": 0.5, "motorcycle": 0.5, "motorcyclist": 0.5},
     "cyclist": {"cyclist": 1, "motorcyclist": 0.5, "bicycle": 0.5},
     "motorcyclist": {"motorcyclist": 1, "cyclist": 0.5, "motorcycle": 0.5},
     "person": {"person": 1, "cyclist": 0.5, "motorcyclist": 0.5},
-    "traffic light": {"traffic light": 1, "pedestrian light": 0.5},
+    "traffic light": {"traffic light": 1, "pedestrian light": 0.5, "countdown timer": 0.5, "sign or light": 0.5},
     "pedestrian light": {"pedestrian light": 1, "traffic light": 0.5},
-    "sign": {"sign": 1},
+    "countdown timer": {"countdown timer": 1, "traffic light": 0.5, "pedestrian light": 0.5, "sign or light": 0.5},
+    "sign": {"sign": 1, "sign or light": 0.5}, "pole": {"pole": 1, "lamp": 0.5, "bollard": 0.5},
     "cone": {"cone": 1}, "barrel": {"barrel": 1, "bin": 0.5, "bollard": 0.5}, "barrier": {"barrier": 1},
     "bollard": {"bollard": 1, "barrel": 0.5}, "hydrant": {"hydrant": 1, "bollard": 0.5},
     "mailbox": {"mailbox": 1, "bin": 0.5}, "bin": {"bin": 1, "mailbox": 0.5, "barrel": 0.5, "planter": 0.5},
@@ -39,13 +40,27 @@ NOUNS: dict[str, dict[str, float]] = {
 }  # fmt: skip
 BODIES = ("sedan", "hatchback", "suv", "wagon")
 MARGIN = 1.3  # how much nearer or larger than the next the extreme one must be
+UNKNOWN = "unknown"  # a category that could be any, an attribute that could have any value
+_ON_THE_GROUND = (
+    "car",
+    "van",
+    "truck",
+    "bus",
+    "vehicle",
+    "person",
+    "bicycle",
+    "motorcycle",
+    "cyclist",
+    "motorcyclist",
+)
 
 
 class Facts:
     """The measured facts of one scene, and the value of every clause over its objects (remembered)."""
 
-    def __init__(self, objects: list[SceneObject], size: tuple[int, int]) -> None:
-        self.objects, self.size = objects, size
+    def __init__(self, objects: list[SceneObject], size: tuple[int, int], ordinal_gap: float = 0.4) -> None:
+        """`ordinal_gap`: how far the centers of counted objects must be apart, as a share of their width."""
+        self.objects, self.size, self.ordinal_gap = objects, size, ordinal_gap
         n = self.n = len(objects)
         box = np.array([o.box_xyxy for o in objects], np.float64).reshape(n, 4)
         self.box = box
@@ -82,7 +97,7 @@ class Facts:
 
         ("noun", noun) · ("body", b) · ("gender", g) · ("tone", "dark"/"light") · ("color", name, shade) · ("part", attribute, color) · ("is", attribute, value) ·
         ("sign", aspect, value) · ("at", region) · ("rel", relation, anchor clauses) · ("most", extreme, set clauses) ·
-        ("nth", side, k, set clauses) · ("closest", set clauses, anchor clauses) · ("pair", side, set clauses)
+        ("nth", side, k, set clauses) · ("closest", set clauses, anchor clauses) · ("pair", side, set clauses) · ("amid", anchor clauses, anchor clauses)
         """
         out = self._memo.get(clause)
         if out is None:
@@ -95,20 +110,29 @@ class Facts:
         return np.where(self.vague, np.maximum(out, 0.5), out) if soften else out
 
     def _noun(self, noun: str) -> np.ndarray:
-        fits = NOUNS[noun]
-        return self._each(lambda o: fits.get(o.category, 0.0), soften=False)
+        fits = NOUNS.get(noun, {noun: 1.0})  # labels of other data sets name further categories
+
+        def one(o: SceneObject) -> float:
+            fit = 0.5 if o.category == UNKNOWN else fits.get(o.category, 0.0)
+            return fit if o.certain else min(fit, 0.5)
+
+        return self._each(one, soften=False)
 
     def _body(self, body: str) -> np.ndarray:
         return self._each(
             lambda o: (
-                0.0 if o.category not in ("car", "van") else 1.0 if o.attributes.get("body") == body else 0.5
+                0.0
+                if o.category not in ("car", "van", "vehicle", UNKNOWN)
+                else 1.0
+                if o.attributes.get("body") == body
+                else 0.5
             ),
             False,
         )
 
     def _color(self, name: str, shade: str) -> np.ndarray:
         def one(o: SceneObject) -> float:
-            if o.category == "sign":
+            if o.category == "sign" and "kind" in o.attributes:
                 colors = KINDS[o.attributes["kind"]].colors
                 return 1.0 if name == colors[0] else 0.5 if name in colors else 0.0
             v = color_match(name, shade, o.color, o.shade)
@@ -138,7 +162,7 @@ class Facts:
 
     def _gender(self, gender: str) -> np.ndarray:
         def one(o: SceneObject) -> float:
-            if o.category not in ("person", "cyclist", "motorcyclist"):
+            if o.category not in ("person", "cyclist", "motorcyclist", UNKNOWN):
                 return 0.0
             return 1.0 if o.attributes.get("gender") == gender else 0.5
 
@@ -162,6 +186,8 @@ class Facts:
     def _is(self, attribute: str, wanted: str) -> np.ndarray:
         def one(o: SceneObject) -> float:
             has = o.attributes.get(attribute)
+            if has == UNKNOWN:
+                return 0.5
             if attribute == "state" and has is not None and {has, wanted} == {"red", "amber"}:
                 return 0.5
             return float(has == wanted)
@@ -170,6 +196,10 @@ class Facts:
 
     def _sign(self, aspect: str, wanted: str) -> np.ndarray:
         def one(o: SceneObject) -> float:
+            if o.category in ("sign or light", UNKNOWN) or (
+                o.category == "sign" and "kind" not in o.attributes
+            ):
+                return 0.5
             if o.category != "sign":
                 return 0.0
             k = KINDS[o.attributes["kind"]]
@@ -265,10 +295,24 @@ class Facts:
         r["mounted above"] = tri(same & (dy < 0) & (gap_y < 0.6 * m), stacked & (dy < 0))
         r["mounted below"] = tri(same & (dy > 0) & (gap_y < 0.6 * m), stacked & (dy > 0))
         touching = (gap_x < 0) & (gap_y < 0.5 * m) & ~same
+        # What stands on the ground and is nearer reaches farther down; else one of the distances is not to be trusted.
+        ground = np.isin(self.category, _ON_THE_GROUND)
+        drop = b[:, None, 3] - b[None, :, 3]
+        lower = (drop > 0.02 * m) | ~(ground[:, None] & ground[None])
+        higher = (drop < -0.02 * m) | ~(ground[:, None] & ground[None])
         r["in front of"] = tri(
-            touching & (ratio < 0.93), (ratio < 1.03) & (gap_x < 1.5 * m) & (gap_y < 3 * m)
+            touching & (ratio < 0.93) & lower, (ratio < 1.03) & (gap_x < 1.5 * m) & (gap_y < 3 * m)
         )
-        r["behind"] = tri(touching & (ratio > 1.07), (ratio > 0.97) & (gap_x < 1.5 * m) & (gap_y < 3 * m))
+        r["behind"] = tri(
+            touching & (ratio > 1.07) & higher, (ratio > 0.97) & (gap_x < 1.5 * m) & (gap_y < 3 * m)
+        )
+        area = self.w * self.h
+        covered = np.minimum(gap_x, 0) * np.minimum(gap_y, 0) / np.maximum(area, 1)[:, None]
+        seen = np.array([o.visible for o in self.objects])
+        r["hidden by"] = tri(
+            (r["behind"] == 1.0) & (covered > 0.12) & (seen < 0.97)[:, None],
+            (gap_x < 0.2 * m) & (gap_y < 0.2 * m),
+        )
         lateral = beside & (gap_x < 8 * m)
         wide = gap_x < 16 * m
         r["flank left"] = tri(left & lateral, left & wide)  # used for "between", where the nearest is meant
@@ -277,6 +321,14 @@ class Facts:
 
     def _rel(self, name: str, anchor: tuple[Clause, ...]) -> np.ndarray:
         return np.asarray(np.minimum(self.relation(name), self.all(anchor)[None]).max(1))
+
+    def _amid(self, a: tuple[Clause, ...], b: tuple[Clause, ...]) -> np.ndarray:
+        """ "Between a car and a bus": one on either side, whichever."""
+        ways = [
+            np.minimum(self._rel("flank right", left), self._rel("flank left", right))
+            for left, right in ((a, b), (b, a))
+        ]
+        return np.maximum(*ways)
 
     # -- comparisons -------------------------------------------------------------------------------------------
     def _most(self, extreme: str, group: tuple[Clause, ...]) -> np.ndarray:
@@ -327,7 +379,7 @@ class Facts:
         at = np.flatnonzero(v)
         order = at[np.argsort(self.cx[at] if side == "left" else -self.cx[at], kind="stable")]
         steps = np.abs(np.diff(self.cx[order]))
-        if (steps[:k] < np.maximum(0.012 * self.size[0], 0.4 * self.w[order][:k])).any():
+        if (steps[:k] < np.maximum(0.012 * self.size[0], self.ordinal_gap * self.w[order][:k])).any():
             return out
         out[:] = 0.0
         out[order[k - 1]] = 1.0

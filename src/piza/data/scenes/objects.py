@@ -25,6 +25,7 @@ class SceneObject:
     pole: int = -1  # equal for things on one pole
     truncated: bool = False  # reaches over the rim of the frame
     clarity: float = 1.0  # share of its own color that haze leaves
+    certain: bool = True  # False: it may be there, and may be of this category
 
     @property
     def longest(self) -> float:

@@ -45,6 +45,10 @@ def _anchors(clause: Clause) -> Iterator[tuple[tuple[Clause, ...], str]]:
         yield clause[2], clause[1]
     elif clause[0] == "closest":
         yield clause[2], ""
+    elif clause[0] == "amid":
+        for looks in clause[1:]:
+            yield looks, "flank right"
+            yield looks, "flank left"
     elif clause[0] in ("most", "nth", "pair"):
         for inner in clause[-1]:
             yield from _anchors(inner)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .meaning import UNKNOWN
 from .objects import Clause, SceneObject
 from .signs import KINDS
 
@@ -24,8 +25,8 @@ class Name:
 
 # category -> synonyms (singular, plural) that claim the noun of the category itself
 _SYNONYMS: dict[str, tuple[tuple[str, str], ...]] = {
-    "car": (("car", "cars"), ("car", "cars"), ("automobile", "automobiles"), ("passenger car", "passenger cars")),
-    "van": (("van", "vans"), ("delivery van", "delivery vans")),
+    "car": (("car", "cars"), ("car", "cars"), ("car", "cars"), ("car", "cars"), ("automobile", "automobiles"), ("passenger car", "passenger cars")),
+    "van": (("van", "vans"), ("delivery van", "delivery vans")), "vehicle": (("vehicle", "vehicles"), ("motor vehicle", "motor vehicles")),
     "truck": (("truck", "trucks"), ("lorry", "lorries")),
     "bus": (("bus", "buses"),),
     "motorcycle": (("motorcycle", "motorcycles"), ("motorbike", "motorbikes")),
@@ -33,9 +34,11 @@ _SYNONYMS: dict[str, tuple[tuple[str, str], ...]] = {
     "cyclist": (("cyclist", "cyclists"), ("bike rider", "bike riders"), ("person riding a bicycle", "")),
     "motorcyclist": (("motorcyclist", "motorcyclists"), ("motorcycle rider", "motorcycle riders"), ("person riding a motorcycle", "")),
     "person": (("person", "people"), ("person", "people"), ("pedestrian", "pedestrians"), ("individual", "individuals"), ("figure", "figures")),
-    "traffic light": (("traffic light", "traffic lights"), ("traffic signal", "traffic signals")),
+    "traffic light": (("traffic light", "traffic lights"), ("traffic light", "traffic lights"), ("traffic signal", "traffic signals"), ("stoplight", "stoplights")),
     "pedestrian light": (("pedestrian light", "pedestrian lights"), ("pedestrian signal", "pedestrian signals")),
-    "sign": (("sign", "signs"), ("traffic sign", "traffic signs")),
+    "sign": (("sign", "signs"), ("traffic sign", "traffic signs"), ("road sign", "road signs")),
+    "countdown timer": (("countdown timer", "countdown timers"), ("countdown display", "countdown displays")),
+    "pole": (("pole", "poles"), ("post", "posts")),
     "cone": (("cone", "cones"), ("traffic cone", "traffic cones")),
     "barrel": (("barrel", "barrels"), ("traffic barrel", "traffic barrels"), ("drum", "drums")),
     "barrier": (("barrier", "barriers"), ("barricade", "barricades")),
@@ -61,14 +64,14 @@ def _one(rng: np.random.Generator, options: Sequence[Any]) -> Any:
 def _noun(o: SceneObject, rng: np.random.Generator) -> tuple[str, str, Clause]:
     if o.category in ("car", "van", "truck", "bus") and rng.random() < 0.15:
         return "vehicle", "vehicles", ("noun", "vehicle")
-    if o.category == "car" and rng.random() < 0.18:
+    if o.category == "car" and "body" in o.attributes and rng.random() < 0.18:
         b = o.attributes["body"]
         word = {"suv": "SUV", "wagon": "station wagon"}.get(b, b)
         return word, word + "s", ("body", b)
-    if o.category == "person" and rng.random() < 0.22:
+    if o.category == "person" and "gender" in o.attributes and rng.random() < 0.22:
         g = o.attributes["gender"]
         return g, {"man": "men", "woman": "women", "child": "children"}[g], ("gender", g)
-    s, p = _one(rng, _SYNONYMS[o.category])
+    s, p = _one(rng, _SYNONYMS.get(o.category, ((o.category, ""),)))
     return s, p, ("noun", o.category)
 
 
@@ -90,7 +93,7 @@ def name(o: SceneObject, rng: np.random.Generator, detail: int) -> Name:
     """A name for the object: `detail` 0 the bare noun, 1 with its main attribute, 2 with all that is worth saying."""
     if o.category == "sign":
         return _sign_name(o, rng, detail)
-    if o.category in ("traffic light", "pedestrian light"):
+    if o.category in ("traffic light", "pedestrian light", "countdown timer"):
         return _light_name(o, rng, detail)
     noun, plural, claim = _noun(o, rng)
     if detail == 0 or o.color is None:
@@ -142,7 +145,7 @@ def _extras(o: SceneObject, rng: np.random.Generator) -> list[tuple[str, Clause]
     out: list[tuple[str, Clause]] = []
     a = o.attributes
     view = a.get("view")
-    if o.category in ("car", "van", "truck", "bus"):
+    if view and o.category in ("car", "van", "truck", "bus"):
         said = {
             "rear": (
                 "seen from behind",
@@ -157,7 +160,7 @@ def _extras(o: SceneObject, rng: np.random.Generator) -> list[tuple[str, Clause]
                 "coming towards the camera",
             ),
             "side": ("seen from the side", "shown in profile", "facing sideways"),
-        }[view or "side"]
+        }[view]
         out.append((_one(rng, said), ("is", "view", view)))
     if a.get("extra") == "rack":
         out.append(
@@ -187,9 +190,9 @@ def _person_name(
     article = "an" if word[0] in "aeiou" else "a"
     joins = ("in", "wearing", "wearing", "dressed in", "with")
     text = f"{noun} {_one(rng, joins)} {article} {word} {upper}"
-    if rng.random() < 0.08:
-        text = f"{noun} {_one(rng, ('dressed in', 'wearing'))} {word}" + (
-            " clothes" if rng.random() < 0.5 else ""
+    if rng.random() < (0.08 if "upper" in a else 0.5):
+        text = f"{noun} {_one(rng, ('in', 'dressed in', 'wearing'))} {word}" + _one(
+            rng, ("", " clothes", " clothing")
         )
     if detail < 2:
         return Name(text, tuple(claims), "", True)
@@ -228,9 +231,9 @@ def _person_name(
 
 def _light_name(o: SceneObject, rng: np.random.Generator, detail: int) -> Name:
     noun, plural, claim = _noun(o, rng)
-    if detail == 0:
+    state = o.attributes.get("state", UNKNOWN)
+    if detail == 0 or state == UNKNOWN:
         return Name(noun, (claim,), plural)
-    state = o.attributes["state"]
     said = "yellow" if state == "amber" and rng.random() < 0.6 else state
     if o.category == "pedestrian light":
         show = _one(
@@ -251,8 +254,18 @@ def _light_name(o: SceneObject, rng: np.random.Generator, detail: int) -> Name:
         if said == "amber":
             show = show.replace("a amber", "an amber")
     claims: list[Clause] = [claim, ("is", "state", state)]
-    text = f"{noun} {show}"
-    if detail == 2 and o.color:
+    arrow = o.attributes.get("arrow")
+    if arrow and rng.random() < 0.7:
+        way = {"left": "pointing left", "right": "pointing right", "straight": "pointing straight up"}[arrow]
+        show = _one(
+            rng,
+            (f"showing a {said} arrow {way}", f"with a {said} arrow {way}", f"with a {said} {arrow} arrow"),
+        )
+        claims.append(("is", "arrow", arrow))
+    text = f"{said} {noun}" if not arrow and rng.random() < 0.25 else f"{noun} {show}"
+    if o.category == "countdown timer":
+        text = _one(rng, (f"{noun} showing {said} digits", f"{said} {noun}", f"{noun} with {said} numbers"))
+    if detail == 2 and o.color and text.startswith(noun):
         text = f"{_plain_color(o.color, rng)} {text}"
         claims.append(("color", o.color, ""))
     return Name(text, tuple(claims))
@@ -272,8 +285,20 @@ _FAMILY = {
 }  # fmt: skip
 
 
+def _plain_sign_name(o: SceneObject, rng: np.random.Generator, detail: int) -> Name:
+    """Of a sign whose kind is not known."""
+    noun, plural = _one(rng, _SYNONYMS["sign"])
+    claim: Clause = ("noun", "sign")
+    if detail == 0 or o.color is None:
+        return Name(noun, (claim,), plural)
+    word, color = _color_word(o, rng)
+    return Name(f"{word} {noun}", (claim, color), f"{word} {plural}")
+
+
 def _sign_name(o: SceneObject, rng: np.random.Generator, detail: int) -> Name:
-    kind = o.attributes["kind"]
+    kind = o.attributes.get("kind")
+    if kind is None:
+        return _plain_sign_name(o, rng, detail)
     k = KINDS[kind]
     if detail == 2 or (detail == 1 and rng.random() < 0.5):
         return Name(_one(rng, k.names), (("sign", "kind", kind),))

@@ -1,0 +1,77 @@
+"""Sentences about the objects of a photo, by the generator of `piza.data.scenes`, and what may be said of each object."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from piza.data.scenes.language import Writer, expressions
+from piza.data.scenes.meaning import Facts
+from piza.data.scenes.objects import Expression, SceneObject
+from piza.data.scenes.signs import KINDS
+
+MIN_SIDE = 12.0  # pixels of the photo: the longest side of a target
+MAX_SHARE = 0.05  # and how much of the photo its box may fill
+MIN_VISIBLE = 0.6
+ROUNDS = 4  # how often each kind of sentence is tried: among look-alikes few are true of one object
+ORDINAL_GAP = 1.2  # parked rows overlap: what is counted must stand apart by more than a box
+_NEVER = ("pole", "tree", "hedge", "lamp", "stall", "sign or light", "unknown")
+_VEHICLES = ("car", "van", "truck", "bus", "vehicle")
+_SHAPES = {"plate": "rectangle", "board": "rectangle"}
+
+
+def targets_of(
+    objects: Sequence[SceneObject],
+    size: tuple[int, int],
+    min_side: float = MIN_SIDE,
+    max_share: float = MAX_SHARE,
+) -> list[int]:
+    """The numbers of the objects that sentences may be about."""
+    found = []
+    for number, o in enumerate(objects):
+        x1, y1, x2, y2 = o.box_xyxy
+        small = o.longest >= min_side and (x2 - x1) * (y2 - y1) <= max_share * size[0] * size[1]
+        if small and o.certain and o.visible >= MIN_VISIBLE and not o.truncated and o.category not in _NEVER:
+            found.append(number)
+    return found
+
+
+def street_sentences(
+    objects: list[SceneObject],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    per_object: int = 4,
+    sided: bool = True,
+    min_side: float = MIN_SIDE,
+    max_share: float = MAX_SHARE,
+    all_signs: bool = True,
+) -> tuple[list[Expression], Facts]:
+    """Sentences that are each true of exactly one object, whatever the uncertain ones are; and the facts they rest on.
+
+    Args:
+        objects: as `street_objects` gives them. size: (width, height) of the photo.
+        sided: False for a photo that may be mirrored: neither left nor right is said.
+        min_side, max_share: of targets, see `targets_of`.
+        all_signs: False where only signs of known kinds are labeled: a sentence then names the kind.
+    """
+    if not objects:
+        return [], Facts([], size)
+    facts = Facts(objects, size, ORDINAL_GAP)
+    writer = Writer(objects, size, rng, facts, sided, all_signs)
+    targets = targets_of(objects, size, min_side, max_share)
+    return expressions(objects, size, rng, per_object, writer, targets, ROUNDS), facts
+
+
+def attribute_words(o: SceneObject) -> list[str]:
+    """What may be said of how an object looks, as "name=value": the words that a first look learns to tell.
+
+    Beside the object's own attributes: category=vehicle of all vehicles, and the shape of a sign.
+    """
+    shown = {"category": o.category, "color": o.color, "shade": o.shade, **o.attributes}
+    words = [f"{name}={value}" for name, value in shown.items() if value and value != "unknown"]
+    if o.category in _VEHICLES and o.category != "vehicle":
+        words.append("category=vehicle")
+    kind = KINDS.get(o.attributes.get("kind", "")) if o.category == "sign" else None
+    if kind is not None:
+        words.append(f"shape={_SHAPES.get(kind.shape, kind.shape)}")
+        words += [f"color={color}" for color in kind.colors if f"color={color}" not in words]
+    return words
