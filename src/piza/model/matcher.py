@@ -133,7 +133,7 @@ class ExpressionMatcher(nn.Module):
             ids, mask: (images, sentences, tokens); True where a token is real.
             features: (images, k, width) what is known of each object.
             boxes: (images, k, 4) cxcywh, normalized to the image.
-            aspect: height over width of the images.
+            aspect: height over width of the images, of all or (images,) of each.
 
         Returns:
             Logits (layers, images, sentences, k), where 0 stands for none of the objects, and logits
@@ -145,7 +145,8 @@ class ExpressionMatcher(nn.Module):
         words = self.words(ids) + self.positions.weight[: ids.shape[1]]
         for layer in self.text:
             words = layer(words, unread)
-        sides = torch.stack([torch.as_tensor(side, device=boxes.device) for side in (aspect, 1.0)])
+        height = torch.as_tensor(aspect, device=boxes.device)
+        sides = torch.stack([height, torch.ones_like(height)], -1)
         pairs = functional.relu(self.pair(pair_features(boxes, ACROSS * sides)))
         objects = self.features(features) + self.box(box_features(boxes))
         objects = objects[:, None].expand(-1, sentences, -1, -1)

@@ -110,9 +110,10 @@ def pair_features(boxes: Tensor, cells: Tensor) -> Tensor:
     """What is measured of each pair of boxes: (n, queries, 4) cxcywh, normalized -> (n, queries, queries, 42).
 
     How far right and below the second box lies, in cells and in sizes of the first, and how much larger it is; logarithms, for
-    near objects matter more, and sinusoids of these. cells: (2,) height and width of the grid.
+    near objects matter more, and sinusoids of these. cells: (2,) height and width of the grid, or (n, 2).
     """
-    scale = cells.flip(0).to(boxes)
+    scale = cells.flip(-1).to(boxes)
+    scale = scale[:, None] if scale.ndim == 2 else scale
     center = boxes[..., :2] * scale
     size = (boxes[..., 2:] * scale).clamp(min=0.1)
     distance = center[:, None] - center[:, :, None]

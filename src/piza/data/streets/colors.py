@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 
 # The inner part of the box that is looked at: left, top, right, bottom as shares of its sides.
 _BODY = (0.12, 0.25, 0.88, 0.75)
-_UPPER, _LOWER = (
-    (0.28, 0.20, 0.72, 0.45),
-    (0.30, 0.58, 0.70, 0.80),
-)  # of people: clothes above and below the waist
+_UPPER = (0.28, 0.20, 0.72, 0.45)  # of people: what is worn above the waist
 _VEHICLES = ("car", "van", "truck", "bus", "vehicle")
 _PEOPLE = ("person", "cyclist", "motorcyclist")
 MIN_SIDE = 5  # pixels of the part that is looked at
