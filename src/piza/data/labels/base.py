@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from piza.data.sorec import check_picture_name, read_text
 from piza.errors import InputError
-from piza.picture import picture_size
+from piza.image import picture_size
 
 LabelFormat = Literal["coco", "yolo", "voc", "kitti", "jsonl"]
 FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)

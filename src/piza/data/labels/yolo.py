@@ -17,7 +17,7 @@ from piza.data.labels.base import (
     photos_in,
 )
 from piza.errors import InputError
-from piza.picture import picture_size
+from piza.image import picture_size
 
 _FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 

@@ -16,7 +16,7 @@ from piza.data.scenes import expressions, render
 from piza.data.scenes.absent import choose
 from piza.data.scenes.meaning import Facts
 from piza.data.scenes.objects import Expression, SceneObject
-from piza.data.scenes.roles import roles
+from piza.data.scenes.relevance import roles
 from piza.data.scenes.write import pick_rows
 from piza.data.streets.sentences import attribute_words
 from piza.training.from_scratch.street_rows import written_relevance

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from piza.data.pool import VALUES
+from piza.data.frames import VALUES
 from piza.data.sorec import Row, read_rows
 from piza.training.from_scratch.target_words import target_words
 

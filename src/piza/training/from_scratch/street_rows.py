@@ -7,7 +7,7 @@ Writes {"photos": [...], "rows": [...]}. A photo: key ("source/name"), width, he
 pixels, category, attributes ("color=red"), known (which kinds of attributes are known of it), certain (False: it may be
 there, unlabeled) and visible (share). A row: key, sentence, xyxy, index (of the object in its photo), kind, and relevance:
 for each object of the photo, in three texts (fits the target's description, fits an anchor's, is an anchor), "1", "0" or
-"?" (`piza.data.scenes.roles`). --splits: {"train": [key, ...], ...}.
+"?" (`piza.data.scenes.relevance`). --splits: {"train": [key, ...], ...}.
 """
 
 import argparse
@@ -19,19 +19,19 @@ from typing import Any
 
 import numpy as np
 
+from piza.data.frames import VALUES
 from piza.data.labels import LabeledBox, LabeledPhoto, read_labels
-from piza.data.pool import VALUES
 from piza.data.scenes.objects import SceneObject
-from piza.data.scenes.roles import roles
+from piza.data.scenes.relevance import roles
 from piza.data.scenes.signs import KINDS
 from piza.data.scenes.write import pick_rows
-from piza.data.signs import core
 from piza.data.sorec import read_rows
 from piza.data.streets.objects import MaybeBox, street_objects
 from piza.data.streets.sentences import attribute_words, street_sentences
 from piza.errors import InputError
 from piza.files import atomic_write
-from piza.picture import open_picture, picture_size
+from piza.image import open_picture, picture_size
+from piza.training.from_scratch.sign_photos import core
 
 _TRAFFIC = ("car", "truck", "bus", "vehicle", "bicycle", "motorcycle")
 _LIGHT = ("traffic light",)

@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from piza.files import atomic_write
-from piza.model.reader import Reader
+from piza.model.matcher import Reader
 from piza.model.text import Prompter
 from piza.training.from_scratch.object_lists import (
     IGNORED,
@@ -36,7 +36,7 @@ from piza.training.from_scratch.object_lists import (
     sorec_lists,
 )
 from piza.training.from_scratch.target_words import target_words
-from piza.training.loop import LoopConfig, Parts, train
+from piza.training.trainer import LoopConfig, Parts, train
 
 STATES = 96  # width of what a first look's queries hold, which lists do not know
 OLD_WORDS = 215  # attribute words of the model to begin with
