@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.cli.common import Parser, add_box_options, at_least, note
+from piza.cli.sentences import add_sentences
 from piza.errors import InputError
 from piza.files import check_writable
 
@@ -18,6 +19,7 @@ def add_data_commands(commands: Any) -> None:
     data = commands.add_parser("data", help="make, check, count, view and convert data")
     kinds = data.add_subparsers(metavar="KIND", required=True, parser_class=Parser)
     _add_scenes(kinds)
+    add_sentences(kinds)
     _add_check(kinds)
     _add_stats(kinds)
     _add_view(kinds)

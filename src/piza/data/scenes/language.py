@@ -298,6 +298,8 @@ class Writer:
                 c = ("most", str(extreme), n.claims)
                 if facts.value(c)[i] != 1.0:
                     continue
+                if facts.rough and extreme in ("largest", "smallest") and "light" in self.objects[i].category:
+                    continue  # boxes hold the housing or just the lamp
                 shape = _one(rng, _EXTREMES[str(extreme)])
                 if _long(n) and not shape.endswith("{}"):
                     shape = _EXTREMES[str(extreme)][0]

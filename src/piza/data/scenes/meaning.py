@@ -58,9 +58,11 @@ _ON_THE_GROUND = (
 class Facts:
     """The measured facts of one scene, and the value of every clause over its objects (remembered)."""
 
-    def __init__(self, objects: list[SceneObject], size: tuple[int, int], ordinal_gap: float = 0.4) -> None:
-        """`ordinal_gap`: how far the centers of counted objects must be apart, as a share of their width."""
-        self.objects, self.size, self.ordinal_gap = objects, size, ordinal_gap
+    def __init__(self, objects: list[SceneObject], size: tuple[int, int], rough: bool = False) -> None:
+        """`rough`: boxes and distances are estimates, as of real photos. Then what is counted must stand apart by more than
+        a box, as parked rows overlap, and only what stands on the ground is in front of something or behind it."""
+        self.objects, self.size, self.rough = objects, size, rough
+        self.ordinal_gap = 1.2 if rough else 0.4  # between centers, in widths of the box
         n = self.n = len(objects)
         box = np.array([o.box_xyxy for o in objects], np.float64).reshape(n, 4)
         self.box = box
@@ -309,6 +311,9 @@ class Facts:
         area = self.w * self.h
         covered = np.minimum(gap_x, 0) * np.minimum(gap_y, 0) / np.maximum(area, 1)[:, None]
         seen = np.array([o.visible for o in self.objects])
+        if self.rough:
+            for name in ("in front of", "behind"):
+                r[name] = np.where(ground[:, None] & ground[None], r[name], np.minimum(r[name], 0.5))
         r["hidden by"] = tri(
             (r["behind"] == 1.0) & (covered > 0.12) & (seen < 0.97)[:, None],
             (gap_x < 0.2 * m) & (gap_y < 0.2 * m),

@@ -26,7 +26,7 @@ class Name:
 # category -> synonyms (singular, plural) that claim the noun of the category itself
 _SYNONYMS: dict[str, tuple[tuple[str, str], ...]] = {
     "car": (("car", "cars"), ("car", "cars"), ("car", "cars"), ("car", "cars"), ("automobile", "automobiles"), ("passenger car", "passenger cars")),
-    "van": (("van", "vans"), ("delivery van", "delivery vans")), "vehicle": (("vehicle", "vehicles"), ("motor vehicle", "motor vehicles")),
+    "van": (("van", "vans"), ("delivery van", "delivery vans")), "vehicle": (("vehicle", "vehicles"), ("vehicle", "vehicles"), ("vehicle", "vehicles"), ("motor vehicle", "motor vehicles")),
     "truck": (("truck", "trucks"), ("lorry", "lorries")),
     "bus": (("bus", "buses"),),
     "motorcycle": (("motorcycle", "motorcycles"), ("motorbike", "motorbikes")),

@@ -100,11 +100,8 @@ def _color_of(part: NDArray[np.float32] | None, around: NDArray[np.float32], per
         if len(around) and _share(around, best) > 0.25:
             return "", ""  # the light, or the background
         mine = part[_inside(part, best)]
-        brightness, saturation = np.median(mine[:, 2]), np.median(mine[:, 1])
-        shade = "dark" if brightness < 0.38 and best in ("red", "green", "blue") else ""
-        if brightness > 0.75 and saturation < 0.5 and best == "blue":
-            shade = "light"
-        return best, shade
+        dark_paint = float(np.median(mine[:, 2])) < 0.38 and best in ("red", "green", "blue")
+        return best, "dark" if dark_paint else ""
     saturation, brightness = part[:, 1], part[:, 2]
     if np.percentile(saturation, 70) > 0.22 and np.percentile(brightness, 70) > 0.2:
         return "", ""

@@ -39,6 +39,7 @@ _GROUPS = (
     ("sign", "sign or light"),
 )
 _RIDDEN = ("bicycle", "motorcycle")
+PERSON_SCORE = 0.55  # posts and markers pass for people below
 FOCAL = 1.0  # focal length in widths of the photo; only ratios of distances matter
 
 
@@ -72,7 +73,8 @@ def street_objects(
         photo: with labeled boxes; `extra` may hold an object's state ("red"), arrow, color, kind of sign.
         picture: (height, width, 3) RGB of the photo's size, for colors; None: no colors.
         maybe: what a detector found, labeled or not. What overlaps no label becomes an uncertain object.
-        trusted: categories that the labels leave out; a `maybe` box of one is an object from `sure_score` on.
+        trusted: categories that the labels leave out; a `maybe` box of one is an object from `sure_score` on, of a person
+            from `PERSON_SCORE` on.
         min_score: `maybe` boxes below are passed over.
         confirm: a labeled box of a vehicle or person is uncertain unless a `maybe` box is much the same.
     """
@@ -85,7 +87,7 @@ def street_objects(
         category = category_of(box.category)
         if any(_same(box.xyxy, category, o) for o in taken):
             continue
-        sure = category in trusted and box.score >= sure_score
+        sure = category in trusted and box.score >= (PERSON_SCORE if category == "person" else sure_score)
         taken.append(_object(box.xyxy, category, {}, photo, certain=sure))
     objects = [o if o.certain else replace(o, visible=0.0) for o in taken]
     objects = _with_hidden_parts(objects)

@@ -13,7 +13,6 @@ MIN_SIDE = 12.0  # pixels of the photo: the longest side of a target
 MAX_SHARE = 0.05  # and how much of the photo its box may fill
 MIN_VISIBLE = 0.6
 ROUNDS = 4  # how often each kind of sentence is tried: among look-alikes few are true of one object
-ORDINAL_GAP = 1.2  # parked rows overlap: what is counted must stand apart by more than a box
 _NEVER = ("pole", "tree", "hedge", "lamp", "stall", "sign or light", "unknown")
 _VEHICLES = ("car", "van", "truck", "bus", "vehicle")
 _SHAPES = {"plate": "rectangle", "board": "rectangle"}
@@ -55,7 +54,7 @@ def street_sentences(
     """
     if not objects:
         return [], Facts([], size)
-    facts = Facts(objects, size, ORDINAL_GAP)
+    facts = Facts(objects, size, rough=True)
     writer = Writer(objects, size, rng, facts, sided, all_signs)
     targets = targets_of(objects, size, min_side, max_share)
     return expressions(objects, size, rng, per_object, writer, targets, ROUNDS), facts
