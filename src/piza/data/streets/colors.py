@@ -19,7 +19,7 @@ MAX_BLACK = 0.30  # how bright the darkest twentieth of an object in clear air i
 
 # name: hue from, hue to in degrees, lowest saturation, lowest and highest brightness, least share of the pixels
 _HUES = {
-    "red": (346, 10, 0.48, 0.20, 1.0, 0.28),
+    "red": (346, 10, 0.55, 0.20, 1.0, 0.28),
     "orange": (14, 34, 0.65, 0.55, 1.0, 0.35),
     "yellow": (43, 64, 0.50, 0.45, 1.0, 0.32),
     "green": (85, 165, 0.33, 0.15, 1.0, 0.36),
@@ -86,8 +86,10 @@ def _in_clear_air(picture: NDArray[np.uint8], xyxy: tuple[float, float, float, f
     crop = picture[max(0, y1) : y2, max(0, x1) : x2]
     if min(crop.shape[:2], default=0) < 2 * MIN_SIDE:
         return False
-    brightness = crop.max(2)
-    return bool(np.percentile(brightness, 5) < 255 * MAX_BLACK and np.percentile(brightness, 90) > 255 * 0.2)
+    reach = (y2 - y1) // 2
+    wide = picture[max(0, y1 - reach) : y2 + reach, max(0, x1 - reach) : x2 + reach]
+    lit = np.percentile(wide.max(2), 90) > 255 * 0.25
+    return bool(lit and np.percentile(crop.max(2), 5) < 255 * MAX_BLACK)
 
 
 def _color_of(part: NDArray[np.float32] | None, around: NDArray[np.float32], person: bool) -> tuple[str, str]:

@@ -1,0 +1,32 @@
+"""What a model was never taught is said; what it was taught, in any form, is not."""
+
+import pytest
+
+from piza.errors import InputError
+from piza.model.known_words import read_known_words, unknown_words, write_known_words
+
+KNOWN = {"the", "red", "car", "bus", "left", "of", "colored", "dark", "box", "pedestrian"}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("The red car.", []),
+        ("The zorgle left of the CAR", ["zorgle"]),
+        ("the car's zorgle, the zorgles", ["zorgle", "zorgles"]),
+        ("dark-colored cars, 2 boxes and a 50", ["and"]),
+        ("красная машина", ["красная", "машина"]),
+        ("a b c 3.5 !!!", []),
+    ],
+)
+def test_unknown_words(sentence, expected):
+    assert unknown_words(sentence, KNOWN) == expected
+
+
+def test_words_of_a_folder(tmp_path):
+    assert read_known_words(tmp_path) is None
+    write_known_words(tmp_path, {"red": 3, "car": 900, "zorgle": 2})
+    assert read_known_words(tmp_path) == {"car": 900, "red": 3}  # twice is not taught
+    (tmp_path / "words.txt").write_text("red 3\ncar\n")
+    with pytest.raises(InputError, match="line 2"):
+        read_known_words(tmp_path)
