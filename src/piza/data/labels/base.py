@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from piza.data.sorec import check_picture_name, read_text
 from piza.errors import InputError
-from piza.image import picture_size
+from piza.image import image_size
 
 LabelFormat = Literal["coco", "yolo", "voc", "kitti", "jsonl"]
 FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
@@ -127,4 +127,4 @@ def photo_of(labels: Path, photos: dict[str, Path], images_dir: Path) -> tuple[s
     if labels.stem not in photos:
         raise InputError(f"{str(labels)!r}: there is no photo of this name in {str(images_dir)!r}")
     photo = photos[labels.stem]
-    return photo.name, picture_size(photo)
+    return photo.name, image_size(photo)

@@ -17,7 +17,7 @@ from piza.data.labels.base import (
     photos_in,
 )
 from piza.errors import InputError
-from piza.image import picture_size
+from piza.image import image_size
 
 _FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 
@@ -46,7 +46,7 @@ def read(path: Path, images_dir: Path) -> list[LabeledPhoto]:
             raise InputError(f"{str(labels)!r}: there is no photo of this name in {str(images_dir)!r}")
     result = []
     for stem, photo in photos.items():
-        size = picture_size(photo)
+        size = image_size(photo)
         labels = folder / f"{stem}.txt"
         boxes = tuple(_boxes(labels, size, names)) if labels.is_file() else ()
         result.append(LabeledPhoto(photo.name, *size, boxes))

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from piza.data.labels import LabeledPhoto, LabelFormat, read_labels
-from piza.data.sorec import find_picture, write_values
+from piza.data.sorec import find_image, write_values
 from piza.data.streets.objects import MaybeBox, street_objects
 from piza.data.streets.sentences import street_sentences
 from piza.errors import InputError
 from piza.files import check_writable
-from piza.image import open_picture
+from piza.image import open_image
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def write_sentences(
 def _rows(
     photo: LabeledPhoto, images_dir: Path, maybe: list[MaybeBox], seed: int, per_object: int, sided: bool
 ) -> list[dict[str, Any]]:
-    picture = open_picture(find_picture(images_dir, photo.image))
+    picture = open_image(find_image(images_dir, photo.image))
     if picture.shape[:2] != (photo.height, photo.width):
         raise InputError(
             f"the photo {photo.image!r} has {picture.shape[1]} x {picture.shape[0]} pixels, "

@@ -16,7 +16,7 @@ from piza.data.scenes import expressions, render
 from piza.data.scenes.absent import choose
 from piza.data.scenes.meaning import Facts
 from piza.data.scenes.objects import Expression, SceneObject
-from piza.data.scenes.relevance import roles
+from piza.data.scenes.relevance import relevance
 from piza.data.scenes.write import pick_rows
 from piza.data.streets.sentences import attribute_words
 from piza.training.from_scratch.street_rows import written_relevance
@@ -42,7 +42,7 @@ def scene_group(seeds: list[int], max_rows: int = 64, absent: int = 4) -> list[s
             "width": SIZE[0],
             "height": SIZE[1],
             "objects": [{"xyxy": list(o.box_xyxy), "attributes": attribute_words(o)} for o in objects],
-            "rows": [[e.ref, e.index, written_relevance(roles(e, facts))] for e in rows],
+            "rows": [[e.ref, e.index, written_relevance(relevance(e, facts))] for e in rows],
             "absent": [e.ref for e in choose(facts, others, absent, rng)] if others else [],
         }
         lines.append(json.dumps(line) + "\n")

@@ -134,14 +134,14 @@ def swap_sides(text: str) -> str:
 class ToldLists:
     """A batch in the shapes that the matcher reads; k objects a list.
 
-    ids, mask: (lists, sentences, tokens). seen: (lists, k, states + words + 1). boxes: (lists, k, 4) cxcywh, normalized.
+    ids, mask: (lists, sentences, tokens). features: (lists, k, states + words + 1). boxes: (lists, k, 4) cxcywh, normalized.
     aspect: height over width, (lists,). target: (lists, sentences), NONE or IGNORED. relevance: (lists, sentences,
     k, 3), 0.5 where it is not known. kind: of lists. weight: of this batch's loss.
     """
 
     ids: Tensor
     mask: Tensor
-    seen: Tensor
+    features: Tensor
     boxes: Tensor
     aspect: Tensor
     target: Tensor
@@ -163,7 +163,7 @@ class Blur:
 
 @dataclass
 class _Told:
-    seen: NDArray[np.float32]
+    features: NDArray[np.float32]
     boxes: NDArray[np.float32]
     place: dict[int, int]
     aspect: float
@@ -171,7 +171,7 @@ class _Told:
 
 
 class ListTeller:
-    """Makes batches of lists. words: attribute word -> place; states: width of what comes before them in `seen`."""
+    """Makes batches of lists. words: attribute word -> place; states: width of what comes before them in `features`."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class ListTeller:
         return ToldLists(
             ids.view(shape),
             mask.bool().view(shape),
-            torch.from_numpy(np.stack([at.seen for at in told])),
+            torch.from_numpy(np.stack([at.features for at in told])),
             torch.from_numpy(np.stack([at.boxes for at in told])),
             torch.tensor([at.aspect for at in told]),
             target,
@@ -271,9 +271,9 @@ class ListTeller:
             words[np.arange(k), rng.integers(words.shape[1], size=k)] += 0.4 * noise * rng.random(k)
         boxes[:, :2] += 0.1 * noise * rng.normal(size=(k, 2)) * boxes[:, 2:]
         boxes[:, 2:] *= np.exp(0.1 * noise * rng.normal(size=(k, 2)))
-        seen = np.hstack([np.zeros((k, self.states)), words.clip(0, 1), score[:, None]])
+        features = np.hstack([np.zeros((k, self.states)), words.clip(0, 1), score[:, None]])
         place = {old: new for new, old in enumerate(kept)}
-        return _Told(seen.astype(np.float32), boxes.astype(np.float32), place, height / width, mirrored)
+        return _Told(features.astype(np.float32), boxes.astype(np.float32), place, height / width, mirrored)
 
 
 def _seen_words(

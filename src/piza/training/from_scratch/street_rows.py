@@ -22,7 +22,7 @@ import numpy as np
 from piza.data.frames import VALUES
 from piza.data.labels import LabeledBox, LabeledPhoto, read_labels
 from piza.data.scenes.objects import SceneObject
-from piza.data.scenes.relevance import roles
+from piza.data.scenes.relevance import relevance
 from piza.data.scenes.signs import KINDS
 from piza.data.scenes.write import pick_rows
 from piza.data.sorec import read_rows
@@ -30,7 +30,7 @@ from piza.data.streets.objects import MaybeBox, street_objects
 from piza.data.streets.sentences import attribute_words, street_sentences
 from piza.errors import InputError
 from piza.files import atomic_write
-from piza.image import open_picture, picture_size
+from piza.image import image_size, open_image
 from piza.training.from_scratch.sign_photos import core
 
 _TRAFFIC = ("car", "truck", "bus", "vehicle", "bicycle", "motorcycle")
@@ -84,7 +84,7 @@ def sign_photos(folder: Path) -> list[LabeledPhoto]:
         boxes.setdefault(row.image, {}).setdefault(row.box_xyxy, kinds.get(name, ""))
     photos = []
     for path in sorted((folder / "images").iterdir()):
-        width, height = picture_size(path)
+        width, height = image_size(path)
         labeled = tuple(
             LabeledBox((box[0], box[1], box[2], box[3]), "sign", {"kind": kind} if kind else {})
             for box, kind in boxes.get(path.name, {}).items()
@@ -106,7 +106,7 @@ def photo_objects(
 ) -> list[SceneObject]:
     """The objects of a photo by the rules of its source."""
     colors = source.colors and photo.extra.get("weather") not in HAZY
-    picture = open_picture(folder / photo.image) if colors else None
+    picture = open_image(folder / photo.image) if colors else None
     return street_objects(
         photo, picture, maybe, source.trusted, sure_score=source.sure_score, confirm=source.confirm
     )
@@ -153,7 +153,7 @@ def rows_of_photo(
             "xyxy": [round(v, 1) for v in e.box_xyxy],
             "index": e.index,
             "kind": e.kind,
-            "relevance": written_relevance(roles(e, facts)),
+            "relevance": written_relevance(relevance(e, facts)),
         }
         for e in pick_rows(sentences, max_rows, rng)
     ]

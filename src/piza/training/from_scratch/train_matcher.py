@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from piza.files import atomic_write
-from piza.model.matcher import Reader
+from piza.model.matcher import ExpressionMatcher
 from piza.model.text import Prompter
 from piza.training.from_scratch.object_lists import (
     IGNORED,
@@ -36,11 +36,11 @@ from piza.training.from_scratch.object_lists import (
     sorec_lists,
 )
 from piza.training.from_scratch.target_words import target_words
-from piza.training.trainer import LoopConfig, Parts, train
+from piza.training.trainer import LoopConfig, MicroBatches, train
 
 STATES = 96  # width of what a first look's queries hold, which lists do not know
 OLD_WORDS = 215  # attribute words of the model to begin with
-PREFIX = "reader."
+PREFIX = "matcher."
 
 # lists a step, entries a list, sentences a list, weight of the loss
 SHARES = {"drawn": (2, 40, 16, 0.6), "streets": (2, 40, 10, 0.6), "sorec": (8, 20, 10, 1.4)}
@@ -49,20 +49,20 @@ BLURS = {"drawn": Blur(), "streets": Blur(keep=(0.5, 1.0)), "sorec": Blur(keep=(
 
 def widened(weights: dict[str, Tensor], words: int) -> dict[str, Tensor]:
     """The matcher's weights with columns for new attribute words, before that of the score; they start at zero."""
-    seen = weights["seen.weight"]
-    new = words - (seen.shape[1] - STATES - 1)
-    zeros = seen.new_zeros(len(seen), new)
-    return {**weights, "seen.weight": torch.cat([seen[:, :-1], zeros, seen[:, -1:]], 1)}
+    columns = weights["features.weight"]
+    new = words - (columns.shape[1] - STATES - 1)
+    zeros = columns.new_zeros(len(columns), new)
+    return {**weights, "features.weight": torch.cat([columns[:, :-1], zeros, columns[:, -1:]], 1)}
 
 
-def begun(folder: Path, words: int) -> Reader:
+def begun(folder: Path, words: int) -> ExpressionMatcher:
     """The matcher of a model folder, for `words` attribute words."""
     weights = {
         name.removeprefix(PREFIX): tensor.float()
         for name, tensor in load_file(folder / "model.safetensors").items()
         if name.startswith(PREFIX)
     }
-    matcher = Reader(len(weights["words.weight"]), STATES + words + 1)
+    matcher = ExpressionMatcher(len(weights["words.weight"]), STATES + words + 1)
     matcher.load_state_dict(widened(weights, words))
     return matcher
 
@@ -73,7 +73,7 @@ class ListBatches:
     def __init__(self, lists: dict[str, list[ObjectList]], teller: ListTeller, seed: int):
         self.lists, self.teller, self.seed = lists, teller, seed
 
-    def __call__(self, step: int, process: int) -> Parts:
+    def __call__(self, step: int, process: int) -> MicroBatches:
         rng = np.random.default_rng([self.seed, step, process])
         batches = []
         for kind, lists in self.lists.items():
@@ -84,12 +84,12 @@ class ListBatches:
             batches.append(
                 self.teller.tell([lists[int(i)] for i in chosen], k, rows, rng, BLURS[kind], kind, weight)
             )
-        return Parts(batches)
+        return MicroBatches(batches)
 
 
 def list_loss(matcher: nn.Module, told: ToldLists) -> dict[str, Tensor]:
     """Cross entropy of the object that is meant, or none, at every layer; and of relevance."""
-    answers, relevance = matcher.read(told.ids, told.mask, told.seen, told.boxes, told.aspect)  # type: ignore[operator]
+    answers, relevance = matcher.read(told.ids, told.mask, told.features, told.boxes, told.aspect)  # type: ignore[operator]
     k = answers.shape[-1]
     asked = told.target != IGNORED
     target = torch.where(told.target == NONE, k, told.target)[asked]
@@ -122,7 +122,7 @@ LENGTHS = ((0, 15), (15, 20), (20, 25), (25, 30), (30, 99))
 
 @torch.inference_mode()
 def judged(
-    matcher: Reader, teller: ListTeller, lists: Sequence[ObjectList], blur: Blur, seed: int
+    matcher: ExpressionMatcher, teller: ListTeller, lists: Sequence[ObjectList], blur: Blur, seed: int
 ) -> list[dict[str, Any]]:
     """For every sentence whether the right object is chosen, and what simpler ways would choose.
 
@@ -132,9 +132,9 @@ def judged(
     for number, one in enumerate(lists):
         rng = np.random.default_rng([seed, number])
         told = teller.tell([one], len(one.words), len(one.rows), rng, blur)
-        answers, _ = matcher.read(told.ids, told.mask, told.seen, told.boxes, told.aspect)
+        answers, _ = matcher.read(told.ids, told.mask, told.features, told.boxes, told.aspect)
         best = answers[-1, 0].argmax(-1)
-        shown = told.seen[0, :, STATES:-1].numpy() > 0.5
+        shown = told.features[0, :, STATES:-1].numpy() > 0.5
         order = np.random.default_rng([seed, number])
         rows = teller._asked(one, teller._told(one, len(one.words), order, blur), len(one.rows), order, blur)
         for row, (sentence, index, _) in enumerate(rows):
@@ -163,7 +163,7 @@ def _share(scores: np.ndarray, index: int) -> float:
 
 
 def evaluate(
-    matcher: Reader, teller: ListTeller, lists: dict[str, list[ObjectList]], seed: int = 0
+    matcher: ExpressionMatcher, teller: ListTeller, lists: dict[str, list[ObjectList]], seed: int = 0
 ) -> dict[str, Any]:
     """Accuracy on held-out lists, by what is told and by length of the sentence."""
     matcher.eval()
