@@ -1,9 +1,12 @@
 """What a model was never taught is said; what it was taught, in any form, is not."""
 
+import numpy as np
 import pytest
 
+from piza.cli.main import describe
 from piza.errors import InputError
 from piza.model.known_words import read_known_words, unknown_words, write_known_words
+from piza.model.piza import load_folder, save_folder
 
 KNOWN = {"the", "red", "car", "bus", "left", "of", "colored", "dark", "box", "pedestrian"}
 
@@ -30,3 +33,15 @@ def test_words_of_a_folder(tmp_path):
     (tmp_path / "words.txt").write_text("red 3\ncar\n")
     with pytest.raises(InputError, match="line 2"):
         read_known_words(tmp_path)
+
+
+def test_a_model_says_which_words_it_was_never_taught(tiny_listing_piza, tmp_path):
+    picture = np.zeros((80, 100, 3), np.uint8)
+    assert tiny_listing_piza.locate(picture, "the zorgle").unknown_words == []  # not recorded
+    tiny_listing_piza.prompter.known_words = {"the": 9, "red": 9, "car": 9}
+    save_folder(tiny_listing_piza, tmp_path / "m")
+    loaded = load_folder(tmp_path / "m")
+    known, unknown = loaded.locate(picture, ["the red car", "the zorgle car"])
+    assert known.unknown_words == [] and "never taught" not in describe(known)
+    assert unknown.to_dict()["unknown_words"] == ["zorgle"]
+    assert "note   the model was never taught: zorgle\n" in describe(unknown)

@@ -99,3 +99,7 @@ class OracleModel:
     def read_history(self, histories: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
         """The model's."""
         return self._model.read_history(histories)
+
+    def unknown_words(self, expression: str) -> list[str]:
+        """The model's."""
+        return self._model.unknown_words(expression)

@@ -109,6 +109,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
     io.check_sizes(config, {**weights, **around.state_dict()}, folder / CONFIG)
     with io.reading(folder / CONFIG):
         model = Piza(around.detector, around.tokenizer, config)
+    model.prompter.known_words = around.prompter.known_words
     own, state = own_names(model), model.state_dict(keep_vars=True)
     source = f"{folder / WEIGHTS}, an adapter for {name!r},"
     io.check_fit(weights, {key: state[key] for key in own}, own - weights.keys(), source)

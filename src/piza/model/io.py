@@ -22,6 +22,7 @@ from piza.config import PizaConfig, SearchConfig
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.model.families import family_named
+from piza.model.known_words import read_known_words, write_known_words
 from piza.model.piza import Piza
 from piza.model.text import DOT
 
@@ -67,6 +68,8 @@ def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
         part.write_text(model.detector.config.to_json_string(), encoding="utf-8")
     settings.write(model.config, folder / PIZA_CONFIG)
     model.tokenizer.save_pretrained(folder)
+    if model.prompter.known_words is not None:
+        write_known_words(folder, model.prompter.known_words)
 
 
 def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
@@ -96,6 +99,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
         model = Piza(detector, tokenizer, config)
     if not plain:
         load_weights(model, weights, str(folder / WEIGHTS))
+    model.prompter.known_words = read_known_words(folder)
     return model.to(device).eval()
 
 

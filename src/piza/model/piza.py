@@ -169,6 +169,10 @@ class Piza(nn.Module):
         progress, stop = self.history.read(histories, self.config.progress_step)
         return _array(progress), _array(stop)
 
+    def unknown_words(self, expression: str) -> list[str]:
+        """The words of a sentence that the model was never taught; none where that is not recorded."""
+        return self.prompter.unknown_words(expression)
+
     def locate(self, image: Any, expression: str | Sequence[str], *args: Any, **options: Any) -> Any:
         """Finds what a sentence describes: see `piza.search.predictor.locate`, of which this is the short form."""
         from piza.search.predictor import locate

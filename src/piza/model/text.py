@@ -6,7 +6,7 @@ sentence would cut it in two, and without a final "." the result depends on padd
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.errors import InputError
+from piza.model.known_words import unknown_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,11 +52,18 @@ class Prompter:
         self.tokenizer = tokenizer
         self.prefix = tuple(prefix)
         self.max_tokens = max_tokens - len(self.prefix)  # those left for a sentence with its two marks
+        self.known_words: Mapping[str, int] | None = (
+            None  # those that the model was taught; None: not recorded
+        )
         self._lock = threading.Lock()  # a tokenizer of transformers fails in two threads at once
         self._ids = lru_cache(maxsize=MAX_KEPT)(self._tokenize)
 
     def __reduce__(self) -> Any:
         return Prompter, (self.tokenizer, self.max_tokens + len(self.prefix), self.prefix)
+
+    def unknown_words(self, expression: str) -> list[str]:
+        """The words of a sentence that the model was never taught; none where that is not recorded."""
+        return [] if self.known_words is None else unknown_words(expression, self.known_words)
 
     def _tokenize(self, text: str) -> tuple[int, ...]:
         with self._lock:

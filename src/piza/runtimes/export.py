@@ -12,6 +12,7 @@ from piza import config as settings
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.hub import EXPORT_NOTE
+from piza.model.known_words import write_known_words
 from piza.model.piza import Piza
 from piza.runtimes.compare import compare
 from piza.runtimes.exported import FORMAT, LIST_GRAPHS
@@ -89,3 +90,5 @@ def _write_notes(model: Piza, folder: Path) -> None:
         if not file.is_file():
             raise InputError("the tokenizer of this model has no tokenizer.json, which an export needs")
         file.replace(folder / "tokenizer.json")
+    if model.prompter.known_words is not None:
+        write_known_words(folder, model.prompter.known_words)

@@ -29,6 +29,7 @@ from piza import config as settings
 from piza.config import PizaConfig
 from piza.errors import InputError, reason
 from piza.hub import EXPORT_NOTE, is_export
+from piza.model.known_words import read_known_words
 from piza.model.text import Prompter
 from piza.runtimes.engines import PACKAGES, RUNTIMES, Graph, load_graph
 from piza.search.protocols import Detections, ranked
@@ -157,6 +158,10 @@ class ExportedModel:
         """Progress in [0, 1] and the probability of "stop", (n,) each, after n histories (boxes, 4) xywh in frame pixels."""
         return self.history.read(histories, self.config.progress_step)
 
+    def unknown_words(self, expression: str) -> list[str]:
+        """The words of a sentence that the model was never taught; none where that is not recorded."""
+        return self.prompter.unknown_words(expression)
+
     def locate(self, image: Any, expression: str | Sequence[str], *args: Any, **options: Any) -> Any:
         """Finds what a sentence describes: see `piza.search.predictor.locate`, of which this is the short form."""
         from piza.search.predictor import locate
@@ -222,6 +227,7 @@ def load_exported(
     if missing:
         raise InputError(f"the export {str(folder)!r} is not whole: it lacks {' and '.join(missing)}")
     prompter = Prompter(_tokenizer(folder / "tokenizer.json"), note["max_tokens"], note["prefix"])
+    prompter.known_words = read_known_words(folder)
     graphs = {name: load_graph(folder / f"{name}.onnx", runtime, threads) for name in needed}
     return ExportedModel(config, note, prompter, graphs)
 

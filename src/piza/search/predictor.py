@@ -148,7 +148,15 @@ def _locate(
     milliseconds = (time.perf_counter() - started) * 1000 / len(sentences)
     source = ImageReference(picture if keep_image else image, keep=keep_image)
     return [
-        result_of(sentence, outcome, (picture.shape[1], picture.shape[0]), source, milliseconds, config)
+        result_of(
+            sentence,
+            outcome,
+            (picture.shape[1], picture.shape[0]),
+            source,
+            milliseconds,
+            config,
+            model.unknown_words(sentence),
+        )
         for sentence, outcome in zip(sentences, outcomes, strict=True)
     ]
 
@@ -160,8 +168,9 @@ def result_of(
     source: ImageReference,
     milliseconds: float,
     config: SearchConfig,
+    unknown_words: Sequence[str] = (),
 ) -> Result:
-    """What a search's outcome says to a user."""
+    """What a search's outcome says to a user. unknown_words: of the sentence, those that the model was never taught."""
     answer = outcome.answer
     on_path = {step.window_xyxy for step in answer.steps}
     looked = [as_floats(window) for window in outcome.looked]
@@ -178,6 +187,7 @@ def result_of(
         detours=[window for window in looked if window not in on_path],
         rejected=[(as_floats(other.boxes[-1]), other.probability) for other in outcome.rejected],
         found=answer.probability >= config.min_score,
+        unknown_words=list(unknown_words),
     )
 
 

@@ -85,6 +85,9 @@ class ZoomModel(Protocol):
         histories: each (boxes, 4) xywh in frame pixels, the frame first.
         """
 
+    def unknown_words(self, expression: str) -> list[str]:
+        """The words of a sentence that the model was never taught; none where that is not recorded."""
+
 
 class Looker(Protocol):
     """Whoever looks for one sentence in one image: all that `best_first` asks."""
