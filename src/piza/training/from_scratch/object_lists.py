@@ -103,7 +103,27 @@ def sorec_lists(paths: Sequence[Path], held_out: bool, min_objects: int = 2) -> 
             words[boxes.index(row.box_xyxy)] |= dict.fromkeys(target_words(row.expression))
         rows: list[Any] = [(row.expression, boxes.index(row.box_xyxy), None) for row in of_image]
         lists.append(ObjectList(np.array(boxes, float), (0, 0), [list(found) for found in words], rows))
+    _lend_sentences(lists)
     return lists
+
+
+def _lend_sentences(lists: Sequence[ObjectList], count: int = 4, seed: int = 0) -> None:
+    """Give every list sentences of others about a category that it lacks: true of nothing in it."""
+    rng = np.random.default_rng(seed)
+    everything = [(row[0], _category(one.words[row[1]])) for one in lists for row in one.rows]
+    for one in lists:
+        own = {_category(words) for words in one.words} | {""}
+        for at in rng.integers(len(everything), size=3 * count):
+            sentence, category = everything[int(at)]
+            if category not in own and len(one.absent) < count:
+                one.absent.append(sentence)
+
+
+def _category(words: Sequence[str]) -> str:
+    """A rough one, as "vehicle" may be a car."""
+    if "category=vehicle" in words:
+        return "vehicle"
+    return next((word for word in words if word.startswith("category=")), "")
 
 
 def frame_of(boxes: NDArray[np.float64], rng: np.random.Generator | None) -> tuple[float, float]:

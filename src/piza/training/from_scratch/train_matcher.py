@@ -5,7 +5,8 @@
     python -m piza.training.from_scratch.train_matcher evaluate ... --weights matcher.safetensors
 
 --model: a folder that `vocabulary` wrote. One photo of SOREC in ten is held out, and --val-streets are rows of photos that
-are. A run that is interrupted goes on where it was when called again.
+are. A run that is interrupted goes on where it was when called again. It leaves matcher.safetensors, and words.txt with the words
+that the matcher was taught.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from piza.files import atomic_write
+from piza.model.known_words import write_known_words
 from piza.model.matcher import ExpressionMatcher
 from piza.model.text import Prompter
 from piza.training.from_scratch.object_lists import (
@@ -36,15 +38,24 @@ from piza.training.from_scratch.object_lists import (
     sorec_lists,
 )
 from piza.training.from_scratch.target_words import target_words
+from piza.training.from_scratch.vocabulary import count_words
 from piza.training.trainer import LoopConfig, MicroBatches, train
 
 STATES = 96  # width of what a first look's queries hold, which lists do not know
 OLD_WORDS = 215  # attribute words of the model to begin with
 PREFIX = "matcher."
 
-# lists a step, entries a list, sentences a list, weight of the loss
-SHARES = {"drawn": (2, 40, 16, 0.6), "streets": (2, 40, 10, 0.6), "sorec": (8, 20, 10, 1.4)}
-BLURS = {"drawn": Blur(), "streets": Blur(keep=(0.5, 1.0)), "sorec": Blur(keep=(0.25, 0.9))}
+# Lists a step, entries a list, sentences a list, weight of the loss. SOREC's photos of few objects make batches of their own,
+# which are shorter.
+SHARES = {
+    "drawn": (1, 40, 20, 0.5),
+    "streets": (1, 40, 16, 0.5),
+    "sorec_few": (10, 10, 8, 1.0),
+    "sorec_many": (4, 22, 12, 0.8),
+}
+FEW = 9  # objects
+_SOREC = Blur(keep=(0.3, 1.0))
+BLURS = {"drawn": Blur(), "streets": Blur(keep=(0.5, 1.0)), "sorec_few": _SOREC, "sorec_many": _SOREC}
 
 
 def widened(weights: dict[str, Tensor], words: int) -> dict[str, Tensor]:
@@ -92,6 +103,8 @@ def list_loss(matcher: nn.Module, told: ToldLists) -> dict[str, Tensor]:
     answers, relevance = matcher.read(told.ids, told.mask, told.features, told.boxes, told.aspect)  # type: ignore[operator]
     k = answers.shape[-1]
     asked = told.target != IGNORED
+    if not asked.any():  # the objects that were asked for were left out
+        return {"loss": 0 * answers.sum()}
     target = torch.where(told.target == NONE, k, told.target)[asked]
     logits = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1)
     which = 2 * torch.stack([functional.cross_entropy(layer[asked], target) for layer in logits]).mean()
@@ -101,7 +114,7 @@ def list_loss(matcher: nn.Module, told: ToldLists) -> dict[str, Tensor]:
     known = {value: (told.relevance == value) & asked[..., None, None] for value in (0.0, 1.0)}
     parts = [wrong[:, where].mean() if where.any() else which.new_zeros(()) for where in known.values()]
     there = target < k
-    right = (answers[-1][asked].argmax(-1) == target)[there].float().mean()
+    right = (answers[-1][asked].argmax(-1) == target)[there].float().sum() / there.sum().clamp(min=1)
     return {
         "loss": told.weight * (which + 0.5 * sum(parts)),
         f"which_{told.kind}": which,
@@ -199,7 +212,9 @@ def main() -> None:
         "--out", type=Path, required=True, help="folder of the run, or the report of an evaluation"
     )
     parser.add_argument(
-        "--weights", type=Path, help="evaluate: what `train` left; else the model's own matcher"
+        "--weights",
+        type=Path,
+        help="what `train` left, to evaluate or to begin with; else the model's own matcher",
     )
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--lr", type=float, default=1.5e-3)
@@ -211,11 +226,10 @@ def main() -> None:
     prompter = Prompter(AutoTokenizer.from_pretrained(args.model))
     teller = ListTeller(words, STATES, prompter)
     matcher = begun(args.model, len(words))
+    if args.weights:
+        weights = load_file(args.weights)
+        matcher.load_state_dict({name.removeprefix(PREFIX): t.float() for name, t in weights.items()})
     if args.what == "evaluate":
-        if args.weights:
-            matcher.load_state_dict(
-                {n.removeprefix(PREFIX): t.float() for n, t in load_file(args.weights).items()}
-            )
         held = {"sorec, 4 boxes and more": sorec_lists(args.sorec, held_out=True, min_objects=4)}
         if args.val_streets:
             held["streets"] = read_street_rows(args.val_streets)
@@ -225,7 +239,11 @@ def main() -> None:
         for name, table in report.items():
             print(name, table)
         return
-    lists = {"sorec": sorec_lists(args.sorec, held_out=False)}
+    sorec = sorec_lists(args.sorec, held_out=False)
+    lists = {
+        "sorec_few": [one for one in sorec if len(one.words) <= FEW],
+        "sorec_many": [one for one in sorec if len(one.words) > FEW],
+    }
     if args.drawn:
         lists["drawn"] = read_drawn(args.drawn)
     if args.streets:
@@ -233,6 +251,9 @@ def main() -> None:
     print(
         {kind: (len(found), sum(len(one.rows) for one in found)) for kind, found in lists.items()}, flush=True
     )
+    taught = [ref for found in lists.values() for one in found for ref, *_ in one.rows]
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_known_words(args.out, count_words(taught))
     config = LoopConfig(steps=args.steps, lr=args.lr, average=0.995)
     batches = ListBatches(lists, teller, args.seed)
     average = train(
