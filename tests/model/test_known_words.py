@@ -5,8 +5,8 @@ import pytest
 
 from piza.cli.main import describe
 from piza.errors import InputError
+from piza.model.io import load_folder, save_folder
 from piza.model.known_words import read_known_words, unknown_words, write_known_words
-from piza.model.piza import load_folder, save_folder
 
 KNOWN = {"the", "red", "car", "bus", "left", "of", "colored", "dark", "box", "pedestrian"}
 

@@ -1,4 +1,4 @@
-"""Sentences about the objects of a photo, by the generator of `piza.data.scenes`, and what may be said of each object."""
+"""Sentences about the objects of a photo, by the generator of `piza.data.scenes`."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,12 @@ import numpy as np
 from piza.data.scenes.language import Writer, expressions
 from piza.data.scenes.meaning import Facts
 from piza.data.scenes.objects import Expression, SceneObject
-from piza.data.scenes.signs import KINDS
 
 MIN_SIDE = 12.0  # pixels of the photo: the longest side of a target
 MAX_SHARE = 0.05  # and how much of the photo its box may fill
 MIN_VISIBLE = 0.6
 ROUNDS = 4  # how often each kind of sentence is tried: among look-alikes few are true of one object
 _NEVER = ("pole", "tree", "hedge", "lamp", "stall", "sign or light", "unknown")
-_VEHICLES = ("car", "van", "truck", "bus", "vehicle")
-_SHAPES = {"plate": "rectangle", "board": "rectangle"}
 
 
 def targets_of(
@@ -58,19 +55,3 @@ def street_sentences(
     writer = Writer(objects, size, rng, facts, sided, all_signs)
     targets = targets_of(objects, size, min_side, max_share)
     return expressions(objects, size, rng, per_object, writer, targets, ROUNDS), facts
-
-
-def attribute_words(o: SceneObject) -> list[str]:
-    """What may be said of how an object looks, as "name=value": the words that a first look learns to tell.
-
-    Beside the object's own attributes: category=vehicle of all vehicles, and the shape of a sign.
-    """
-    shown = {"category": o.category, "color": o.color, "shade": o.shade, **o.attributes}
-    words = [f"{name}={value}" for name, value in shown.items() if value and value != "unknown"]
-    if o.category in _VEHICLES and o.category != "vehicle":
-        words.append("category=vehicle")
-    kind = KINDS.get(o.attributes.get("kind", "")) if o.category == "sign" else None
-    if kind is not None:
-        words.append(f"shape={_SHAPES.get(kind.shape, kind.shape)}")
-        words += [f"color={color}" for color in kind.colors if f"color={color}" not in words]
-    return words

@@ -14,11 +14,11 @@ import numpy as np
 
 from piza.data.scenes import expressions, render
 from piza.data.scenes.absent import choose
+from piza.data.scenes.attributes import attribute_words
 from piza.data.scenes.meaning import Facts
 from piza.data.scenes.objects import Expression, SceneObject
 from piza.data.scenes.relevance import relevance
 from piza.data.scenes.write import pick_rows
-from piza.data.streets.sentences import attribute_words
 from piza.training.from_scratch.street_rows import written_relevance
 
 SIZE = (2048, 1152)
@@ -50,6 +50,7 @@ def scene_group(seeds: list[int], max_rows: int = 64, absent: int = 4) -> list[s
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

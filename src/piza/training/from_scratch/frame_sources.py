@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from piza.data.frames import Frame
-from piza.data.scenes.objects import SceneObject
+from piza.data.scenes.attributes import attribute_words
 from piza.data.sorec import Row
 from piza.image import cut, open_image
 
@@ -78,17 +78,6 @@ def _draw_group(group: _SceneGroup) -> list[Frame]:
         found = choose(Facts(drawn[number].objects, size), others, group.num_absent, rng)
         frames[number].absent = [row.ref for row in found]
     return frames
-
-
-def attribute_words(scene_object: SceneObject) -> list[str]:
-    """The words for an object's appearance: "category=car", "color=red"."""
-    shown = {
-        "category": scene_object.category,
-        "color": scene_object.color,
-        "shade": scene_object.shade,
-        **scene_object.attributes,
-    }
-    return [f"{name}={value}" for name, value in shown.items() if value]
 
 
 def photo_frames(

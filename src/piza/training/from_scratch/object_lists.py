@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from piza.data.frames import VALUES
 from piza.data.sorec import Row, read_rows
+from piza.training.from_scratch.frame_cache import RELEVANCE_CODES
 from piza.training.from_scratch.target_words import target_words
 
 NONE = -1  # the target of a sentence that is true of nothing in the list
@@ -67,7 +67,7 @@ def read_street_rows(path: Path) -> list[ObjectList]:
 
 
 def _relevance(letters: list[str]) -> NDArray[np.float32]:
-    return np.array([[VALUES[letter] for letter in column] for column in letters], np.float32).T
+    return np.array([[RELEVANCE_CODES[letter] for letter in column] for column in letters], np.float32).T
 
 
 def _list_of(content: dict[str, Any], rows: list[Any], absent: Sequence[str] = ()) -> ObjectList:

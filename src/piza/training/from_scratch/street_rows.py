@@ -19,18 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from piza.data.frames import VALUES
 from piza.data.labels import LabeledBox, LabeledPhoto, read_labels
+from piza.data.scenes.attributes import attribute_words
 from piza.data.scenes.objects import SceneObject
 from piza.data.scenes.relevance import relevance
 from piza.data.scenes.signs import KINDS
 from piza.data.scenes.write import pick_rows
 from piza.data.sorec import read_rows
 from piza.data.streets.objects import MaybeBox, street_objects
-from piza.data.streets.sentences import attribute_words, street_sentences
+from piza.data.streets.sentences import street_sentences
 from piza.errors import InputError
 from piza.files import atomic_write
 from piza.image import image_size, open_image
+from piza.training.from_scratch.frame_cache import RELEVANCE_CODES
 from piza.training.from_scratch.sign_photos import core
 
 _TRAFFIC = ("car", "truck", "bus", "vehicle", "bicycle", "motorcycle")
@@ -127,7 +128,8 @@ def described(o: SceneObject) -> dict[str, Any]:
 
 
 def written_relevance(values: np.ndarray) -> list[str]:
-    letters = {value: letter for letter, value in VALUES.items()}
+    """(n, 3) relevance in {0, 0.5, 1} -> three texts of a letter an object: "0", "?" or "1"."""
+    letters = {value: letter for letter, value in RELEVANCE_CODES.items()}
     return ["".join(letters[float(v)] for v in column) for column in values.T]
 
 
@@ -179,6 +181,7 @@ def told_photos(
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

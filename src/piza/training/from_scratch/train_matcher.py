@@ -39,7 +39,9 @@ from piza.training.from_scratch.object_lists import (
 )
 from piza.training.from_scratch.target_words import target_words
 from piza.training.from_scratch.vocabulary import count_words
-from piza.training.trainer import LoopConfig, MicroBatches, train
+from piza.training.loader import MicroBatches
+from piza.training.trainer import Trainer
+from piza.training.trainer_config import TrainerConfig
 
 STATES = 96  # width of what a first look's queries hold, which lists do not know
 OLD_WORDS = 215  # attribute words of the model to begin with
@@ -84,7 +86,8 @@ class ListBatches:
     def __init__(self, lists: dict[str, list[ObjectList]], teller: ListTeller, seed: int):
         self.lists, self.teller, self.seed = lists, teller, seed
 
-    def __call__(self, step: int, process: int) -> MicroBatches:
+    def __call__(self, step: int, process: int) -> MicroBatches[ToldLists]:
+        """The batches of one step."""
         rng = np.random.default_rng([self.seed, step, process])
         batches = []
         for kind, lists in self.lists.items():
@@ -198,6 +201,7 @@ def evaluate(
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -254,11 +258,10 @@ def main() -> None:
     taught = [ref for found in lists.values() for one in found for ref, *_ in one.rows]
     args.out.mkdir(parents=True, exist_ok=True)
     write_known_words(args.out, count_words(taught))
-    config = LoopConfig(steps=args.steps, lr=args.lr, average=0.995)
+    config = TrainerConfig(steps=args.steps, lr=args.lr, ema_decay=0.995)
     batches = ListBatches(lists, teller, args.seed)
-    average = train(
-        matcher, list(matcher.parameters()), batches, list_loss, config, args.out, args.stop_after
-    )
+    trainer = Trainer(matcher, list(matcher.parameters()), batches, list_loss, config, args.out)
+    average = trainer.run(args.stop_after)
     with atomic_write(args.out / "matcher.safetensors") as part:
         save_file({PREFIX + name: tensor.contiguous() for name, tensor in average.items()}, part)
 

@@ -196,6 +196,7 @@ def extend_folder(folder: str | Path, tokenizer: str | Path, vectors: str | Path
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
