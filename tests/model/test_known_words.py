@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from piza.cli.main import describe
+from piza.cli.common import describe
 from piza.errors import InputError
 from piza.model.io import load_folder, save_folder
 from piza.model.known_words import read_known_words, unknown_words, write_known_words
@@ -42,6 +42,6 @@ def test_a_model_says_which_words_it_was_never_taught(tiny_listing_piza, tmp_pat
     save_folder(tiny_listing_piza, tmp_path / "m")
     loaded = load_folder(tmp_path / "m")
     known, unknown = loaded.locate(picture, ["the red car", "the zorgle car"])
-    assert known.unknown_words == [] and "never taught" not in describe(known)
+    assert known.unknown_words == [] and "does not know" not in describe(known)
     assert unknown.to_dict()["unknown_words"] == ["zorgle"]
-    assert "note   the model was never taught: zorgle\n" in describe(unknown)
+    assert "note   the model does not know: zorgle\n" in describe(unknown)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from piza.data.sorec import check_picture_name, read_text
+from piza.data.sorec import check_image_name, read_text
 from piza.errors import InputError
 from piza.image import image_size
 
@@ -91,7 +91,7 @@ def name_of_image(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where}: expected the name of a photo, got {str(value)[:40]!r}")
     try:
-        check_picture_name(value)
+        check_image_name(value)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return value
