@@ -25,10 +25,16 @@ def add_sentences(kinds: Any) -> None:
     )
     sentences.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="same seed, same bytes")
     sentences.add_argument(
-        "--per-object", metavar="N", type=at_least(1), default=2, help="sentences an object (default: at most 2)"
+        "--per-object",
+        metavar="N",
+        type=at_least(1),
+        default=2,
+        help="sentences an object (default: at most 2)",
     )
     sentences.add_argument(
-        "--maybe", metavar="FILE.jsonl", help="boxes of a detector: what may be there unlabeled (extra: score)"
+        "--maybe",
+        metavar="FILE.jsonl",
+        help="boxes of a detector: what may be there unlabeled (extra: score)",
     )
     sentences.add_argument(
         "--mirrored", action="store_true", help="the photos may be mirrored: never say left or right"
