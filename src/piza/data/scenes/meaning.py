@@ -328,7 +328,7 @@ class Facts:
         return np.asarray(np.minimum(self.relation(name), self.all(anchor)[None]).max(1))
 
     def _amid(self, a: tuple[Clause, ...], b: tuple[Clause, ...]) -> np.ndarray:
-        """ "Between a car and a bus": one on either side, whichever."""
+        """Whether one is on either side, whichever: "between a car and a bus"."""
         ways = [
             np.minimum(self._rel("flank right", left), self._rel("flank left", right))
             for left, right in ((a, b), (b, a))
