@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from .meaning import Facts
 from .objects import Clause, Expression, Scene, SceneObject
+from .wording import (
+    EXTREMES,
+    ORDINALS,
+    REGIONS,
+    RELATIONS,
+    one_of,
+    sentence_of,
+    with_article,
+)
 from .words import Name, name
 
 KINDS = ("attribute", "relation", "position", "superlative")
+
+
 MIN_PX, MAX_PX = 12.0, 60.0  # longest side of a target at a frame width of 2048
+
+
 MIN_AREA = 236.0  # and its smallest area: 0.01 % of a frame of 2048x1152
+
 
 # Never the subject of a sentence, though they may be spoken of in one.
 _SCENERY = ("tree", "hedge", "lamp", "stall")
+
+
 # Labels that tell too little to place anything by.
 _NAMELESS = ("sign or light", "unknown")
 
@@ -34,60 +49,6 @@ def is_target(o: SceneObject, size: tuple[int, int]) -> bool:
         and o.category not in _SCENERY
     )
 
-
-def _one(rng: np.random.Generator, options: Sequence[Any]) -> Any:
-    return options[int(rng.integers(len(options)))]
-
-
-def _a(text: str) -> str:
-    first = text.split(maxsplit=1)[0].lower()
-    return (
-        "an " if (first[0] in "aeiou" and not first.startswith(("one", "uni"))) or first == "suv" else "a "
-    ) + text
-
-
-_REGIONS = {
-    "left": ("on the left side of the scene", "on the left", "on the left-hand side", "on the left side of the picture", "in the left part of the image", "towards the left of the scene"),
-    "right": ("on the right side of the scene", "on the right", "on the right-hand side", "on the right side of the image", "in the right part of the picture", "towards the right of the scene"),
-    "middle": ("in the middle of the scene", "in the middle", "around the center of the photo", "near the center of the picture", "in the central part of the image"),
-    "top": ("in the upper part of the scene", "at the top of the photo", "near the top of the picture", "high up in the image"),
-    "bottom": ("in the lower part of the scene", "at the bottom of the photo", "near the bottom of the image", "in the foreground at the bottom of the picture"),
-    "far left": ("at the far left of the scene", "close to the left edge of the picture", "on the far left", "on the far left side", "near the left border of the photo"),
-    "far right": ("at the far right of the scene", "close to the right edge of the picture", "on the far right", "on the far right side", "near the right border of the photo"),
-    "left half": ("in the left half of the image",), "right half": ("in the right half of the image",),
-    "upper left": ("in the upper left of the scene", "in the top left part of the image"),
-    "upper right": ("in the upper right of the scene", "in the top right part of the image"),
-    "lower left": ("in the lower left of the scene", "in the bottom left part of the picture"),
-    "lower right": ("in the lower right of the scene", "in the bottom right part of the picture"),
-}  # fmt: skip
-_RELATIONS = {
-    "left": ("to the left of {}", "on the left of {}", "left of {}", "with {} somewhere to its right", "with {} to its right"),
-    "right": ("to the right of {}", "on the right of {}", "right of {}", "with {} somewhere to its left", "with {} to its left"),
-    "just left": ("just to the left of {}", "immediately left of {}", "directly to the left of {}", "with {} right beside it on its right"),
-    "just right": ("just to the right of {}", "immediately right of {}", "directly to the right of {}", "with {} right beside it on its left"),
-    "near": ("next to {}", "next to {}", "beside {}", "close to {}", "near {}", "adjacent to {}", "right by {}", "alongside {}"),
-    "above": ("above {}", "over {}", "higher up than {} and right over it", "with {} below it"),
-    "hanging over": ("hanging over {}", "hanging above {}", "above {}", "over {}"),
-    "below": ("below {}", "beneath {}", "underneath {}", "under {}", "with {} above it"),
-    "mounted above": ("mounted above {}", "attached to the pole above {}", "directly above {}", "on the same pole above {}", "fixed just above {}"),
-    "mounted below": ("mounted below {}", "attached to the pole below {}", "directly under {}", "on the same pole below {}", "hanging just below {}"),
-    "in front of": ("in front of {}", "partly in front of {}", "ahead of {} from the camera's point of view", "with {} behind it", "directly in front of {}"),
-    "behind": ("behind {}", "just behind {}", "directly behind {}", "with {} in front of it"),
-    "hidden by": ("partially hidden by {}", "partly hidden behind {}", "partially obscured by {}", "partially blocked by {}", "partly covered by {}"),
-}  # fmt: skip
-_EXTREMES = {
-    "leftmost": ("leftmost {}", "{} on the far left", "{} farthest to the left", "{} furthest left"),
-    "rightmost": ("rightmost {}", "{} on the far right", "{} farthest to the right", "{} furthest right"),
-    "highest": ("highest {}", "{} that is highest up", "{} at the very top", "uppermost {}", "topmost {}"),
-    "lowest": ("lowest {}", "{} lowest in the picture"),
-    "nearest": ("nearest {}", "{} closest to the camera", "{} closest to us", "{} that is closest to the camera", "{} nearest to the viewer", "closest {}"),
-    "farthest": ("farthest {}", "{} that is farthest away", "{} farthest in the distance", "{} farthest from the camera", "most distant {}", "{} furthest away"),
-    "largest": ("largest {}", "biggest {}", "{} that appears largest"),
-    "smallest": ("smallest {}", "{} that appears smallest", "{} that looks tiniest"),
-}  # fmt: skip
-_ORDINALS = ("", "first", "second", "third", "fourth", "fifth")
-_VERBS = ("located", "positioned", "situated", "standing", "visible", "placed", "found")
-_MOVERS = ("located", "positioned", "situated", "visible", "seen")
 
 Draft = tuple[str, tuple[Clause, ...]]  # a modifier and the clause it claims
 
@@ -109,9 +70,9 @@ class Writer:
         self.facts, self.objects, self.rng, self.size = facts or Facts(objects, size), objects, rng, size
         self.sided, self.all_signs = sided, all_signs
         self.seen: set[str] = set()
-        true = np.array([self.facts.value(("at", r)) == 1.0 for r in _REGIONS])
+        true = np.array([self.facts.value(("at", r)) == 1.0 for r in REGIONS])
         self._regions = [
-            [r for r, t in zip(_REGIONS, true[:, i], strict=True) if t] for i in range(len(objects))
+            [r for r, t in zip(REGIONS, true[:, i], strict=True) if t] for i in range(len(objects))
         ]
 
     def true_of(self, clauses: tuple[Clause, ...], i: int) -> bool:
@@ -129,8 +90,8 @@ class Writer:
         """Where in the image object `i` is."""
         if not self._regions[i]:
             return None
-        r = _one(self.rng, self._regions[i])
-        return _one(self.rng, _REGIONS[r]), (("at", r),)
+        r = one_of(self.rng, self._regions[i])
+        return one_of(self.rng, REGIONS[r]), (("at", r),)
 
     def anchor(self, i: int, j: int) -> Name:
         """A name for the thing the target is placed by."""
@@ -139,27 +100,27 @@ class Writer:
 
     def _article(self, n: Name, j: int) -> str:
         if self.unique(n.claims, j):
-            return f"the {n.text}" if self.rng.random() < 0.6 else _a(n.text)
-        return _a(n.text)
+            return f"the {n.text}" if self.rng.random() < 0.6 else with_article(n.text)
+        return with_article(n.text)
 
     def relation(self, i: int, names: tuple[str, ...]) -> Draft | None:
         """A true relation of object i to something else."""
         rng = self.rng
         for _ in range(4):
-            r = _one(rng, names)
+            r = one_of(rng, names)
             r = "above" if (wording := r) == "hanging over" else r
             mates = np.flatnonzero(self.facts.relation(r)[i] == 1.0)
             mates = mates[~self.facts.vague[mates]]
             mates = mates[~np.isin(self.facts.category[mates], _NAMELESS)]
             if not len(mates):
                 continue
-            j = int(_one(rng, mates))
+            j = int(one_of(rng, mates))
             if self.objects[j].category in _SCENERY and rng.random() < 0.5:
                 continue
             n = self.anchor(i, j)
             if not self.true_of(n.claims, j):
                 continue
-            return _one(rng, _RELATIONS[wording]).format(self._article(n, j)), (("rel", r, n.claims),)
+            return one_of(rng, RELATIONS[wording]).format(self._article(n, j)), (("rel", r, n.claims),)
         return None
 
     def between(self, i: int) -> Draft | None:
@@ -170,7 +131,7 @@ class Writer:
         lefts, rights = (at[~np.isin(self.facts.category[at], _NAMELESS)] for at in (lefts, rights))
         if not len(lefts) or not len(rights):
             return None
-        j, k = int(_one(self.rng, lefts)), int(_one(self.rng, rights))
+        j, k = int(one_of(self.rng, lefts)), int(one_of(self.rng, rights))
         a, b = self.anchor(i, j), self.anchor(i, k)
         if not (self.true_of(a.claims, j) and self.true_of(b.claims, k)):
             return None
@@ -182,7 +143,7 @@ class Writer:
         clauses = (("rel", "flank right", a.claims), ("rel", "flank left", b.claims))
         shapes = (f"between {ta} on its left and {tb} on its right", f"with {ta} on its left and {tb} on its right",
                   f"flanked by {ta} on the left and {tb} on the right", f"to the right of {ta} and to the left of {tb}")  # fmt: skip
-        return _one(self.rng, shapes), clauses
+        return one_of(self.rng, shapes), clauses
 
     def neighbor(self, i: int) -> Draft | None:
         """How it lies to another object."""
@@ -276,11 +237,11 @@ class Writer:
                     if self.unique((c,), i):
                         return Name(f"{side} {n.text}", (c,), person=n.person), []
             if roll < 0.36:
-                side = _one(rng, ("left", "right"))
+                side = one_of(rng, ("left", "right"))
                 for k in (1, 2, 3, 4, 5):
                     c = ("nth", side, k, n.claims)
                     if self.unique((c,), i):
-                        return Name(f"{_ORDINALS[k]} {n.text}", (c,), person=n.person), [
+                        return Name(f"{ORDINALS[k]} {n.text}", (c,), person=n.person), [
                             (f"from the {side}", ())
                         ] if not _long(n) else [(f"counting from the {side}", ())]
             if roll < 0.5:
@@ -290,19 +251,19 @@ class Writer:
                     c = ("closest", n.claims, b.claims)
                     if self.unique(b.claims, j) and self.unique((c,), i):
                         return Name(
-                            f"{n.text} {_one(rng, ('closest to', 'nearest to'))} the {b.text}",
+                            f"{n.text} {one_of(rng, ('closest to', 'nearest to'))} the {b.text}",
                             (c,),
                             person=n.person,
                         ), []
-            for extreme in rng.permutation(list(_EXTREMES)):
+            for extreme in rng.permutation(list(EXTREMES)):
                 c = ("most", str(extreme), n.claims)
                 if facts.value(c)[i] != 1.0:
                     continue
                 if facts.rough and extreme in ("largest", "smallest") and "light" in self.objects[i].category:
                     continue  # boxes hold the housing or just the lamp
-                shape = _one(rng, _EXTREMES[str(extreme)])
+                shape = one_of(rng, EXTREMES[str(extreme)])
                 if _long(n) and not shape.endswith("{}"):
-                    shape = _EXTREMES[str(extreme)][0]
+                    shape = EXTREMES[str(extreme)][0]
                 text = shape.format(n.text)
                 if n.plural and rng.random() < 0.3 and shape.endswith("{}"):
                     text = (
@@ -336,7 +297,7 @@ class Writer:
                 clauses += d[1]
         if not self.unique(clauses, i) or not (self.sided or is_unsided(clauses)):
             return None
-        ref = _word(self.rng, n, texts, self.objects[i].category)
+        ref = sentence_of(self.rng, n, texts, self.objects[i].category)
         if not 5 <= len(ref.split()) <= 30 or ref in self.seen:
             return None
         self.seen.add(ref)
@@ -378,69 +339,6 @@ def _names_kind(clauses: tuple[Clause, ...]) -> bool:
 
 def _long(n: Name) -> bool:
     return len(n.text.split()) > 3
-
-
-def _word(rng: np.random.Generator, n: Name, mods: list[str], category: str) -> str:
-    """Put a name and its modifiers into one sentence."""
-    t = n.text
-    unique_kind = any(c[0] in ("most", "nth", "pair", "closest") for c in n.claims)
-    ordinal = mods and (mods[0].startswith("from the") or mods[0].startswith("counting from"))
-    if ordinal:
-        t, mods = f"{t} {mods[0]}", mods[1:]
-    verb = _one(rng, _MOVERS if n.person or category in ("car", "van", "truck", "bus") else _VERBS)
-    if verb == "standing" and category in ("balloon", "flag"):
-        verb = "visible"
-    joined = _join(rng, mods)
-    the = f"the {t}"
-    roll = rng.random()
-    if not mods:
-        shapes = (f"{the}", f"{the}", f"find {the}", f"locate {the} in this picture", f"the object is {the if unique_kind else _a(t)}",
-                  f"{the} in the scene", f"look for {the}", f"you can see {the if unique_kind else _a(t)}", f"point to {the} in the image")  # fmt: skip
-        out = _one(rng, shapes)
-    elif roll < 0.30:
-        out = f"{the}{_glue(joined)}"
-    elif roll < 0.58:
-        out = f"{the} is {_predicate(verb, joined)}"
-    elif roll < 0.70:
-        out = f"the object is {the if unique_kind else _a(t)}{_glue(joined)}"
-    elif roll < 0.80:
-        out = f"{_one(rng, ('find', 'locate', 'look for', 'point to', 'show me', 'this is'))} {the}{_glue(joined)}"
-    elif roll < 0.86 and not unique_kind:
-        out = f"{_one(rng, ('there is', 'you can see', 'one can see'))} {_a(t)}{_glue(joined)}"
-    elif roll < 0.93:
-        first, rest = mods[0], mods[1:]
-        link = f"{the}" if unique_kind or rng.random() < 0.5 else f"there is {_a(t)}"
-        out = f"{first}, {link}" if not rest else f"{first}, {link}{_glue(_join(rng, rest))}"
-        if first.startswith(("with ", "mounted", "fixed", "hanging", "flanked", "higher", "ahead", "partly")):
-            out = f"{the}{_glue(joined)}"
-    else:
-        who = "who" if n.person else "which"
-        out = f"{the}, {who} is {_predicate(verb, joined)}"
-    return f"{out[0].upper()}{out[1:]}."
-
-
-def _join(rng: np.random.Generator, mods: list[str]) -> str:
-    if len(mods) < 2:
-        return mods[0] if mods else ""
-    return mods[0] + "".join(
-        _one(rng, (", ", " and ", ", ") if not m.startswith("with") else (", ",)) + m for m in mods[1:]
-    )
-
-
-def _glue(joined: str) -> str:
-    return (
-        ", "
-        if joined.startswith(("mounted", "with ", "flanked", "fixed", "hanging", "higher", "attached"))
-        else " "
-    ) + joined
-
-
-def _predicate(verb: str, joined: str) -> str:
-    if joined.startswith(("mounted", "flanked", "fixed", "hanging", "attached", "partially", "partly")):
-        return joined
-    if joined.startswith("with "):
-        return "shown " + joined
-    return f"{verb} {joined}"
 
 
 def expressions(

@@ -333,7 +333,7 @@ class Facts:
             np.minimum(self._rel("flank right", left), self._rel("flank left", right))
             for left, right in ((a, b), (b, a))
         ]
-        return np.maximum(*ways)
+        return np.asarray(np.maximum(*ways))
 
     # -- comparisons -------------------------------------------------------------------------------------------
     def _most(self, extreme: str, group: tuple[Clause, ...]) -> np.ndarray:
