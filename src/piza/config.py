@@ -155,6 +155,9 @@ class PizaConfig:
     num_attributes: int = Field(
         default=0, ge=0
     )  # words for what an object looks like, where objects are listed
+    # What the list is read off: a copy of the grounder's backbone, or NanoDet's, whose cells tell num_categories apart.
+    proposal_backbone: Literal["resnet", "nanodet"] = "resnet"
+    num_categories: int = Field(default=0, ge=0)
     zoom_scale: float = Field(default=100.0, gt=0)  # of the progress before its sinusoid; 1 as published
     stop_at: float = Field(
         default=0.95, gt=0

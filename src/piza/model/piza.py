@@ -23,6 +23,7 @@ from piza.model import grounder
 from piza.model.box_history import BoxHistoryEncoder
 from piza.model.grounder import Grounding, ImageFeatures, TextFeatures
 from piza.model.matcher import ExpressionMatcher, log_odds
+from piza.model.nanodet_proposals import NanoDetProposals
 from piza.model.proposals import ProposalNetwork, Proposals
 from piza.model.relations import Relations
 from piza.model.text import Prompter
@@ -71,11 +72,13 @@ class Piza(nn.Module):
             if config.relations
             else None
         )
-        self.proposals = (
-            ProposalNetwork(detector, config.num_attributes, config.num_proposals)
-            if config.num_proposals
-            else None
-        )
+        self.proposals: ProposalNetwork | NanoDetProposals | None = None
+        if config.num_proposals and config.proposal_backbone == "nanodet":
+            self.proposals = NanoDetProposals(
+                detector, config.num_attributes, config.num_categories, config.num_proposals
+            )
+        elif config.num_proposals:
+            self.proposals = ProposalNetwork(detector, config.num_attributes, config.num_proposals)
         self.matcher = (
             ExpressionMatcher(base.text_config.vocab_size, base.d_model + config.num_attributes + 1)
             if config.num_proposals

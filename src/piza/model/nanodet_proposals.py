@@ -1,0 +1,189 @@
+"""The proposal network on a pretrained backbone: the objects of a picture, whatever sentences will ask about them.
+
+As in `finder.py`, but NanoDet's cells say which category is there and where its box is, so that the list is good before
+anything is trained. The best boxes, without duplicates, become queries, which refinement layers read the pyramid for; each
+also sees its own pixels, because what was trained to detect has forgotten most of color.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from piza.model.nanodet import BINS, NECK, STAGES, STRIDES, NanoDet, distances
+from piza.model.proposals import Proposals, RefinementLayer
+from piza.model.sparse_deformable_attention import readable
+
+CANDIDATES = 4  # times as many cells as proposals are compared with each other
+DUPLICATE = 0.6  # IoU with a better box, from which on a box is a duplicate
+BEHIND = 100.0  # taken from the score of a duplicate, which is listed only where nothing else is left
+PATCH = 10  # side of the grid of pixels that a proposal sees of its own box
+PATCH_SCALE = 1.2  # of the box
+
+
+@dataclass
+class CellProposals(Proposals):
+    """category_logits: (batch, cells, categories). cell_boxes: (batch, cells, 4) cxcywh, normalized. distance_logits: (batch,
+    cells, 4 * BINS)."""
+
+    category_logits: Tensor
+    cell_boxes: Tensor
+    distance_logits: Tensor
+
+
+class NanoDetProposals(nn.Module):
+    """looks: how many attribute words there are; categories: how many categories the cells tell apart."""
+
+    def __init__(
+        self,
+        detector: Any,
+        num_attributes: int,
+        categories: int,
+        count: int = 128,
+        layers: int = 2,
+        points: int = 4,
+    ):
+        super().__init__()
+        config = detector.config
+        library = sys.modules[type(detector.model).__module__]
+        width = config.d_model
+        self.count, self.width = count, width
+        self.half_precision = False  # whether the convolutions compute in bfloat16
+        self.backbone = NanoDet()
+        self.category = nn.ModuleList(nn.Conv2d(NECK, categories, 1) for _ in STRIDES)
+        self.distance = nn.ModuleList(nn.Conv2d(NECK, 4 * BINS, 1) for _ in STRIDES)
+        self.project = nn.ModuleList(nn.Conv2d(stage + NECK, width, 1) for stage in STAGES)
+        self.norm = nn.LayerNorm(width)
+        self.level = nn.Embedding(len(STRIDES), width)
+        self.start = nn.Linear(width + categories, width)
+        self.patch = nn.Sequential(nn.Linear(3 * PATCH * PATCH, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.refinement = nn.ModuleList(RefinementLayer(config, library, points) for _ in range(layers))
+        self.mix = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.last = nn.LayerNorm(width)
+        self.attributes = nn.Linear(width, num_attributes)
+        nn.init.zeros_(self.attributes.weight)  # words that nothing is known of stay unlikely
+        nn.init.constant_(self.attributes.bias, -3.0)
+
+    def forward(
+        self, pixels: Tensor, also: Callable[[list[tuple[int, int]]], Tensor] | None = None
+    ) -> CellProposals:
+        """pixels (batch, 3, height, width), normalized, sides multiples of 32; also(shapes of the levels), (batch, cells), is
+        added to the scores by which cells are chosen."""
+        height, width = pixels.shape[-2:]
+        levels, categories, sides = self._convolve(pixels)
+        shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
+        features, category_logits, distance_logits = (
+            torch.cat([part.flatten(2).transpose(1, 2) for part in parts], 1).float()
+            for parts in (levels, categories, sides)
+        )
+        centers, strides = cell_grid(shapes, pixels)
+        cell_boxes = boxes_of(distance_logits, centers, strides, (width, height))
+        logits = category_logits.amax(-1)
+        scores = logits.detach()
+        chosen = choose(
+            scores if also is None else scores + also(shapes).to(scores), cell_boxes.detach(), self.count
+        )
+
+        normed = self.norm(features)
+        number = torch.cat([chosen.new_full((h * w,), n) for n, (h, w) in enumerate(shapes)])
+        box = _taken(cell_boxes, chosen)
+        state = torch.cat([_taken(normed, chosen), _taken(category_logits, chosen).sigmoid()], -1)
+        state = self.start(state) + self.level(number[chosen])
+        state = state + self.patch(patches(pixels, box.detach()))
+        cells = readable(normed, torch.ones_like(normed[..., 0], dtype=torch.bool))
+        sizes = torch.as_tensor(shapes, dtype=torch.long, device=features.device)
+        starts = torch.cat((sizes.new_zeros((1,)), sizes.prod(1).cumsum(0)[:-1]))
+        boxes = [box]
+        for layer in self.refinement:
+            state, box = layer(state, boxes[-1].detach(), cells, shapes, sizes, starts)
+            boxes.append(box)
+        state = state + self.patch(patches(pixels, box.detach()))
+        state = self.last(state + self.mix(state))
+        return CellProposals(
+            logits,
+            chosen,
+            torch.stack(boxes),
+            state,
+            self.attributes(state),
+            (width, height),
+            shapes,
+            category_logits,
+            cell_boxes,
+            distance_logits,
+        )
+
+    def _convolve(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Three levels each: the pyramid (batch, width, h, w), category logits, and logits of distances."""
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.half_precision):
+            seen = self.backbone(pixels)
+            return (
+                [
+                    layer(torch.cat([stage, head], 1))
+                    for layer, stage, head in zip(self.project, seen.stages, seen.head, strict=True)
+                ],
+                [layer(head) for layer, head in zip(self.category, seen.head, strict=True)],
+                [layer(head) for layer, head in zip(self.distance, seen.head, strict=True)],
+            )
+
+
+def cell_grid(shapes: list[tuple[int, int]], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Centers (cells, 2) x, y and strides (cells, 1) of all cells, in pixels of the input."""
+    centers, strides = [], []
+    for stride, (height, width) in zip(STRIDES, shapes, strict=True):
+        y, x = torch.meshgrid(
+            torch.arange(height, device=like.device), torch.arange(width, device=like.device), indexing="ij"
+        )
+        centers.append((torch.stack([x, y], -1).flatten(0, 1) + 0.5) * stride)
+        strides.append(centers[-1].new_full((height * width, 1), float(stride)))
+    return torch.cat(centers), torch.cat(strides)
+
+
+def boxes_of(logits: Tensor, centers: Tensor, strides: Tensor, size: tuple[int, int]) -> Tensor:
+    """Distance logits (batch, cells, 4 * BINS) -> boxes (batch, cells, 4), cxcywh, normalized and cut at the picture's rim."""
+    sides = distances(logits) * strides
+    scale = sides.new_tensor(size)
+    low = ((centers - sides[..., :2]) / scale).clamp(0, 1)
+    high = ((centers + sides[..., 2:]) / scale).clamp(0, 1)
+    return torch.cat([(low + high) / 2, (high - low).clamp(min=1e-4)], -1)
+
+
+@torch.no_grad()
+def choose(scores: Tensor, boxes: Tensor, count: int) -> Tensor:
+    """The cells (batch, count) of the best scores (batch, cells) that are no duplicates of a better one; duplicates follow
+    where too few are left. Non-maximum suppression by repeated products (Zheng et al. 2021, Cluster-NMS): the greedy result."""
+    value, cell = scores.topk(min(CANDIDATES * count, scores.shape[1]), dim=1)
+    corner = _taken(boxes, cell)
+    low, high = corner[..., :2] - corner[..., 2:] / 2, corner[..., :2] + corner[..., 2:] / 2
+    inner = (
+        torch.minimum(high[:, :, None], high[:, None]) - torch.maximum(low[:, :, None], low[:, None])
+    ).clamp(min=0).prod(-1)
+    area = (high - low).prod(-1)
+    overlap = inner / (area[:, :, None] + area[:, None] - inner).clamp(min=1e-9)
+    covers = (overlap > DUPLICATE).triu(1)  # [better, worse]
+    kept = torch.ones_like(cell, dtype=torch.bool)
+    while True:
+        now = ~(covers & kept[:, :, None]).any(1)
+        if bool((now == kept).all()):
+            break
+        kept = now
+    order = torch.where(kept, value, value - BEHIND).topk(min(count, cell.shape[1]), dim=1)[1]
+    return cell.gather(1, order)
+
+
+def patches(pixels: Tensor, boxes: Tensor) -> Tensor:
+    """The pixels of boxes (batch, k, 4), read at a grid of points: (batch, k, 3 * PATCH * PATCH)."""
+    at = (torch.arange(PATCH, device=boxes.device) + 0.5) / PATCH * 2 - 1  # of half the box
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    grid = torch.stack([x, y], -1).flatten(0, 1)
+    places = boxes[:, :, None, :2] + grid * boxes[:, :, None, 2:] * (PATCH_SCALE / 2)
+    found = functional.grid_sample(pixels, 2 * places - 1, padding_mode="border", align_corners=False)
+    return found.permute(0, 2, 1, 3).flatten(2)
+
+
+def _taken(values: Tensor, cells: Tensor) -> Tensor:
+    """(batch, cells, n) and (batch, k) -> (batch, k, n)."""
+    return values.gather(1, cells[..., None].expand(-1, -1, values.shape[-1]))

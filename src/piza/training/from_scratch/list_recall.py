@@ -1,0 +1,149 @@
+"""How many labeled objects the list of a first look holds: the share that one of its boxes overlaps by IoU 0.5.
+
+    python recipes/list_recall.py --model FOLDER | --eye WEIGHTS | --start nanodet_g.onnx
+        --work runs/eye --streets DIR --signs DIR [--part val] [--scenes POOL] [--pixels 960] [--limit N]
+
+Counts objects of at least --least pixels (square root of the area of the label, at the photo's own size) that a person labeled, none that
+a teacher added; by source and label, for the whole list and the best half of it.
+"""
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from piza.data.frames import Pool
+from piza.image import cut, open_image
+from piza.search.zoom_path import frame_window, input_size
+from piza.training.from_scratch.street_labels import iou
+from piza.training.from_scratch.train_proposals import (
+    folders_of,
+    new_network,
+    pixels_of,
+    read_photos,
+    read_words,
+    start_from_nanodet,
+)
+
+Lister = Callable[[NDArray[np.uint8]], NDArray[Any]]
+
+
+def lister(args: argparse.Namespace) -> Lister:
+    """picture -> (k, 4) xyxy boxes in its pixels, best first."""
+    if args.model:
+        import piza
+
+        model = piza.load(str(args.model))
+        assert model.proposals is not None
+        network, pixels = model.proposals, model.config.first_pixels
+    else:
+        words = read_words()
+        network, pixels = new_network(args.base, words, args.count), args.pixels
+        if args.start:
+            start_from_nanodet(network, args.start, words)
+        else:
+            network.load_state_dict({k: v.float() for k, v in load_file(args.eye).items()})
+        network.half_precision = args.half
+    network.eval()
+
+    class _Picture:
+        def __init__(self, picture: NDArray[np.uint8]):
+            self.picture = picture
+
+    def boxes(picture: NDArray[np.uint8]) -> NDArray[Any]:
+        height, width = picture.shape[:2]
+        frame = frame_window((width, height))
+        size = input_size(frame, True, pixels, pixels)
+        with torch.inference_mode():
+            found = network(pixels_of([_Picture(cut(picture, frame, size))]))
+        box = found.boxes[-1, 0].numpy().astype(float)
+        low, high = box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2
+        return np.concatenate([low, high], 1) * np.tile([width, height], 2)
+
+    return boxes
+
+
+def samples(args: argparse.Namespace) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[Any], list[str]]]:
+    """Source, picture, boxes (m, 4) and labels."""
+    photos = read_photos(args.work, args.part) if args.streets else []
+    random.Random(0).shuffle(photos)
+    for photo in photos[: args.limit]:
+        known = [o for o in photo.objects if o.label]
+        boxes = np.array([o.box for o in known], dtype=float).reshape(-1, 4)
+        source, name = photo.key.split("/")
+        if len(boxes):
+            yield source, open_image(folders_of(args)[source] / name), boxes, [o.label for o in known]
+    for folder in args.scenes:
+        pool = Pool(folder)
+        for number in range(min(len(pool), args.limit or 100)):
+            frame = pool[number]
+            labels = [next(w[9:] for w in words if w.startswith("category=")) for words in frame.attributes]
+            yield "scenes", np.asarray(frame.picture), frame.objects, labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, help="a model folder")
+    parser.add_argument("--eye", type=Path, help="weights that train_eye.py exported")
+    parser.add_argument("--start", type=Path, help="nanodet_g.onnx: the network before training")
+    parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"))
+    parser.add_argument("--work", type=Path, default=Path("runs/eye"))
+    parser.add_argument("--streets", type=Path)
+    parser.add_argument("--signs", type=Path)
+    parser.add_argument("--scenes", type=Path, nargs="*", default=[])
+    parser.add_argument("--part", default="val")
+    parser.add_argument("--pixels", type=int, default=960, help="square root of the area of the input")
+    parser.add_argument("--count", type=int, default=128)
+    parser.add_argument("--least", type=float, default=12.0)
+    parser.add_argument("--limit", type=int, help="photos, and scenes of a pool")
+    parser.add_argument("--half", action="store_true", help="convolutions in bfloat16")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    list_of = lister(args)
+    counts: dict[str, list[int]] = {}
+    spent, pictures = 0.0, 0
+    for source, picture, boxes, labels in samples(args):
+        begun = time.perf_counter()
+        listed = list_of(picture)
+        spent, pictures = spent + time.perf_counter() - begun, pictures + 1
+        overlap = iou(boxes, listed) >= 0.5
+        size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        within = ((centers[:, None] > listed[:, :2]) & (centers[:, None] < listed[:, 2:])).all(-1).any(1)
+        for number in np.flatnonzero(size >= args.least):
+            keys = [f"{source}: {labels[number]}", source]
+            if source != "scenes" and labels[number] != "pole":
+                keys += ["photos but for poles"]
+                keys += ["photos but for poles, under 32 px"] if size[number] < 32 else []
+            for key in keys:
+                row = counts.setdefault(key, [0, 0, 0, 0])
+                row[0] += 1
+                row[1] += bool(overlap[number].any())
+                row[2] += bool(overlap[number, : args.count // 2].any())
+                row[3] += bool(within[number])
+    shares = {
+        key: {"objects": n, "list": a / n, "half": b / n, "center": c / n}
+        for key, (n, a, b, c) in sorted(counts.items())
+    }
+    if args.json:
+        print(json.dumps(shares))
+        return
+    print(f"{pictures} pictures, {spent / max(1, pictures):.3f} s each")
+    for key, row in shares.items():
+        if row["objects"] >= 10:
+            print(f"{key:40} {row['objects']:6} {row['list']:.3f} {row['half']:.3f} {row['center']:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""How the first look of `mini` got an eye that knows real streets: the proposal network on NanoDet's weights.
+
+    $EYE labels --streets DIR --signs DIR --teacher teacher.jsonl --splits splits.json   # what is known of all photos
+    $EYE train --streets DIR --signs DIR --nanodet nanodet_g.onnx --scenes POOL          # goes on where it was
+    $EYE export --out eye.safetensors
+
+where EYE="python recipes/train_eye.py". POOL is a folder that `recipes/train_first_look.py scenes` has written. A training that is
+interrupted goes on where it was when called again.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from piza.files import atomic_write
+from piza.model.accelerate.deformable import use_fast_sampling
+from piza.model.nanodet import BINS, COCO_CLASSES, MEAN, STD
+from piza.model.nanodet_proposals import NanoDetProposals
+from piza.model.piza import load_folder
+from piza.training.from_scratch.nanodet_weights import load_nanodet
+from piza.training.from_scratch.street_crops import CropSample, Sources, Vocabulary, load_photos
+from piza.training.from_scratch.street_labels import street_photos
+from piza.training.from_scratch.street_loss import crop_loss
+from piza.training.trainer import LoopConfig, train
+
+WORDS = Path(__file__).with_name("street_words.json")
+CROP = (640, 384)  # width, height
+AREA = 960 * 960  # pixels of a whole frame at the scale of a first look
+LISTED = 48  # of a crop, in training
+SHARES = {
+    "dawn": 0.28,
+    "unsplash": 0.07,
+    "highway": 0.06,
+    "camvid": 0.13,
+    "tl_china": 0.06,
+    "signs": 0.15,
+    "scenes": 0.25,
+}
+# The class of COCO that a category starts from, and what is added to its bias; others start from nothing.
+START = {
+    "person": (0, 0.0), "cyclist": (1, -1.0), "bicycle": (1, 0.0), "car": (2, 0.0), "van": (2, -1.5),
+    "motorcycle": (3, 0.0), "motorcyclist": (3, -1.0), "bus": (5, 0.0), "truck": (7, 0.0),
+    "traffic light": (9, 0.0), "pedestrian light": (9, -1.0), "lamp": (9, -2.0), "hydrant": (10, 0.0),
+    "sign": (11, 0.5), "bench": (13, -0.5), "dog": (16, 0.0), "planter": (58, -0.5), "tree": (58, -2.0),
+}  # fmt: skip
+
+
+def new_network(base: Path, words: Vocabulary, count: int) -> NanoDetProposals:
+    detector = load_folder(base).detector
+    torch.manual_seed(0)
+    network = NanoDetProposals(detector, len(words.words), len(words.categories), count)
+    use_fast_sampling(network)
+    return network
+
+
+@torch.no_grad()
+def start_from_nanodet(network: NanoDetProposals, onnx: Path, words: Vocabulary) -> None:
+    """The detector's weights; each category starts as the class of COCO that is nearest to it."""
+    eye, answers = load_nanodet(onnx)
+    network.backbone.load_state_dict(eye.state_dict())
+    for answer, category, distance in zip(answers.levels, network.category, network.distance, strict=True):
+        assert isinstance(answer, nn.Conv2d) and answer.bias is not None
+        nn.init.zeros_(category.weight)
+        nn.init.constant_(category.bias, -5.0)
+        for name, (number, more) in START.items():
+            place = words.category[name]
+            category.weight[place] = answer.weight[number]
+            category.bias[place] = answer.bias[number] + more
+        distance.weight.copy_(answer.weight[COCO_CLASSES:])
+        distance.bias.copy_(answer.bias[COCO_CLASSES:])
+        assert len(answer.bias) == COCO_CLASSES + 4 * BINS
+
+
+class CropBatches:
+    def __init__(self, sources: Sources, seed: int, crops: int):
+        self.sources, self.seed, self.crops = sources, seed, crops
+
+    def __call__(self, step: int, process: int) -> list[CropSample]:
+        import cv2
+        import numpy as np
+
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng([self.seed, step, process])
+        return [self.sources.sample(CROP, AREA, rng) for _ in range(self.crops)]
+
+
+def pixels_of(samples: list[CropSample]) -> Tensor:
+    stacked = torch.stack([torch.from_numpy(sample.picture) for sample in samples]).float()
+    return ((stacked - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
+
+
+def loss_of(network: nn.Module, samples: list[CropSample]) -> dict[str, Tensor]:
+    return crop_loss(network(pixels_of(samples)), samples)
+
+
+def folders_of(args: argparse.Namespace) -> dict[str, Path]:
+    found = {path.name: path / "images" for path in args.streets.iterdir() if path.is_dir()}
+    return {**found, "signs": args.signs / "images"}
+
+
+def read_words() -> Vocabulary:
+    return Vocabulary(json.loads(WORDS.read_text()))
+
+
+def read_photos(work: Path, part: str) -> list[Any]:
+    lines = [json.loads(line) for line in (work / "photos.jsonl").read_text().splitlines()]
+    return load_photos([line["photo"] for line in lines if line["part"] == part])
+
+
+def write_labels(args: argparse.Namespace) -> None:
+    parts = {key: part for part, keys in json.loads(args.splits.read_text()).items() for key in keys}
+    args.work.mkdir(parents=True, exist_ok=True)
+    with atomic_write(args.work / "photos.jsonl") as path, open(path, "w") as out:
+        for photo in street_photos(args.streets, args.signs, args.teacher, args.colors):
+            out.write(json.dumps({"part": parts.get(photo.key, "train"), "photo": asdict(photo)}) + "\n")
+
+
+def run(args: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    words = read_words()
+    network = new_network(args.base, words, LISTED)
+    start_from_nanodet(network, args.nanodet, words)
+    network.half_precision = args.half
+    photos = read_photos(args.work, "train")
+    sources = Sources(photos, folders_of(args), args.scenes, words, SHARES)
+    sources.signs()
+    slow = [p for part in (network.backbone, network.category, network.distance) for p in part.parameters()]
+    config = LoopConfig(
+        steps=args.steps, lr=args.lr, slow=0.25, muon=False, average=0.997, warmup=100, save_every=180.0
+    )
+    parameters = list(network.parameters())
+    batches = CropBatches(sources, args.seed, args.crops)
+    train(network, parameters, batches, loss_of, config, args.work / "eye", args.stop_after, slow=slow)
+
+
+def averaged(work: Path) -> dict[str, Tensor]:
+    """The averaged weights of a finished or running training."""
+    weights = load_file(work / "eye" / "checkpoint.safetensors")
+    return {name[8:]: tensor for name, tensor in weights.items() if name.startswith("average.")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", choices=["labels", "train", "export"])
+    parser.add_argument("--work", type=Path, default=Path("runs/eye"), help="checkpoints and logs")
+    parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"), help="for its settings")
+    parser.add_argument("--streets", type=Path, help="SOURCE/images and SOURCE/boxes.jsonl")
+    parser.add_argument("--signs", type=Path, help="images/ and train.json in SOREC's format")
+    parser.add_argument("--teacher", type=Path, help="JSON lines of a detector's boxes")
+    parser.add_argument("--colors", type=Path, help="JSON lines of boxes whose color is clear")
+    parser.add_argument("--splits", type=Path, help='{"train": [KEY, ...], "val": ..., "test": ...}')
+    parser.add_argument("--nanodet", type=Path, help="nanodet_g.onnx")
+    parser.add_argument("--scenes", type=Path, nargs="*", default=[], help="pools of drawn scenes")
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--crops", type=int, default=4, help="of a step")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--half", action="store_true", help="convolutions in bfloat16")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stop-after", type=int, help="leave after this step")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    if args.stage == "labels":
+        write_labels(args)
+    elif args.stage == "train":
+        run(args)
+    else:
+        with atomic_write(args.out) as part:
+            save_file({name: tensor.half() for name, tensor in averaged(args.work).items()}, part)
+
+
+if __name__ == "__main__":
+    main()
