@@ -46,7 +46,9 @@ def test_distances_are_means_of_their_distributions() -> None:
 
 
 def test_duplicates_are_listed_last() -> None:
-    boxes = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.5, 0.51, 0.2, 0.2], [0.2, 0.2, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]]])
+    boxes = torch.tensor(
+        [[[0.5, 0.5, 0.2, 0.2], [0.5, 0.51, 0.2, 0.2], [0.2, 0.2, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]]]
+    )
     scores = torch.tensor([[3.0, 2.0, 1.0, 0.0]])
     assert choose(scores, boxes, 3)[0].tolist() == [0, 2, 3]
     assert choose(scores, boxes, 4)[0].tolist() == [0, 2, 3, 1]
@@ -63,5 +65,3 @@ def test_patches_are_the_pixels_of_the_box() -> None:
     pixels[:, 0, :, 16:] = 1.0
     found = patches(pixels, torch.tensor([[[0.75, 0.5, 0.2, 0.2], [0.25, 0.5, 0.2, 0.2]]])).view(2, 3, -1)
     assert found[0, 0].min() > 0.99 and found[1].max() == 0.0 and found[0, 1:].max() == 0.0
-
-

@@ -90,9 +90,7 @@ class NanoDet(nn.Module):
         middle = middle + functional.avg_pool2d(fine, 2)
         coarse = coarse + functional.avg_pool2d(middle, 2)
         neck = (fine, middle, coarse)
-        return NanoDetFeatures(
-            stages, [layer(level) for layer, level in zip(self.head, neck, strict=True)]
-        )
+        return NanoDetFeatures(stages, [layer(level) for layer, level in zip(self.head, neck, strict=True)])
 
 
 class NanoDetAnswers(nn.Module):

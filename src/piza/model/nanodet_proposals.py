@@ -60,9 +60,13 @@ class NanoDetProposals(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.level = nn.Embedding(len(STRIDES), width)
         self.start = nn.Linear(width + categories, width)
-        self.patch = nn.Sequential(nn.Linear(3 * PATCH * PATCH, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.patch = nn.Sequential(
+            nn.Linear(3 * PATCH * PATCH, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
         self.refinement = nn.ModuleList(RefinementLayer(config, library, points) for _ in range(layers))
-        self.mix = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.mix = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
         self.last = nn.LayerNorm(width)
         self.attributes = nn.Linear(width, num_attributes)
         nn.init.zeros_(self.attributes.weight)  # words that nothing is known of stay unlikely
@@ -159,8 +163,10 @@ def choose(scores: Tensor, boxes: Tensor, count: int) -> Tensor:
     corner = _taken(boxes, cell)
     low, high = corner[..., :2] - corner[..., 2:] / 2, corner[..., :2] + corner[..., 2:] / 2
     inner = (
-        torch.minimum(high[:, :, None], high[:, None]) - torch.maximum(low[:, :, None], low[:, None])
-    ).clamp(min=0).prod(-1)
+        (torch.minimum(high[:, :, None], high[:, None]) - torch.maximum(low[:, :, None], low[:, None]))
+        .clamp(min=0)
+        .prod(-1)
+    )
     area = (high - low).prod(-1)
     overlap = inner / (area[:, :, None] + area[:, None] - inner).clamp(min=1e-9)
     covers = (overlap > DUPLICATE).triu(1)  # [better, worse]

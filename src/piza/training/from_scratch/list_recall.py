@@ -25,11 +25,11 @@ from piza.image import cut, open_image
 from piza.search.zoom_path import frame_window, input_size
 from piza.training.from_scratch.street_labels import iou
 from piza.training.from_scratch.train_proposals import (
-    folders_of,
     new_network,
-    pixels_of,
+    normalized_pixels,
     read_photos,
     read_words,
+    source_folders,
     start_from_nanodet,
 )
 
@@ -54,16 +54,12 @@ def lister(args: argparse.Namespace) -> Lister:
         network.half_precision = args.half
     network.eval()
 
-    class _Picture:
-        def __init__(self, picture: NDArray[np.uint8]):
-            self.picture = picture
-
     def boxes(picture: NDArray[np.uint8]) -> NDArray[Any]:
         height, width = picture.shape[:2]
         frame = frame_window((width, height))
         size = input_size(frame, True, pixels, pixels)
         with torch.inference_mode():
-            found = network(pixels_of([_Picture(cut(picture, frame, size))]))
+            found = network(normalized_pixels([cut(picture, frame, size)]))
         box = found.boxes[-1, 0].numpy().astype(float)
         low, high = box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2
         return np.concatenate([low, high], 1) * np.tile([width, height], 2)
@@ -80,7 +76,12 @@ def samples(args: argparse.Namespace) -> Iterator[tuple[str, NDArray[np.uint8], 
         boxes = np.array([o.box for o in known], dtype=float).reshape(-1, 4)
         source, name = photo.key.split("/")
         if len(boxes):
-            yield source, open_image(folders_of(args)[source] / name), boxes, [o.label for o in known]
+            yield (
+                source,
+                open_image(source_folders(args.streets, args.signs)[source] / name),
+                boxes,
+                [o.label for o in known],
+            )
     for folder in args.scenes:
         pool = Pool(folder)
         for number in range(min(len(pool), args.limit or 100)):

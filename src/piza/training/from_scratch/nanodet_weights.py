@@ -35,7 +35,9 @@ def read_convolutions(path: Path) -> list[tuple[NDArray[np.float32], NDArray[np.
             while after.op_type == "Transpose":
                 after = users[after.output[0]]
             if after.op_type != "Add" or after.input[1] not in constants:
-                raise InputError(f"{path}: expected an added bias after {node.output[0]}, got {after.op_type}.")
+                raise InputError(
+                    f"{path}: expected an added bias after {node.output[0]}, got {after.op_type}."
+                )
             found.append((constants[node.input[1]], constants[after.input[1]].reshape(-1)))
     return found
 
@@ -72,7 +74,9 @@ def in_file_order(eye: NanoDet, answers: NanoDetAnswers) -> list[nn.Conv2d]:
 
 def named_weights(eye: NanoDet, answers: NanoDetAnswers) -> dict[str, Tensor]:
     parts = {"eye": eye, "answers": answers}
-    return {f"{name}.{k}": v.contiguous() for name, part in parts.items() for k, v in part.state_dict().items()}
+    return {
+        f"{name}.{k}": v.contiguous() for name, part in parts.items() for k, v in part.state_dict().items()
+    }
 
 
 def main() -> None:

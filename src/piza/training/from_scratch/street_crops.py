@@ -148,7 +148,9 @@ class Sources:
                 if size.min() >= 20 and size.max() <= 140 and picture is not None:
                     names = list(KINDS[kind].names)
                     pixels = cut(picture, box, (int(size[0]), int(size[1])))
-                    self._signs.append(Cutout(pixels, shape_mask(names, int(size[0]), int(size[1])), [kind], 0))
+                    self._signs.append(
+                        Cutout(pixels, shape_mask(names, int(size[0]), int(size[1])), [kind], 0)
+                    )
         return self._signs
 
     def open(self, photo: StreetPhoto) -> NDArray[np.uint8]:
@@ -180,7 +182,9 @@ class Sources:
             np.zeros((0, 4)),
         )
 
-    def weights(self, source: str, complete: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def weights(
+        self, source: str, complete: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`absent` and `absent_doubtful` of a source."""
         names = self.words.categories
         if source == "scenes":
@@ -246,7 +250,9 @@ class Sources:
             kind = sign.names[0]
             boxes.append(box)
             known.append(
-                self.words.of_real(StreetObject(box.tolist(), ["sign"], True, sign_words(kind), ["kind", "shape", "color"]))
+                self.words.of_real(
+                    StreetObject(box.tolist(), ["sign"], True, sign_words(kind), ["kind", "shape", "color"])
+                )
             )
         if not boxes:
             return told
@@ -302,7 +308,11 @@ def window(told: Told, corner: NDArray[np.float64], scale: float, size: tuple[in
     doubtful = np.clip(doubtful, 0, limit)
     doubtful = doubtful[(doubtful[:, 2:] - doubtful[:, :2]).min(1, initial=1e9) > 0]
     return Told(
-        picture, clipped[kept], told.category[kept], told.attributes[kept], np.concatenate([doubtful, unclear])
+        picture,
+        clipped[kept],
+        told.category[kept],
+        told.attributes[kept],
+        np.concatenate([doubtful, unclear]),
     )
 
 
@@ -350,4 +360,6 @@ def haze(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 
 def load_photos(lines: Sequence[dict[str, Any]]) -> list[StreetPhoto]:
     """Photos as `dataclasses.asdict` wrote them."""
-    return [StreetPhoto(**{**line, "objects": [StreetObject(**o) for o in line["objects"]]}) for line in lines]
+    return [
+        StreetPhoto(**{**line, "objects": [StreetObject(**o) for o in line["objects"]]}) for line in lines
+    ]

@@ -40,7 +40,10 @@ LABELS = {
     "dog": ("dog",),
     "potted plant": ("planter",),
 }
-UNCLEAR = {"sign or light": ("sign", "traffic light", "pedestrian light"), "vehicle": (*VEHICLES, "motorcycle", "motorcyclist")}
+UNCLEAR = {
+    "sign or light": ("sign", "traffic light", "pedestrian light"),
+    "vehicle": (*VEHICLES, "motorcycle", "motorcyclist"),
+}
 ON_ROADS = ("person", *VEHICLES, "motorcycle", "motorcyclist", "bicycle", "cyclist")
 # Categories of which a source labels all that there are.
 COMPLETE = {
@@ -53,9 +56,7 @@ COMPLETE = {
 }
 SHAPES = {"plate": "rectangle", "board": "rectangle"}  # of signs, as sentences tell them
 # Neither a source nor the teacher knows these: photos say next to nothing of where they are not.
-UNSEEN = (
-    "cone tree lamp hedge mailbox barrier balloon barrel bin flag bollard planter stall pole"
-).split()
+UNSEEN = ("cone tree lamp hedge mailbox barrier balloon barrel bin flag bollard planter stall pole").split()
 
 
 @dataclass
@@ -162,7 +163,10 @@ def _add_lit_lamp(photo: StreetPhoto, label: dict[str, Any], teacher: list[list[
     around = [
         found
         for found in teacher
-        if found[5] == "traffic light" and found[4] >= 0.15 and found[0] < x < found[2] and found[1] < y < found[3]
+        if found[5] == "traffic light"
+        and found[4] >= 0.15
+        and found[0] < x < found[2]
+        and found[1] < y < found[3]
     ]
     if label["label"] not in ("traffic light", "pedestrian light") or not around:
         photo.doubtful.append(_grown(box, 4.0))
@@ -228,9 +232,7 @@ def add_colors(photo: StreetPhoto, boxes: list[list[Any]]) -> None:
             best.groups.append("color")
 
 
-def street_photos(
-    streets: Path, signs: Path, teacher: Path, colors: Path | None = None
-) -> list[StreetPhoto]:
+def street_photos(streets: Path, signs: Path, teacher: Path, colors: Path | None = None) -> list[StreetPhoto]:
     """All photos with all that is known of them.
 
     teacher: JSON lines {"key", "width", "height", "boxes": [[x0, y0, x1, y1, score, class], ...]}. colors: JSON lines {"key",
@@ -251,7 +253,8 @@ def street_photos(
             add_teacher(photo, line["boxes"])
             found.append(photo)
     of_key = {
-        line["key"]: line["boxes"] for line in map(json.loads, colors.read_text().splitlines() if colors else ())
+        line["key"]: line["boxes"]
+        for line in map(json.loads, colors.read_text().splitlines() if colors else ())
     }
     for photo in found:
         add_colors(photo, of_key.get(photo.key, []))

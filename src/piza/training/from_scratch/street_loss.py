@@ -51,9 +51,9 @@ def crop_loss(found: CellProposals, samples: Sequence[CropSample]) -> dict[str, 
         fit = 1 - giou(found.cell_boxes[row, cells], wanted)
         sums["cell_box"] = sums["cell_box"] + (fit * targets.quality).sum()
         sides = sides_of(wanted * size.repeat(2), centers[cells], strides[cells])
-        sums["cell_sides"] = sums["cell_sides"] + (
-            side_loss(found.distance_logits[row, cells], sides) * targets.quality
-        ).sum()
+        sums["cell_sides"] = (
+            sums["cell_sides"] + (side_loss(found.distance_logits[row, cells], sides) * targets.quality).sum()
+        )
         if not len(boxes):
             continue
         overlap = overlaps(found.boxes[-1, row].detach(), boxes)
@@ -122,7 +122,9 @@ def assign(found: CellProposals, row: int, boxes: Tensor, category: Tensor, cent
 def cell_weights(sample: CropSample, centers: Tensor) -> Tensor:
     """(cells, categories) the weight of saying that a category is not there."""
     doubtful = torch.from_numpy(sample.doubtful)
-    inside = ((centers[:, None] >= doubtful[:, :2] - 4) & (centers[:, None] <= doubtful[:, 2:] + 4)).all(-1).any(1)
+    inside = (
+        ((centers[:, None] >= doubtful[:, :2] - 4) & (centers[:, None] <= doubtful[:, 2:] + 4)).all(-1).any(1)
+    )
     absent, unclear = torch.from_numpy(sample.absent), torch.from_numpy(sample.absent_doubtful)
     return torch.where(inside[:, None], unclear, absent)
 

@@ -10,11 +10,14 @@ interrupted goes on where it was when called again.
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -90,18 +93,20 @@ class CropBatches:
         return [self.sources.sample(CROP, AREA, rng) for _ in range(self.crops)]
 
 
-def pixels_of(samples: list[CropSample]) -> Tensor:
-    stacked = torch.stack([torch.from_numpy(sample.picture) for sample in samples]).float()
+def normalized_pixels(images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """(height, width, 3) uint8 RGB of one size -> (batch, 3, height, width)."""
+    stacked = torch.from_numpy(np.stack(images)).float()
     return ((stacked - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
 
 
 def loss_of(network: nn.Module, samples: list[CropSample]) -> dict[str, Tensor]:
-    return crop_loss(network(pixels_of(samples)), samples)
+    return crop_loss(network(normalized_pixels([sample.picture for sample in samples])), samples)
 
 
-def folders_of(args: argparse.Namespace) -> dict[str, Path]:
-    found = {path.name: path / "images" for path in args.streets.iterdir() if path.is_dir()}
-    return {**found, "signs": args.signs / "images"}
+def source_folders(streets: Path, signs: Path) -> dict[str, Path]:
+    """Where the photos of each source are."""
+    found = {path.name: path / "images" for path in streets.iterdir() if path.is_dir()} if streets else {}
+    return {**found, "signs": signs / "images"} if signs else found
 
 
 def read_words() -> Vocabulary:
@@ -128,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
     start_from_nanodet(network, args.nanodet, words)
     network.half_precision = args.half
     photos = read_photos(args.work, "train")
-    sources = Sources(photos, folders_of(args), args.scenes, words, SHARES)
+    sources = Sources(photos, source_folders(args.streets, args.signs), args.scenes, words, SHARES)
     sources.signs()
     slow = [p for part in (network.backbone, network.category, network.distance) for p in part.parameters()]
     config = LoopConfig(

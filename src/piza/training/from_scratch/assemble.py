@@ -1,0 +1,53 @@
+"""A model folder with the proposal network on NanoDet's backbone and its matcher, and all else of another model.
+
+    python -m piza.training.from_scratch.assemble --base FOLDER --proposals proposals.safetensors --matcher matcher.safetensors --out FOLDER
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from piza.model.piza import Piza, load_folder, load_weights, save_folder
+from piza.training.from_scratch.cached_lists import LISTED
+from piza.training.from_scratch.street_crops import CATEGORIES
+from piza.training.from_scratch.train_matcher import PREFIX
+from piza.training.from_scratch.train_proposals import AREA, read_words
+
+PARTS = ("proposals.", "matcher.")
+
+
+def assembled(base: Path, proposals: Path, matcher: Path) -> Piza:
+    """The model of `base`, with the weights of both files. Raises InputError where they do not fit."""
+    from transformers import AutoModelForZeroShotObjectDetection
+
+    old = load_folder(base)
+    config = replace(
+        old.config,
+        num_proposals=LISTED,
+        num_attributes=len(read_words().words),
+        proposal_backbone="nanodet",
+        num_categories=len(CATEGORIES),
+        first_pixels=round(AREA**0.5),
+    )
+    weights = {name: w for name, w in load_file(base / "model.safetensors").items() if not name.startswith(PARTS)}
+    weights |= {f"proposals.{name}": w for name, w in load_file(proposals).items()}
+    weights |= {name: w for name, w in load_file(matcher).items() if name.startswith(PREFIX)}
+    model = Piza(AutoModelForZeroShotObjectDetection.from_config(old.detector.config), old.tokenizer, config)
+    load_weights(model, weights, f"{base}, {proposals} and {matcher}")
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("base", "proposals", "matcher", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args()
+    save_folder(assembled(args.base, args.proposals, args.matcher), args.out, half=True)
+
+
+if __name__ == "__main__":
+    main()

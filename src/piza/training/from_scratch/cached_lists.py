@@ -1,0 +1,145 @@
+"""What the proposal network lists of the training frames, kept on disk: what the matcher is taught on in the end.
+
+    python -m piza.training.from_scratch.cached_lists --proposals weights.safetensors --rows rows.json --streets DIR --signs DIR
+        --scenes POOL --out CACHE [--views 2]
+
+The network is frozen, so each frame is looked at once (photos in a few versions: as it is, and in other light and size), and training
+reads the lists. CACHE/features.npy (count, k, width) float16, CACHE/boxes.npy (count, k, 4) cxcywh, CACHE/index.jsonl one line for each
+that is done: {"row", "key", "view", "aspect"}, key "scenes/NUMBER" or that of the photo. Goes on where it was when called again.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from piza.data.frames import Pool
+from piza.data.windows import relight
+from piza.image import cut, open_image
+from piza.search.zoom_path import frame_window, input_size
+from piza.training.from_scratch.street_crops import haze
+from piza.training.from_scratch.train_proposals import (
+    AREA,
+    new_network,
+    normalized_pixels,
+    read_words,
+    source_folders,
+)
+
+LISTED = 128
+
+
+@dataclass
+class Cache:
+    """features (count, k, width), boxes (count, k, 4) cxcywh, normalized; by_key: rows of each frame; aspect: of each row."""
+
+    features: NDArray[np.float16]
+    boxes: NDArray[np.float32]
+    by_key: dict[str, list[int]]
+    aspect: dict[int, float]
+
+
+def read_cache(folder: Path) -> Cache:
+    lines = [
+        json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines() if line.endswith("}")
+    ]
+    by_key: dict[str, list[int]] = {}
+    for line in lines:
+        by_key.setdefault(line["key"], []).append(line["row"])
+    return Cache(
+        np.load(folder / "features.npy", mmap_mode="r"),
+        np.load(folder / "boxes.npy", mmap_mode="r"),
+        by_key,
+        {line["row"]: line["aspect"] for line in lines},
+    )
+
+
+def view_of(picture: NDArray[np.uint8], view: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The frame at the size of a first look; of further views in other light and size."""
+    height, width = picture.shape[:2]
+    frame = frame_window((width, height))
+    pixels = int(np.sqrt(AREA) * (np.exp(rng.uniform(np.log(0.8), np.log(1.12))) if view else 1.0))
+    image = cut(picture, frame, input_size(frame, True, pixels, pixels))
+    return haze(relight(image, rng), rng) if view else image
+
+
+def write_cache(args: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    network = new_network(args.base, read_words(), LISTED)
+    network.load_state_dict({name: weight.float() for name, weight in load_file(args.proposals).items()})
+    network.eval().half_precision = args.half
+    pools = [Pool(folder) for folder in args.scenes]
+    jobs = jobs_of(args.rows, sum(map(len, pools)), args.views, args.max_scenes)
+    args.out.mkdir(parents=True, exist_ok=True)
+    width = network.width + len(read_words().words) + 1
+    arrays = []
+    for name, columns, kind in (("features", width, np.float16), ("boxes", 4, np.float32)):
+        path = args.out / f"{name}.npy"
+        shape = (len(jobs), LISTED, columns)
+        if path.exists():
+            arrays.append(np.lib.format.open_memmap(path, mode="r+"))
+        else:
+            arrays.append(np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape))
+    index = args.out / "index.jsonl"
+    done = {json.loads(line)["row"] for line in index.read_text().splitlines()} if index.exists() else set()
+    folders = source_folders(args.streets, args.signs)
+    with open(index, "a") as out, torch.inference_mode():
+        for row, (key, view) in enumerate(jobs):
+            if row in done:
+                continue
+            source, name = key.split("/")
+            picture = (
+                scene_picture(pools, int(name)) if source == "scenes" else open_image(folders[source] / name)
+            )
+            image = view_of(picture, view, np.random.default_rng([args.seed, row]))
+            found = network(normalized_pixels([image]))
+            arrays[0][row] = found.features[0].numpy()
+            arrays[1][row] = found.boxes[-1, 0].numpy()
+            line = {"row": row, "key": key, "view": view, "aspect": found.size[1] / found.size[0]}
+            out.write(json.dumps(line) + "\n")
+            out.flush()
+
+
+def jobs_of(rows: Path | None, scenes: int, views: int, max_scenes: int | None) -> list[tuple[str, int]]:
+    """Frames and views in a random order, so that a part of them is of everything."""
+    keys = sorted({row["key"] for row in json.loads(rows.read_text())["rows"]}) if rows else []
+    jobs = [(key, view) for key in keys for view in range(views)]
+    jobs += [(f"scenes/{number}", 0) for number in range(min(scenes, max_scenes or scenes))]
+    order = np.random.default_rng(0).permutation(len(jobs))
+    return [jobs[int(number)] for number in order]
+
+
+def scene_picture(pools: Sequence[Pool], number: int) -> NDArray[np.uint8]:
+    for pool in pools:
+        if number < len(pool):
+            return np.asarray(pool.pictures[number])
+        number -= len(pool)
+    raise IndexError(number)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--proposals", type=Path, required=True)
+    parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"), help="for its settings")
+    parser.add_argument("--rows", type=Path, help="as `street_rows` writes them: photos with sentences")
+    parser.add_argument("--streets", type=Path)
+    parser.add_argument("--signs", type=Path)
+    parser.add_argument("--scenes", type=Path, nargs="*", default=[])
+    parser.add_argument("--max-scenes", type=int)
+    parser.add_argument("--views", type=int, default=2)
+    parser.add_argument("--half", action="store_true", help="convolutions in bfloat16")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    write_cache(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,380 @@
+"""Teach the matcher on what the proposal network really lists, with sentences about drawn scenes and real photos.
+
+    $RUN train --cache CACHE --rows rows.json --scenes POOL --model FOLDER --matcher matcher.safetensors --out RUN
+        [--sorec trainS.json val.json --drawn drawn.jsonl]
+    $RUN evaluate --cache CACHE --rows rows.json --scenes POOL --model FOLDER --matcher matcher.safetensors --out report.json
+
+where RUN="python -m piza.training.from_scratch.listed_sentences". CACHE is what `cached_lists` wrote of the same frames, --model a folder
+with the tokenizer. Lists without pictures (--sorec, --drawn) go on being told, so that their language is not forgotten.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoTokenizer
+
+from piza.data.frames import Pool
+from piza.files import atomic_write
+from piza.model.matcher import ExpressionMatcher
+from piza.model.text import Prompter
+from piza.training.from_scratch.cached_lists import Cache, read_cache
+from piza.training.from_scratch.object_lists import (
+    Blur,
+    ListTeller,
+    ObjectList,
+    ToldLists,
+    read_drawn,
+    read_street_rows,
+    sorec_lists,
+    swap_sides,
+)
+from piza.training.from_scratch.street_labels import iou
+from piza.training.from_scratch.train_matcher import PREFIX, STATES, list_loss
+from piza.training.trainer import LoopConfig, MicroBatches, train
+
+SURE = 0.5  # IoU from which on a proposal is of an object
+CLOSE = 0.85  # of several, those count that overlap it so well, as a share of the best
+ABSENT = 0.12  # share of sentences that are true of nothing in the frame
+# Of these a photo lists all that may be there, so a sentence about another photo's is true of nothing where there is none.
+ABSENT_CATEGORIES = ("bus", "truck", "person", "bicycle", "motorcycle", "traffic light")
+VEHICLES = ("car", "van", "truck", "bus", "vehicle")
+# A step: cached scenes and photos (lists, sentences a list, proposals at most), then lists without pictures with the weight of their loss.
+SCENES, PHOTOS = (1, 12, 96), (3, 8, 112)
+TOLD = {"sorec": (5, 16, 8, 0.8), "drawn": (1, 40, 12, 0.3)}
+BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
+
+
+@dataclass
+class ListedFrames:
+    """A batch: ids, mask (lists, sentences, tokens); features (lists, k, width), boxes (lists, k, 4), aspect (lists,); right (lists,
+    sentences, k + 1) 1 for every proposal that is the one, the last for none of them; asked (lists, sentences); relevance (lists,
+    sentences, k, 3), 0.5 where it is not known."""
+
+    ids: Tensor
+    mask: Tensor
+    features: Tensor
+    boxes: Tensor
+    aspect: Tensor
+    right: Tensor
+    asked: Tensor
+    relevance: Tensor
+    kind: str
+
+
+@dataclass
+class Frames:
+    """Frames of one kind with sentences: keys in the cache and their objects, in the same order."""
+
+    keys: list[str]
+    lists: list[ObjectList]
+
+    def cached(self, cache: Cache) -> "Frames":
+        kept = [number for number, key in enumerate(self.keys) if key in cache.by_key]
+        return Frames([self.keys[n] for n in kept], [self.lists[n] for n in kept])
+
+
+def scene_frames(pools: Sequence[Path]) -> Frames:
+    """The drawn scenes of pools; keys as `cached_lists` counts them."""
+    keys, lists = [], []
+    number = 0
+    for folder in pools:
+        pool = Pool(folder)
+        for index in range(len(pool)):
+            frame = pool[index]
+            rows: list[Any] = [
+                (ref, owner, values.astype(np.float32))
+                for (ref, _, owner), values in zip(frame.rows, frame.relevance, strict=True)
+            ]
+            if rows:
+                keys.append(f"scenes/{number}")
+                lists.append(ObjectList(frame.objects, frame.size, frame.attributes, rows, frame.absent))
+            number += 1
+    return Frames(keys, lists)
+
+
+def photo_frames(path: Path) -> Frames:
+    """The photos of `street_rows`, each with sentences about others of its source that are true of nothing in it."""
+    content = json.loads(path.read_text())
+    asked = {row["key"] for row in content["rows"]}
+    keys = [photo["key"] for photo in content["photos"] if photo["key"] in asked]
+    lists = read_street_rows(path)
+    by_source: dict[str, list[tuple[str, list[str]]]] = {}
+    for key, one in zip(keys, lists, strict=True):
+        by_source.setdefault(key.split("/")[0], []).extend(
+            (ref, one.words[index]) for ref, index, _ in one.rows
+        )
+    for key, one in zip(keys, lists, strict=True):
+        source = key.split("/")[0]
+        rng = np.random.default_rng([7, *key.encode()])
+        others = by_source[source]
+        for number in rng.permutation(len(others))[:60]:
+            ref, words = others[int(number)]
+            if len(one.absent) < 4 and is_absent(words, one, source):
+                one.absent.append(ref)
+    return Frames(keys, lists)
+
+
+def is_absent(words: list[str], one: ObjectList, source: str) -> bool:
+    """Whether a photo surely has no object of the kind or category of another's: nothing in it may be one."""
+    there = {word for words_there in one.words for word in words_there}
+    kinds = [word for word in words if word.startswith("kind=")]
+    if kinds:
+        return source == "signs" and not set(kinds) & there
+    category = next((word[9:] for word in words if word.startswith("category=")), "")
+    if category not in ABSENT_CATEGORIES or source not in ("dawn", "signs", "camvid"):
+        return False
+    rivals = VEHICLES if category in VEHICLES else (category, "cyclist", "motorcyclist")
+    if category in ("truck", "bus"):
+        rivals = tuple(name for name in rivals if name != "car")
+    # A vehicle in doubt carries the word of all vehicles alone.
+    bare = any(
+        "category=vehicle" in words_there
+        and not any(f"category={name}" in words_there for name in VEHICLES[:-1])
+        for words_there in one.words
+    )
+    return not bare and not any(f"category={name}" in there for name in rivals if name != "vehicle")
+
+
+class ListedBatches:
+    """Batches of cached lists, and of lists without pictures; a function of the step and the process."""
+
+    def __init__(
+        self,
+        cache: Path,
+        frames: dict[str, Frames],
+        told: dict[str, list[ObjectList]],
+        teller: ListTeller,
+        seed: int,
+    ):
+        self.cache_folder, self.frames = cache, frames
+        self.told, self.teller, self.seed = told, teller, seed
+        words = list(teller.words)
+        self.mirror = [teller.words.get(swap_sides(word), place) for place, word in enumerate(words)]
+        self.cache: Cache | None = None
+        self.read_at = -1
+
+    def __call__(self, step: int, process: int) -> MicroBatches:
+        if self.cache is None or step - self.read_at >= 100:  # it may be growing
+            self.cache, self.read_at = read_cache(self.cache_folder), step
+        rng = np.random.default_rng([self.seed, step, process])
+        batches: list[Any] = []
+        for kind, (count, rows, k) in (("scenes", SCENES), ("photos", PHOTOS)):
+            frames = self.frames[kind].cached(self.cache)
+            if not frames.keys:
+                continue
+            chance = np.array([min(len(one.rows), rows) for one in frames.lists], float)
+            chosen = [int(i) for i in rng.choice(len(frames.keys), count, p=chance / chance.sum())]
+            most = int(rng.integers(k // 2, k + 1))
+            batches.append(
+                self.batch([(frames.keys[i], frames.lists[i]) for i in chosen], most, rows, rng, kind)
+            )
+        for kind, lists in self.told.items():
+            count, k, rows, weight = TOLD[kind]
+            chosen = [int(i) for i in rng.integers(len(lists), size=count)]
+            batches.append(
+                self.teller.tell([lists[i] for i in chosen], k, rows, rng, BLURS[kind], kind, weight)
+            )
+        return MicroBatches(batches)
+
+    def batch(
+        self,
+        chosen: Sequence[tuple[str, ObjectList]],
+        k: int,
+        max_rows: int,
+        rng: np.random.Generator | None,
+        kind: str,
+    ) -> ListedFrames:
+        """Lists of k proposals each. Without `rng` the first view as it is, and all sentences but those true of nothing."""
+        assert self.cache is not None
+        asked = [_sentences(one, max_rows, rng) for _, one in chosen]
+        longest = max(len(rows) for rows in asked)
+        right = torch.zeros(len(chosen), longest, k + 1)
+        relevance = torch.full((len(chosen), longest, k, 3), 0.5)
+        parts: list[tuple[Tensor, Tensor, float]] = []
+        prompts: list[list[str]] = []
+        for number, ((key, one), rows) in enumerate(zip(chosen, asked, strict=True)):
+            views = self.cache.by_key[key]
+            view = views[int(rng.integers(len(views)))] if rng else views[0]
+            mirrored = bool(rng and not key.startswith("signs/") and rng.random() < 0.3)
+            features = torch.from_numpy(self.cache.features[view, :k].astype(np.float32))
+            boxes = torch.from_numpy(np.array(self.cache.boxes[view, :k]))
+            if mirrored:
+                order = torch.tensor(self.mirror)
+                words = features[:, STATES:-1][:, order]
+                features = torch.cat([features[:, :STATES], words, features[:, -1:]], 1)
+                boxes = torch.cat([1 - boxes[:, :1], boxes[:, 1:]], 1)
+            parts.append((features, boxes, self.cache.aspect[view]))
+            overlap = overlaps_of(one, boxes.numpy(), mirrored)
+            best, owner = overlap.max(1), overlap.argmax(1)
+            for row, (ref, index, values) in enumerate(rows):
+                prompts.append([swap_sides(ref) if mirrored else ref])
+                mine = overlap[:, index] if index >= 0 else np.zeros(k)
+                fits = mine >= max(SURE, CLOSE * mine.max())
+                right[number, row, :k] = torch.from_numpy(fits.astype(np.float32))
+                right[number, row, k] = float(not fits.any())
+                if values is not None:
+                    known = np.where(best[:, None] >= SURE, values[owner], 0.0)
+                    relevance[number, row] = torch.from_numpy(known.astype(np.float32))
+            prompts += [["nothing"]] * (longest - len(rows))
+        ids, mask, _ = self.teller.prompter(prompts)
+        shape = (len(chosen), longest, -1)
+        return ListedFrames(
+            ids.view(shape),
+            mask.bool().view(shape),
+            torch.stack([features for features, _, _ in parts]),
+            torch.stack([boxes for _, boxes, _ in parts]),
+            torch.tensor([aspect for _, _, aspect in parts], dtype=torch.float32),
+            right,
+            right.sum(-1) > 0,
+            relevance,
+            kind,
+        )
+
+
+def _sentences(
+    one: ObjectList, max_rows: int, rng: np.random.Generator | None
+) -> list[tuple[str, int, NDArray[np.float32] | None]]:
+    if rng is None:
+        return one.rows[:max_rows]
+    few = min(len(one.absent), int(rng.binomial(max_rows, ABSENT)))
+    absent = [(one.absent[int(i)], -1, None) for i in rng.permutation(len(one.absent))[:few]]
+    return [one.rows[int(i)] for i in rng.permutation(len(one.rows))[: max_rows - few]] + absent
+
+
+def overlaps_of(one: ObjectList, boxes: NDArray[np.float32], mirrored: bool) -> NDArray[np.float64]:
+    """IoU of proposals (k, 4) cxcywh, normalized, with the objects: (k, m)."""
+    objects = one.xyxy / np.tile(one.size, 2)
+    if mirrored:
+        objects = np.stack([1 - objects[:, 2], objects[:, 1], 1 - objects[:, 0], objects[:, 3]], 1)
+    low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
+    return np.asarray(iou(np.concatenate([low, high], 1).astype(float), objects))
+
+
+def listed_loss(matcher: nn.Module, batch: ListedFrames | ToldLists) -> dict[str, Tensor]:
+    """Cross entropy of choosing any right proposal, or none, at every layer; and of relevance."""
+    if isinstance(batch, ToldLists):
+        return list_loss(matcher, batch)
+    answers, relevance = matcher.read(batch.ids, batch.mask, batch.features, batch.boxes, batch.aspect)  # type: ignore[operator]
+    logits = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1)
+    chosen = logits.masked_fill(batch.right == 0, -1e4).logsumexp(-1)
+    which = 2 * (logits.logsumexp(-1) - chosen)[:, batch.asked].mean()
+    wrong = functional.binary_cross_entropy_with_logits(
+        relevance, batch.relevance.expand_as(relevance), reduction="none"
+    )
+    parts = []
+    for value in (0.0, 1.0):
+        where = (batch.relevance == value) & batch.asked[..., None, None]
+        parts.append(wrong[:, where].mean() if where.any() else which.new_zeros(()))
+    there = batch.asked & (batch.right[..., -1] == 0)
+    best = answers[-1].argmax(-1, keepdim=True)
+    hits = batch.right[..., :-1].gather(-1, best)[..., 0][there]
+    return {
+        "loss": which + 0.5 * torch.stack(parts).sum(),
+        f"which_{batch.kind}": which,
+        f"right_{batch.kind}": hits.mean() if len(hits) else which.new_ones(()),
+        f"held_{batch.kind}": there.sum() / batch.asked.sum(),
+    }
+
+
+@torch.inference_mode()
+def evaluate(
+    matcher: ExpressionMatcher, batches: ListedBatches, max_rows: int = 40
+) -> dict[str, dict[str, float]]:
+    """By source: sentences; percent whose object is listed, is first (IoU 0.5 and 0.75), and is among the best five."""
+    batches.cache = read_cache(batches.cache_folder)
+    found: dict[str, list[tuple[bool, bool, bool, bool]]] = {}
+    for kind in batches.frames:
+        frames = batches.frames[kind].cached(batches.cache)
+        for key, one in zip(frames.keys, frames.lists, strict=True):
+            batch = batches.batch([(key, one)], batches.cache.features.shape[1], max_rows, None, kind)
+            answers, _ = matcher.read(batch.ids, batch.mask, batch.features, batch.boxes, batch.aspect)
+            order = answers[-1, 0].argsort(-1, descending=True).numpy()
+            overlap = overlaps_of(one, batch.boxes[0].numpy(), False)
+            for row, (_, index, _) in enumerate(one.rows[:max_rows]):
+                mine = overlap[order[row], index]
+                judged = (mine.max() >= 0.5, mine[0] >= 0.5, mine[0] >= 0.75, mine[:5].max() >= 0.5)
+                found.setdefault(key.split("/")[0], []).append(tuple(bool(v) for v in judged))  # type: ignore[arg-type]
+    names = ("listed", "Acc50", "Acc75", "best five")
+    return {
+        source: {
+            "rows": len(rows),
+            **{n: round(100 * float(v), 1) for n, v in zip(names, np.mean(rows, 0), strict=True)},
+        }
+        for source, rows in found.items()
+    }
+
+
+def start_matcher(path: Path, states: bool) -> ExpressionMatcher:
+    """A matcher with a file's weights; without `states` it starts blind to the states, which its lists did not have."""
+    weights = {
+        name.removeprefix(PREFIX): tensor.float()
+        for name, tensor in load_file(path).items()
+        if name.startswith(PREFIX)
+    }
+    matcher = ExpressionMatcher(len(weights["words.weight"]), weights["features.weight"].shape[1])
+    matcher.load_state_dict(weights)
+    if not states:
+        with torch.no_grad():
+            matcher.features.weight[:, :STATES] = 0
+    return matcher
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["train", "evaluate"])
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--rows", type=Path, help="of photos, as `street_rows` writes them")
+    parser.add_argument("--scenes", type=Path, nargs="*", default=[])
+    parser.add_argument("--model", type=Path, required=True, help="folder with the tokenizer")
+    parser.add_argument("--attributes", type=Path, required=True, help="JSON list of attribute words")
+    parser.add_argument("--matcher", type=Path, required=True, help="weights to begin with, or to evaluate")
+    parser.add_argument("--sorec", type=Path, nargs="*", default=[])
+    parser.add_argument("--drawn", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run, or the report")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stop-after", type=int)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    words = {word: place for place, word in enumerate(json.loads(args.attributes.read_text()))}
+    teller = ListTeller(words, STATES, Prompter(AutoTokenizer.from_pretrained(args.model)))
+    frames = {"scenes": scene_frames(args.scenes)}
+    frames["photos"] = photo_frames(args.rows) if args.rows else Frames([], [])
+    told: dict[str, list[ObjectList]] = {}
+    if args.sorec:
+        told["sorec"] = sorec_lists(args.sorec, held_out=False)
+    if args.drawn:
+        told["drawn"] = read_drawn(args.drawn)
+    batches = ListedBatches(args.cache, frames, told, teller, args.seed)
+    matcher = start_matcher(args.matcher, states=args.what == "evaluate")
+    if args.what == "evaluate":
+        report = evaluate(matcher.eval(), batches)
+        with atomic_write(args.out) as part:
+            part.write_text(json.dumps(report, indent=1))
+        for source, row in report.items():
+            print(source, row)
+        return
+    print({kind: sum(len(one.absent) for one in found.lists) for kind, found in frames.items()}, flush=True)
+    config = LoopConfig(steps=args.steps, lr=args.lr, average=0.995, save_every=120.0)
+    average = train(
+        matcher, list(matcher.parameters()), batches, listed_loss, config, args.out, args.stop_after
+    )
+    with atomic_write(args.out / "matcher.safetensors") as part:
+        save_file({PREFIX + name: tensor.contiguous() for name, tensor in average.items()}, part)
+
+
+if __name__ == "__main__":
+    main()
