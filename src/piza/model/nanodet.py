@@ -111,5 +111,5 @@ def _doubled(features: Tensor) -> Tensor:
 
 def distances(logits: Tensor) -> Tensor:
     """(..., 4 * BINS) -> (..., 4) distances left, top, right, bottom in strides: the mean of each distribution."""
-    share = logits.unflatten(-1, (4, BINS)).softmax(-1)
-    return share @ torch.arange(BINS, dtype=share.dtype, device=share.device)
+    share = logits.view(*logits.shape[:-1], 4, BINS).softmax(-1)
+    return torch.matmul(share, torch.arange(BINS, dtype=share.dtype, device=share.device))

@@ -1,6 +1,6 @@
 """A model folder with the proposal network on NanoDet's backbone and its matcher, and all else of another model.
 
-    python -m piza.training.from_scratch.assemble --base FOLDER --proposals proposals.safetensors --matcher matcher.safetensors --out FOLDER
+python -m piza.training.from_scratch.assemble --base FOLDER --proposals proposals.safetensors --matcher matcher.safetensors --out FOLDER
 """
 
 import argparse
@@ -31,7 +31,9 @@ def assembled(base: Path, proposals: Path, matcher: Path) -> Piza:
         num_categories=len(CATEGORIES),
         first_pixels=round(AREA**0.5),
     )
-    weights = {name: w for name, w in load_file(base / "model.safetensors").items() if not name.startswith(PARTS)}
+    weights = {
+        name: w for name, w in load_file(base / "model.safetensors").items() if not name.startswith(PARTS)
+    }
     weights |= {f"proposals.{name}": w for name, w in load_file(proposals).items()}
     weights |= {name: w for name, w in load_file(matcher).items() if name.startswith(PREFIX)}
     model = Piza(AutoModelForZeroShotObjectDetection.from_config(old.detector.config), old.tokenizer, config)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import nn
 
 from piza.data.frames import Pool
 from piza.image import cut, open_image
@@ -43,15 +44,17 @@ def lister(args: argparse.Namespace) -> Lister:
 
         model = piza.load(str(args.model))
         assert model.proposals is not None
-        network, pixels = model.proposals, model.config.first_pixels
+        network: nn.Module = model.proposals
+        pixels = model.config.first_pixels
     else:
         words = read_words()
-        network, pixels = new_network(args.base, words, args.count), args.pixels
+        fresh, pixels = new_network(args.base, words, args.count), args.pixels
         if args.start:
-            start_from_nanodet(network, args.start, words)
+            start_from_nanodet(fresh, args.start, words)
         else:
-            network.load_state_dict({k: v.float() for k, v in load_file(args.eye).items()})
-        network.half_precision = args.half
+            fresh.load_state_dict({k: v.float() for k, v in load_file(args.eye).items()})
+        fresh.half_precision = args.half
+        network = fresh
     network.eval()
 
     def boxes(picture: NDArray[np.uint8]) -> NDArray[Any]:
@@ -62,7 +65,7 @@ def lister(args: argparse.Namespace) -> Lister:
             found = network(normalized_pixels([cut(picture, frame, size)]))
         box = found.boxes[-1, 0].numpy().astype(float)
         low, high = box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2
-        return np.concatenate([low, high], 1) * np.tile([width, height], 2)
+        return np.asarray(np.concatenate([low, high], 1) * np.tile([width, height], 2))
 
     return boxes
 
@@ -133,17 +136,24 @@ def main() -> None:
                 row[1] += bool(overlap[number].any())
                 row[2] += bool(overlap[number, : args.count // 2].any())
                 row[3] += bool(within[number])
+    report(counts, args.json, f"{pictures} pictures, {spent / max(1, pictures):.3f} s each")
+
+
+def report(counts: dict[str, list[int]], as_json: bool, header: str) -> None:
+    """Prints the shares of what `main` counted."""
     shares = {
-        key: {"objects": n, "list": a / n, "half": b / n, "center": c / n}
+        key: {"objects": n, "list": round(a / n, 4), "half": round(b / n, 4), "center": round(c / n, 4)}
         for key, (n, a, b, c) in sorted(counts.items())
     }
-    if args.json:
+    if as_json:
         print(json.dumps(shares))
         return
-    print(f"{pictures} pictures, {spent / max(1, pictures):.3f} s each")
-    for key, row in shares.items():
-        if row["objects"] >= 10:
-            print(f"{key:40} {row['objects']:6} {row['list']:.3f} {row['half']:.3f} {row['center']:.3f}")
+    print(f"{header}\n{'objects of at least 10 labels':40} number list  half  center")
+    for key, share in shares.items():
+        if share["objects"] >= 10:
+            print(
+                f"{key:40} {share['objects']:6} {share['list']:.3f} {share['half']:.3f} {share['center']:.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -235,7 +235,8 @@ class Sources:
         """With one to `most` more signs of known kind, where nothing else is."""
         picture = np.array(told.picture)
         height, width = picture.shape[:2]
-        boxes, known = [], []
+        boxes: list[NDArray[np.float64]] = []
+        known: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
         for _ in range(int(rng.integers(1, most + 1))):
             sign = self.signs()[int(rng.integers(len(self.signs())))]
             long = float(np.exp(rng.uniform(np.log(11), np.log(min(70.0, 1.3 * max(sign.mask.shape))))))
@@ -297,7 +298,7 @@ def window(told: Told, corner: NDArray[np.float64], scale: float, size: tuple[in
     limit = np.tile(size, 2)
 
     def moved(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (boxes - np.tile(low, 2)) * scale + np.tile(at, 2)
+        return np.asarray((boxes - np.tile(low, 2)) * scale + np.tile(at, 2))
 
     boxes, doubtful = moved(told.boxes), moved(told.doubtful)
     clipped = np.clip(boxes, 0, limit)

@@ -201,7 +201,7 @@ def iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """(n, 4) and (m, 4) xyxy -> (n, m)."""
     inner = _inner(a, b)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (a, b)]
-    return inner / np.maximum(areas[0][:, None] + areas[1] - inner, 1e-9)
+    return np.asarray(inner / np.maximum(areas[0][:, None] + areas[1] - inner, 1e-9))
 
 
 def covered(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -213,7 +213,7 @@ def covered(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 
 def _inner(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return (high - low).clip(0).prod(-1)
+    return np.asarray((high - low).clip(0).prod(-1))
 
 
 def _grown(box: NDArray[Any], factor: float) -> list[float]:

@@ -150,8 +150,8 @@ def sides_of(boxes: Tensor, centers: Tensor, strides: Tensor) -> Tensor:
 
 def side_loss(logits: Tensor, sides: Tensor) -> Tensor:
     """Distribution focal loss (p,) of logits (p, 4 * BINS) for distances (p, 4)."""
-    logs = logits.unflatten(-1, (4, BINS)).log_softmax(-1)
+    logs = logits.view(-1, 4, BINS).log_softmax(-1)
     below = sides.floor().long()
     share = sides - below
     low, high = (logs.gather(-1, (below + step)[..., None])[..., 0] for step in (0, 1))
-    return -((1 - share) * low + share * high).sum(-1)
+    return torch.sum(-((1 - share) * low + share * high), -1)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from piza.files import atomic_write
 from piza.model.accelerate.deformable import use_fast_sampling
-from piza.model.nanodet import BINS, COCO_CLASSES, MEAN, STD
+from piza.model.nanodet import COCO_CLASSES, MEAN, STD
 from piza.model.nanodet_proposals import NanoDetProposals
 from piza.model.piza import load_folder
 from piza.training.from_scratch.nanodet_weights import load_nanodet
@@ -67,8 +67,13 @@ def start_from_nanodet(network: NanoDetProposals, onnx: Path, words: Vocabulary)
     """The detector's weights; each category starts as the class of COCO that is nearest to it."""
     eye, answers = load_nanodet(onnx)
     network.backbone.load_state_dict(eye.state_dict())
-    for answer, category, distance in zip(answers.levels, network.category, network.distance, strict=True):
-        assert isinstance(answer, nn.Conv2d) and answer.bias is not None
+    for answer, category, distance in zip(
+        _convolutions(answers.levels),
+        _convolutions(network.category),
+        _convolutions(network.distance),
+        strict=True,
+    ):
+        assert answer.bias is not None and category.bias is not None and distance.bias is not None
         nn.init.zeros_(category.weight)
         nn.init.constant_(category.bias, -5.0)
         for name, (number, more) in START.items():
@@ -77,7 +82,10 @@ def start_from_nanodet(network: NanoDetProposals, onnx: Path, words: Vocabulary)
             category.bias[place] = answer.bias[number] + more
         distance.weight.copy_(answer.weight[COCO_CLASSES:])
         distance.bias.copy_(answer.bias[COCO_CLASSES:])
-        assert len(answer.bias) == COCO_CLASSES + 4 * BINS
+
+
+def _convolutions(levels: nn.ModuleList) -> list[nn.Conv2d]:
+    return [layer for layer in levels if isinstance(layer, nn.Conv2d)]
 
 
 class CropBatches:
