@@ -26,6 +26,7 @@ class ConvLayer(nn.Conv2d):
         super().__init__(inputs, outputs, 3, stride=stride, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(batch, channels, height, width) of its inputs -> of its outputs."""
         return functional.leaky_relu(super().forward(features), 0.1, inplace=True)
 
 
@@ -38,6 +39,7 @@ class CspUnit(nn.Module):
         self.second = ConvLayer(width // 2, width // 2)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(batch, channels, height, width) of its inputs -> of its outputs."""
         first = self.first(features)
         return torch.cat([self.second(first), first], 1)
 
@@ -52,6 +54,7 @@ class CspStage(nn.Module):
         self.merge = ConvLayer(width, width)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(batch, channels, height, width) of its inputs -> of its outputs."""
         entered = self.enter(features)
         return torch.cat([self.merge(self.units(entered)), entered], 1)
 
@@ -66,6 +69,8 @@ class NanoDetFeatures:
 
 
 class NanoDet(nn.Module):
+    """Backbone, neck and the convolutions of the head."""
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = ConvLayer(3, 32, 2)
@@ -77,7 +82,7 @@ class NanoDet(nn.Module):
         self.head = nn.ModuleList(ConvLayer(NECK, NECK) for _ in STRIDES)
 
     def forward(self, pixels: Tensor) -> NanoDetFeatures:
-        """pixels (batch, 3, height, width): RGB, normalized by MEAN and STD, sides multiples of 32."""
+        """Pixels (batch, 3, height, width): RGB, normalized by MEAN and STD, sides multiples of 32."""
         features = functional.max_pool2d(self.stem(pixels), 3, stride=2, padding=1)
         stages = []
         for stage in self.stages:
@@ -102,6 +107,7 @@ class NanoDetAnswers(nn.Module):
         self.levels = nn.ModuleList(nn.Conv2d(NECK, COCO_CLASSES + 4 * BINS, 1) for _ in STRIDES)
 
     def forward(self, head: list[Tensor]) -> list[Tensor]:
+        """Of each level."""
         return [layer(level) for layer, level in zip(self.levels, head, strict=True)]
 
 

@@ -1,11 +1,10 @@
-"""The proposal network on a pretrained backbone: the objects of a picture, whatever sentences will ask about them.
+"""The proposal network on a pretrained backbone: the objects of an image, whatever sentences will ask about them.
 
 As in `finder.py`, but NanoDet's cells say which category is there and where its box is, so that the list is good before
 anything is trained. The best boxes, without duplicates, become queries, which refinement layers read the pyramid for; each
 also sees its own pixels, because what was trained to detect has forgotten most of color.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from torch.nn import functional
 
 from piza.model.nanodet import BINS, NECK, STAGES, STRIDES, NanoDet, distances
 from piza.model.proposals import Proposals, RefinementLayer
-from piza.model.sparse_deformable_attention import readable
+from piza.model.sparse_deformable_attention import level_tensors, readable
 
 CANDIDATES = 4  # times as many cells as proposals are compared with each other
 DUPLICATE = 0.6  # IoU with a better box, from which on a box is a duplicate
@@ -49,7 +48,6 @@ class NanoDetProposals(nn.Module):
     ):
         super().__init__()
         config = detector.config
-        library = sys.modules[type(detector.model).__module__]
         width = config.d_model
         self.count, self.width = count, width
         self.half_precision = False  # whether the convolutions compute in bfloat16
@@ -63,7 +61,7 @@ class NanoDetProposals(nn.Module):
         self.patch = nn.Sequential(
             nn.Linear(3 * PATCH * PATCH, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.refinement = nn.ModuleList(RefinementLayer(config, library, points) for _ in range(layers))
+        self.refinement = nn.ModuleList(RefinementLayer(detector, points) for _ in range(layers))
         self.mix = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
@@ -73,10 +71,13 @@ class NanoDetProposals(nn.Module):
         nn.init.constant_(self.attributes.bias, -3.0)
 
     def forward(
-        self, pixels: Tensor, also: Callable[[list[tuple[int, int]]], Tensor] | None = None
+        self, pixels: Tensor, bonus: Callable[[list[tuple[int, int]]], Tensor] | None = None
     ) -> CellProposals:
-        """pixels (batch, 3, height, width), normalized, sides multiples of 32; also(shapes of the levels), (batch, cells), is
-        added to the scores by which cells are chosen."""
+        """The objects of some images.
+
+        pixels: (batch, 3, height, width), normalized, sides multiples of 32. bonus: (shapes of the levels) -> (batch, cells),
+        added to the scores by which cells are chosen.
+        """
         height, width = pixels.shape[-2:]
         levels, categories, sides = self._convolve(pixels)
         shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
@@ -89,7 +90,7 @@ class NanoDetProposals(nn.Module):
         logits = category_logits.amax(-1)
         scores = logits.detach()
         chosen = choose(
-            scores if also is None else scores + also(shapes).to(scores), cell_boxes.detach(), self.count
+            scores if bonus is None else scores + bonus(shapes).to(scores), cell_boxes.detach(), self.count
         )
 
         normed = self.norm(features)
@@ -99,8 +100,7 @@ class NanoDetProposals(nn.Module):
         state = self.start(state) + self.level(number[chosen])
         state = state + self.patch(patches(pixels, box.detach()))
         cells = readable(normed, torch.ones_like(normed[..., 0], dtype=torch.bool))
-        sizes = torch.as_tensor(shapes, dtype=torch.long, device=features.device)
-        starts = torch.cat((sizes.new_zeros((1,)), sizes.prod(1).cumsum(0)[:-1]))
+        sizes, starts = level_tensors(shapes, features.device)
         boxes = [box]
         for layer in self.refinement:
             state, box = layer(state, boxes[-1].detach(), cells, shapes, sizes, starts)
@@ -147,7 +147,7 @@ def cell_grid(shapes: list[tuple[int, int]], like: Tensor) -> tuple[Tensor, Tens
 
 
 def boxes_of(logits: Tensor, centers: Tensor, strides: Tensor, size: tuple[int, int]) -> Tensor:
-    """Distance logits (batch, cells, 4 * BINS) -> boxes (batch, cells, 4), cxcywh, normalized and cut at the picture's rim."""
+    """Distance logits (batch, cells, 4 * BINS) -> boxes (batch, cells, 4), cxcywh, normalized and cut at the image's rim."""
     sides = distances(logits) * strides
     scale = sides.new_tensor(size)
     low = ((centers - sides[..., :2]) / scale).clamp(0, 1)

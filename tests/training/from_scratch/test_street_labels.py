@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from piza.training.from_scratch.street_crops import UNKNOWN, Told, Vocabulary, window
+from piza.training.from_scratch.street_crops import UNKNOWN, LabeledFrame, Vocabulary, window
 from piza.training.from_scratch.street_labels import (
     StreetObject,
     StreetPhoto,
@@ -79,7 +79,7 @@ def test_what_is_not_known_of_a_real_object_is_left_open() -> None:
 
 def test_window_moves_boxes_and_leaves_open_what_is_cut() -> None:
     boxes = np.array([[20.0, 20, 40, 40], [90, 20, 130, 40]])
-    told = Told(
+    told = LabeledFrame(
         np.zeros((100, 200, 3), np.uint8),
         boxes,
         np.ones((2, 3), np.float32),
@@ -87,6 +87,6 @@ def test_window_moves_boxes_and_leaves_open_what_is_cut() -> None:
         np.zeros((0, 4)),
     )
     found = window(told, np.array([0.0, 0.0]), 2.0, (200, 100))
-    assert found.picture.shape == (100, 200, 3)
+    assert found.image.shape == (100, 200, 3)
     assert found.boxes.tolist() == [[40, 40, 80, 80]]
     assert found.doubtful.tolist() == [[180, 40, 200, 80]]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from piza.model.piza import Piza, load_folder, load_weights, save_folder
+from piza.model.io import load_folder, load_weights, save_folder
+from piza.model.piza import Piza
 from piza.training.from_scratch.cached_lists import LISTED
 from piza.training.from_scratch.street_crops import CATEGORIES
 from piza.training.from_scratch.train_matcher import PREFIX
@@ -38,10 +39,12 @@ def assembled(base: Path, proposals: Path, matcher: Path) -> Piza:
     weights |= {name: w for name, w in load_file(matcher).items() if name.startswith(PREFIX)}
     model = Piza(AutoModelForZeroShotObjectDetection.from_config(old.detector.config), old.tokenizer, config)
     load_weights(model, weights, f"{base}, {proposals} and {matcher}")
+    model.prompter.known_words = old.prompter.known_words
     return model
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from piza.data.frames import Pool
-from piza.data.windows import relight
+from piza.data.windows import photometric_augmentation
 from piza.image import cut, open_image
 from piza.search.zoom_path import frame_window, input_size
+from piza.training.from_scratch.frame_cache import FrameCache
 from piza.training.from_scratch.street_crops import haze
 from piza.training.from_scratch.train_proposals import (
     AREA,
@@ -46,6 +46,7 @@ class Cache:
 
 
 def read_cache(folder: Path) -> Cache:
+    """What is done of a cache so far."""
     lines = [
         json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines() if line.endswith("}")
     ]
@@ -60,22 +61,23 @@ def read_cache(folder: Path) -> Cache:
     )
 
 
-def view_of(picture: NDArray[np.uint8], view: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def view_of(image: NDArray[np.uint8], view: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The frame at the size of a first look; of further views in other light and size."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     frame = frame_window((width, height))
     pixels = int(np.sqrt(AREA) * (np.exp(rng.uniform(np.log(0.8), np.log(1.12))) if view else 1.0))
-    image = cut(picture, frame, input_size(frame, True, pixels, pixels))
-    return haze(relight(image, rng), rng) if view else image
+    image = cut(image, frame, input_size(frame, True, pixels, pixels))
+    return haze(photometric_augmentation(image, rng), rng) if view else image
 
 
 def write_cache(args: argparse.Namespace) -> None:
+    """Lists what was not listed before."""
     torch.set_num_threads(1)
     network = new_network(args.base, read_words(), LISTED)
     network.load_state_dict({name: weight.float() for name, weight in load_file(args.proposals).items()})
     network.eval().half_precision = args.half
-    pools = [Pool(folder) for folder in args.scenes]
-    jobs = jobs_of(args.rows, sum(map(len, pools)), args.views, args.max_scenes)
+    caches = [FrameCache(folder) for folder in args.scenes]
+    jobs = jobs_of(args.rows, sum(map(len, caches)), args.views, args.max_scenes)
     args.out.mkdir(parents=True, exist_ok=True)
     width = network.width + len(read_words().words) + 1
     arrays = []
@@ -94,10 +96,10 @@ def write_cache(args: argparse.Namespace) -> None:
             if row in done:
                 continue
             source, name = key.split("/")
-            picture = (
-                scene_picture(pools, int(name)) if source == "scenes" else open_image(folders[source] / name)
+            image = (
+                scene_image(caches, int(name)) if source == "scenes" else open_image(folders[source] / name)
             )
-            image = view_of(picture, view, np.random.default_rng([args.seed, row]))
+            image = view_of(image, view, np.random.default_rng([args.seed, row]))
             found = network(normalized_pixels([image]))
             arrays[0][row] = found.features[0].numpy()
             arrays[1][row] = found.boxes[-1, 0].numpy()
@@ -115,15 +117,17 @@ def jobs_of(rows: Path | None, scenes: int, views: int, max_scenes: int | None) 
     return [jobs[int(number)] for number in order]
 
 
-def scene_picture(pools: Sequence[Pool], number: int) -> NDArray[np.uint8]:
-    for pool in pools:
-        if number < len(pool):
-            return np.asarray(pool.pictures[number])
-        number -= len(pool)
+def scene_image(caches: Sequence[FrameCache], number: int) -> NDArray[np.uint8]:
+    """A scene by its number over all caches."""
+    for cache_of_scenes in caches:
+        if number < len(cache_of_scenes):
+            return np.asarray(cache_of_scenes.images[number])
+        number -= len(cache_of_scenes)
     raise IndexError(number)
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from piza.data.frames import Pool
 from piza.image import cut, open_image
 from piza.search.zoom_path import frame_window, input_size
+from piza.training.from_scratch.frame_cache import FrameCache
 from piza.training.from_scratch.street_labels import iou
 from piza.training.from_scratch.train_proposals import (
     new_network,
@@ -38,7 +38,7 @@ Lister = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 
 def lister(args: argparse.Namespace) -> Lister:
-    """picture -> (k, 4) xyxy boxes in its pixels, best first."""
+    """Image -> (k, 4) xyxy boxes in its pixels, best first."""
     if args.model:
         import piza
 
@@ -57,12 +57,12 @@ def lister(args: argparse.Namespace) -> Lister:
         network = fresh
     network.eval()
 
-    def boxes(picture: NDArray[np.uint8]) -> NDArray[Any]:
-        height, width = picture.shape[:2]
+    def boxes(image: NDArray[np.uint8]) -> NDArray[Any]:
+        height, width = image.shape[:2]
         frame = frame_window((width, height))
         size = input_size(frame, True, pixels, pixels)
         with torch.inference_mode():
-            found = network(normalized_pixels([cut(picture, frame, size)]))
+            found = network(normalized_pixels([cut(image, frame, size)]))
         box = found.boxes[-1, 0].numpy().astype(float)
         low, high = box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2
         return np.asarray(np.concatenate([low, high], 1) * np.tile([width, height], 2))
@@ -71,7 +71,7 @@ def lister(args: argparse.Namespace) -> Lister:
 
 
 def samples(args: argparse.Namespace) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[Any], list[str]]]:
-    """Source, picture, boxes (m, 4) and labels."""
+    """Source, image, boxes (m, 4) and labels."""
     photos = read_photos(args.work, args.part) if args.streets else []
     random.Random(0).shuffle(photos)
     for photo in photos[: args.limit]:
@@ -86,14 +86,15 @@ def samples(args: argparse.Namespace) -> Iterator[tuple[str, NDArray[np.uint8], 
                 [o.label for o in known],
             )
     for folder in args.scenes:
-        pool = Pool(folder)
-        for number in range(min(len(pool), args.limit or 100)):
-            frame = pool[number]
+        cache_of_scenes = FrameCache(folder)
+        for number in range(min(len(cache_of_scenes), args.limit or 100)):
+            frame = cache_of_scenes[number]
             labels = [next(w[9:] for w in words if w.startswith("category=")) for words in frame.attributes]
-            yield "scenes", np.asarray(frame.picture), frame.objects, labels
+            yield "scenes", np.asarray(frame.image), frame.objects, labels
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -109,18 +110,18 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=960, help="square root of the area of the input")
     parser.add_argument("--count", type=int, default=128)
     parser.add_argument("--least", type=float, default=12.0)
-    parser.add_argument("--limit", type=int, help="photos, and scenes of a pool")
+    parser.add_argument("--limit", type=int, help="photos, and scenes of a cache_of_scenes")
     parser.add_argument("--half", action="store_true", help="convolutions in bfloat16")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     list_of = lister(args)
     counts: dict[str, list[int]] = {}
-    spent, pictures = 0.0, 0
-    for source, picture, boxes, labels in samples(args):
+    spent, images = 0.0, 0
+    for source, image, boxes, labels in samples(args):
         begun = time.perf_counter()
-        listed = list_of(picture)
-        spent, pictures = spent + time.perf_counter() - begun, pictures + 1
+        listed = list_of(image)
+        spent, images = spent + time.perf_counter() - begun, images + 1
         overlap = iou(boxes, listed) >= 0.5
         size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -136,7 +137,7 @@ def main() -> None:
                 row[1] += bool(overlap[number].any())
                 row[2] += bool(overlap[number, : args.count // 2].any())
                 row[3] += bool(within[number])
-    report(counts, args.json, f"{pictures} pictures, {spent / max(1, pictures):.3f} s each")
+    report(counts, args.json, f"{images} images, {spent / max(1, images):.3f} s each")
 
 
 def report(counts: dict[str, list[int]], as_json: bool, header: str) -> None:

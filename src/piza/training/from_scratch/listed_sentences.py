@@ -5,7 +5,7 @@
     $RUN evaluate --cache CACHE --rows rows.json --scenes POOL --model FOLDER --matcher matcher.safetensors --out report.json
 
 where RUN="python -m piza.training.from_scratch.listed_sentences". CACHE is what `cached_lists` wrote of the same frames, --model a folder
-with the tokenizer. Lists without pictures (--sorec, --drawn) go on being told, so that their language is not forgotten.
+with the tokenizer. Lists without images (--sorec, --drawn) go on being told, so that their language is not forgotten.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from piza.data.frames import Pool
 from piza.files import atomic_write
 from piza.model.matcher import ExpressionMatcher
 from piza.model.text import Prompter
 from piza.training.from_scratch.cached_lists import Cache, read_cache
+from piza.training.from_scratch.frame_cache import FrameCache
 from piza.training.from_scratch.object_lists import (
     Blur,
     ListTeller,
@@ -40,7 +40,9 @@ from piza.training.from_scratch.object_lists import (
 )
 from piza.training.from_scratch.street_labels import iou
 from piza.training.from_scratch.train_matcher import PREFIX, STATES, list_loss
-from piza.training.trainer import LoopConfig, MicroBatches, train
+from piza.training.loader import MicroBatches
+from piza.training.trainer import Trainer
+from piza.training.trainer_config import TrainerConfig
 
 SURE = 0.5  # IoU from which on a proposal is of an object
 CLOSE = 0.85  # of several, those count that overlap it so well, as a share of the best
@@ -48,7 +50,7 @@ ABSENT = 0.12  # share of sentences that are true of nothing in the frame
 # Of these a photo lists all that may be there, so a sentence about another photo's is true of nothing where there is none.
 ABSENT_CATEGORIES = ("bus", "truck", "person", "bicycle", "motorcycle", "traffic light")
 VEHICLES = ("car", "van", "truck", "bus", "vehicle")
-# A step: cached scenes and photos (lists, sentences a list, proposals at most), then lists without pictures with the weight of their loss.
+# A step: cached scenes and photos (lists, sentences a list, proposals at most), then lists without images with the weight of their loss.
 SCENES, PHOTOS = (1, 12, 96), (3, 8, 112)
 TOLD = {"sorec": (5, 16, 8, 0.8), "drawn": (1, 40, 12, 0.3)}
 BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
@@ -79,18 +81,19 @@ class Frames:
     lists: list[ObjectList]
 
     def cached(self, cache: Cache) -> "Frames":
+        """Those of which a cache has a list."""
         kept = [number for number, key in enumerate(self.keys) if key in cache.by_key]
         return Frames([self.keys[n] for n in kept], [self.lists[n] for n in kept])
 
 
-def scene_frames(pools: Sequence[Path]) -> Frames:
-    """The drawn scenes of pools; keys as `cached_lists` counts them."""
+def scene_frames(caches: Sequence[Path]) -> Frames:
+    """The drawn scenes of caches; keys as `cached_lists` counts them."""
     keys, lists = [], []
     number = 0
-    for folder in pools:
-        pool = Pool(folder)
-        for index in range(len(pool)):
-            frame = pool[index]
+    for folder in caches:
+        cache_of_scenes = FrameCache(folder)
+        for index in range(len(cache_of_scenes)):
+            frame = cache_of_scenes[index]
             rows: list[Any] = [
                 (ref, owner, values.astype(np.float32))
                 for (ref, _, owner), values in zip(frame.rows, frame.relevance, strict=True)
@@ -133,9 +136,9 @@ def is_absent(words: list[str], one: ObjectList, source: str) -> bool:
     category = next((word[9:] for word in words if word.startswith("category=")), "")
     if category not in ABSENT_CATEGORIES or source not in ("dawn", "signs", "camvid"):
         return False
-    rivals = VEHICLES if category in VEHICLES else (category, "cyclist", "motorcyclist")
-    if category in ("truck", "bus"):
-        rivals = tuple(name for name in rivals if name != "car")
+    rivals = [category, "cyclist", "motorcyclist"]
+    if category in VEHICLES:
+        rivals = [name for name in VEHICLES if name != "car" or category not in ("truck", "bus")]
     # A vehicle in doubt carries the word of all vehicles alone.
     bare = any(
         "category=vehicle" in words_there
@@ -146,7 +149,7 @@ def is_absent(words: list[str], one: ObjectList, source: str) -> bool:
 
 
 class ListedBatches:
-    """Batches of cached lists, and of lists without pictures; a function of the step and the process."""
+    """Batches of cached lists, and of lists without images; a function of the step and the process."""
 
     def __init__(
         self,
@@ -163,7 +166,8 @@ class ListedBatches:
         self.cache: Cache | None = None
         self.read_at = -1
 
-    def __call__(self, step: int, process: int) -> MicroBatches:
+    def __call__(self, step: int, process: int) -> MicroBatches[Any]:
+        """The batches of a step."""
         if self.cache is None or step - self.read_at >= 100:  # it may be growing
             self.cache, self.read_at = read_cache(self.cache_folder), step
         rng = np.random.default_rng([self.seed, step, process])
@@ -330,6 +334,7 @@ def start_matcher(path: Path, states: bool) -> ExpressionMatcher:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -340,6 +345,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder with the tokenizer")
     parser.add_argument("--attributes", type=Path, required=True, help="JSON list of attribute words")
     parser.add_argument("--matcher", type=Path, required=True, help="weights to begin with, or to evaluate")
+    parser.add_argument(
+        "--go-on", action="store_true", help="train: --matcher knows the states of lists already"
+    )
     parser.add_argument("--sorec", type=Path, nargs="*", default=[])
     parser.add_argument("--drawn", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, or the report")
@@ -359,7 +367,7 @@ def main() -> None:
     if args.drawn:
         told["drawn"] = read_drawn(args.drawn)
     batches = ListedBatches(args.cache, frames, told, teller, args.seed)
-    matcher = start_matcher(args.matcher, states=args.what == "evaluate")
+    matcher = start_matcher(args.matcher, states=args.what == "evaluate" or args.go_on)
     if args.what == "evaluate":
         report = evaluate(matcher.eval(), batches)
         with atomic_write(args.out) as part:
@@ -368,10 +376,9 @@ def main() -> None:
             print(source, row)
         return
     print({kind: sum(len(one.absent) for one in found.lists) for kind, found in frames.items()}, flush=True)
-    config = LoopConfig(steps=args.steps, lr=args.lr, average=0.995, save_every=120.0)
-    average = train(
-        matcher, list(matcher.parameters()), batches, listed_loss, config, args.out, args.stop_after
-    )
+    config = TrainerConfig(steps=args.steps, lr=args.lr, ema_decay=0.995, save_every=120.0)
+    trainer = Trainer(matcher, list(matcher.parameters()), batches, listed_loss, config, args.out)
+    average = trainer.run(args.stop_after)
     with atomic_write(args.out / "matcher.safetensors") as part:
         save_file({PREFIX + name: tensor.contiguous() for name, tensor in average.items()}, part)
 

@@ -62,6 +62,7 @@ def load_nanodet(path: Path) -> tuple[NanoDet, NanoDetAnswers]:
 
 
 def in_file_order(eye: NanoDet, answers: NanoDetAnswers) -> list[nn.Conv2d]:
+    """The convolutions in the order of the file."""
     order: list[nn.Conv2d] = [eye.stem]
     for number, stage in enumerate(eye.stages):
         order += [layer for layer in stage.modules() if isinstance(layer, nn.Conv2d)]
@@ -73,6 +74,7 @@ def in_file_order(eye: NanoDet, answers: NanoDetAnswers) -> list[nn.Conv2d]:
 
 
 def named_weights(eye: NanoDet, answers: NanoDetAnswers) -> dict[str, Tensor]:
+    """The weights of both parts by name."""
     parts = {"eye": eye, "answers": answers}
     return {
         f"{name}.{k}": v.contiguous() for name, part in parts.items() for k, v in part.state_dict().items()
@@ -80,6 +82,7 @@ def named_weights(eye: NanoDet, answers: NanoDetAnswers) -> dict[str, Tensor]:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

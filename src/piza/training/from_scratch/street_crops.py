@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from piza.data.frames import Pool
 from piza.data.scenes.signs import KINDS
-from piza.data.windows import relight
+from piza.data.windows import photometric_augmentation
 from piza.image import cut, open_image
-from piza.training.from_scratch.sign_photos import Cutout, _blend, shape_mask
+from piza.training.from_scratch.frame_cache import FrameCache
+from piza.training.from_scratch.sign_photos import Cutout, blend, shape_mask
 from piza.training.from_scratch.street_labels import (
     UNSEEN,
     VEHICLES,
@@ -31,14 +31,14 @@ NEVER_DRAWN = ("pole",)  # scenes show some of them and do not name them
 
 @dataclass
 class CropSample:
-    """A picture uint8 (height, width, 3). Boxes are xyxy in its pixels.
+    """A image uint8 (height, width, 3). Boxes are xyxy in its pixels.
 
     boxes: (m, 4); category: (m, categories) 1 the one, 0.5 what it may be as well, 0 what it is not; attributes: (m, words) 1,
     0 or UNKNOWN; doubtful: (n, 4); absent, absent_doubtful: (categories,) the weight of saying that a category is not in a cell,
     elsewhere and inside of doubtful boxes.
     """
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     category: NDArray[np.float32]
     attributes: NDArray[np.float32]
@@ -86,6 +86,7 @@ class Vocabulary:
         return category, attributes
 
     def of_real(self, known: StreetObject) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(categories,) and (words,) of a real object; what is not known of it is UNKNOWN."""
         attributes = np.full(len(self.words), UNKNOWN, np.float32)
         category = np.zeros(len(CATEGORIES), np.float32)
         category[[self.category[name] for name in known.may]] = 0.5
@@ -106,10 +107,10 @@ class Vocabulary:
 
 
 @dataclass
-class Told:
+class LabeledFrame:
     """A frame of any size with its objects, before it is cropped."""
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     boxes: NDArray[np.float64]
     category: NDArray[np.float32]
     attributes: NDArray[np.float32]
@@ -128,7 +129,7 @@ class Sources:
         shares: dict[str, float],
     ):
         self.words, self.folders = words, folders
-        self.scenes = [Pool(folder) for folder in scenes]
+        self.scenes = [FrameCache(folder) for folder in scenes]
         self.photos: dict[str, list[StreetPhoto]] = {}
         for photo in photos:
             self.photos.setdefault(photo.source, []).append(photo)
@@ -140,26 +141,28 @@ class Sources:
         """Every sign of known kind of 20 pixels and more; decoded once."""
         for photo in self.photos.get("signs", []) if not self._signs else []:
             wanted = [o for o in photo.objects if any(word.startswith("kind=") for word in o.words)]
-            picture = self.open(photo) if wanted else None
+            image = self.open(photo) if wanted else None
             for known in wanted:
                 box = np.array(known.box)
                 size = np.maximum(np.round(box[2:] - box[:2]), 1).astype(int)
                 kind = next(word[5:] for word in known.words if word.startswith("kind="))
-                if size.min() >= 20 and size.max() <= 140 and picture is not None:
+                if size.min() >= 20 and size.max() <= 140 and image is not None:
                     names = list(KINDS[kind].names)
-                    pixels = cut(picture, box, (int(size[0]), int(size[1])))
+                    pixels = cut(image, box, (int(size[0]), int(size[1])))
                     self._signs.append(
                         Cutout(pixels, shape_mask(names, int(size[0]), int(size[1])), [kind], 0)
                     )
         return self._signs
 
     def open(self, photo: StreetPhoto) -> NDArray[np.uint8]:
+        """The pixels of a photo."""
         source, name = photo.key.split("/")
         return open_image(self.folders[source] / name)
 
-    def real(self, photo: StreetPhoto) -> Told:
+    def real(self, photo: StreetPhoto) -> LabeledFrame:
+        """A photo with what is known of its objects."""
         known = [self.words.of_real(o) for o in photo.objects]
-        return Told(
+        return LabeledFrame(
             self.open(photo),
             np.array([o.box for o in photo.objects], dtype=float).reshape(-1, 4),
             np.array([c for c, _ in known], np.float32).reshape(-1, len(self.words.categories)),
@@ -167,15 +170,16 @@ class Sources:
             np.array(photo.doubtful, dtype=float).reshape(-1, 4),
         )
 
-    def drawn(self, index: int) -> Told:
-        for pool in self.scenes:
-            if index < len(pool):
-                frame = pool[index]
+    def drawn(self, index: int) -> LabeledFrame:
+        """A drawn scene by its number over all caches."""
+        for cache_of_scenes in self.scenes:
+            if index < len(cache_of_scenes):
+                frame = cache_of_scenes[index]
                 break
-            index -= len(pool)
+            index -= len(cache_of_scenes)
         known = [self.words.of_drawn(words) for words in frame.attributes]
-        return Told(
-            np.asarray(frame.picture),
+        return LabeledFrame(
+            np.asarray(frame.image),
             frame.objects,
             np.array([c for c, _ in known], np.float32).reshape(-1, len(self.words.categories)),
             np.array([a for _, a in known], np.float32).reshape(-1, len(self.words.words)),
@@ -211,7 +215,7 @@ class Sources:
             else:
                 photo = self.photos[source][int(rng.integers(len(self.photos[source])))]
                 told, complete = self.real(photo), photo.complete
-            scale = np.sqrt(area / (told.picture.shape[0] * told.picture.shape[1]))
+            scale = np.sqrt(area / (told.image.shape[0] * told.image.shape[1]))
             part = crop(told, tile, scale * np.exp(rng.uniform(np.log(low), np.log(high))), rng)
             if source not in ("scenes", "signs") and rng.random() < 0.5:
                 part = flipped(part)
@@ -219,10 +223,10 @@ class Sources:
         whole = side_by_side(parts, columns) if len(parts) > 1 else parts[0]
         if source != "scenes" and self.signs() and rng.random() < 0.35:
             whole = self.paste(whole, rng)
-        picture = haze(relight(whole.picture, rng), rng)
+        image = haze(photometric_augmentation(whole.image, rng), rng)
         absent, absent_doubtful = self.weights(source, complete)
         return CropSample(
-            picture,
+            image,
             whole.boxes.astype(np.float32),
             whole.category,
             whole.attributes,
@@ -231,10 +235,10 @@ class Sources:
             absent_doubtful,
         )
 
-    def paste(self, told: Told, rng: np.random.Generator, most: int = 3) -> Told:
+    def paste(self, told: LabeledFrame, rng: np.random.Generator, most: int = 3) -> LabeledFrame:
         """With one to `most` more signs of known kind, where nothing else is."""
-        picture = np.array(told.picture)
-        height, width = picture.shape[:2]
+        image = np.array(told.image)
+        height, width = image.shape[:2]
         boxes: list[NDArray[np.float64]] = []
         known: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
         for _ in range(int(rng.integers(1, most + 1))):
@@ -247,7 +251,7 @@ class Sources:
             others = np.concatenate([told.boxes, *[b[None] for b in boxes]])
             if ((np.minimum(box[2:], others[:, 2:]) + 4 > np.maximum(box[:2], others[:, :2])).all(1)).any():
                 continue
-            _blend(picture, sign, x, y, w, h, rng)
+            blend(image, sign, x, y, w, h, rng)
             kind = sign.names[0]
             boxes.append(box)
             known.append(
@@ -257,8 +261,8 @@ class Sources:
             )
         if not boxes:
             return told
-        return Told(
-            picture,
+        return LabeledFrame(
+            image,
             np.concatenate([told.boxes, np.array(boxes)]),
             np.concatenate([told.category, np.array([c for c, _ in known])]),
             np.concatenate([told.attributes, np.array([a for _, a in known])]),
@@ -266,9 +270,9 @@ class Sources:
         )
 
 
-def crop(told: Told, size: tuple[int, int], scale: float, rng: np.random.Generator) -> Told:
+def crop(told: LabeledFrame, size: tuple[int, int], scale: float, rng: np.random.Generator) -> LabeledFrame:
     """A part of (width, height) once the frame is scaled, mostly with an object in it; gray where it is beyond the frame."""
-    height, width = told.picture.shape[:2]
+    height, width = told.image.shape[:2]
     span = np.array(size) / scale
     free = np.array([width, height]) - span
     if len(told.boxes) and rng.random() < 0.8:
@@ -280,21 +284,23 @@ def crop(told: Told, size: tuple[int, int], scale: float, rng: np.random.Generat
     return window(told, corner, scale, size)
 
 
-def window(told: Told, corner: NDArray[np.float64], scale: float, size: tuple[int, int]) -> Told:
+def window(
+    told: LabeledFrame, corner: NDArray[np.float64], scale: float, size: tuple[int, int]
+) -> LabeledFrame:
     """The part of (width, height) at a corner (x, y in frame pixels), once the frame is scaled."""
-    height, width = told.picture.shape[:2]
+    height, width = told.image.shape[:2]
     low = np.maximum(np.floor(corner), 0).astype(int)
     high = np.minimum(np.ceil(corner + np.array(size) / scale), [width, height]).astype(int)
-    source = told.picture[low[1] : high[1], low[0] : high[0]]
+    source = told.image[low[1] : high[1], low[0] : high[0]]
     small = np.maximum(np.round((high - low) * scale), 1).astype(int)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     scaled = cv2.resize(np.ascontiguousarray(source), (int(small[0]), int(small[1])), interpolation=way)
-    picture = np.full((size[1], size[0], 3), 114, np.uint8)
+    image = np.full((size[1], size[0], 3), 114, np.uint8)
     at = np.round((low - corner) * scale).astype(int)
     x0, y0 = np.maximum(at, 0)
     from_x, from_y = np.maximum(-at, 0)
     piece = scaled[from_y : from_y + size[1] - y0, from_x : from_x + size[0] - x0]
-    picture[y0 : y0 + piece.shape[0], x0 : x0 + piece.shape[1]] = piece
+    image[y0 : y0 + piece.shape[0], x0 : x0 + piece.shape[1]] = piece
     limit = np.tile(size, 2)
 
     def moved(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -308,8 +314,8 @@ def window(told: Told, corner: NDArray[np.float64], scale: float, size: tuple[in
     unclear = clipped[~kept & (left > 0)]
     doubtful = np.clip(doubtful, 0, limit)
     doubtful = doubtful[(doubtful[:, 2:] - doubtful[:, :2]).min(1, initial=1e9) > 0]
-    return Told(
-        picture,
+    return LabeledFrame(
+        image,
         clipped[kept],
         told.category[kept],
         told.attributes[kept],
@@ -317,28 +323,29 @@ def window(told: Told, corner: NDArray[np.float64], scale: float, size: tuple[in
     )
 
 
-def flipped(told: Told) -> Told:
-    width = told.picture.shape[1]
+def flipped(told: LabeledFrame) -> LabeledFrame:
+    """The mirror image."""
+    width = told.image.shape[1]
 
     def mirrored(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
 
-    return Told(
-        told.picture[:, ::-1], mirrored(told.boxes), told.category, told.attributes, mirrored(told.doubtful)
+    return LabeledFrame(
+        told.image[:, ::-1], mirrored(told.boxes), told.category, told.attributes, mirrored(told.doubtful)
     )
 
 
-def side_by_side(parts: Sequence[Told], columns: int) -> Told:
+def side_by_side(parts: Sequence[LabeledFrame], columns: int) -> LabeledFrame:
     """Parts of one size as one frame, row by row."""
-    height, width = parts[0].picture.shape[:2]
+    height, width = parts[0].image.shape[:2]
     rows = [
-        np.concatenate([part.picture for part in parts[at : at + columns]], 1)
+        np.concatenate([part.image for part in parts[at : at + columns]], 1)
         for at in range(0, len(parts), columns)
     ]
     shifts = [
         np.tile([number % columns * width, number // columns * height], 2) for number in range(len(parts))
     ]
-    return Told(
+    return LabeledFrame(
         np.concatenate(rows),
         np.concatenate([part.boxes + shift for part, shift in zip(parts, shifts, strict=True)]),
         np.concatenate([part.category for part in parts]),
@@ -347,16 +354,16 @@ def side_by_side(parts: Sequence[Told], columns: int) -> Told:
     )
 
 
-def haze(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def haze(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Now and then in light haze, thicker towards the top, or a little out of focus."""
     if rng.random() < 0.15:
-        rows = np.linspace(1.0, rng.uniform(0.2, 1.0), picture.shape[0], dtype=np.float32)[:, None, None]
+        rows = np.linspace(1.0, rng.uniform(0.2, 1.0), image.shape[0], dtype=np.float32)[:, None, None]
         share = rng.uniform(0.05, 0.5) * rows
         gray = rng.uniform(150, 235) + rng.normal(0, 6, 3)
-        picture = (picture * (1 - share) + gray.astype(np.float32) * share).astype(np.uint8)
+        image = (image * (1 - share) + gray.astype(np.float32) * share).astype(np.uint8)
     if rng.random() < 0.1:
-        picture = cv2.GaussianBlur(picture, (3, 3), rng.uniform(0.4, 1.0)).astype(np.uint8)
-    return np.ascontiguousarray(picture)
+        image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.4, 1.0)).astype(np.uint8)
+    return np.ascontiguousarray(image)
 
 
 def load_photos(lines: Sequence[dict[str, Any]]) -> list[StreetPhoto]:

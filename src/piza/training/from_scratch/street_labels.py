@@ -86,6 +86,7 @@ class StreetPhoto:
 
     @property
     def source(self) -> str:
+        """The first part of the key."""
         return self.key.split("/")[0]
 
 

@@ -16,7 +16,7 @@ from piza.model.nanodet import BINS
 from piza.model.nanodet_proposals import CellProposals, cell_grid
 from piza.training.from_scratch.street_crops import UNKNOWN, CropSample
 from piza.training.losses import giou
-from piza.training.relevance import overlaps
+from piza.training.losses import iou as overlaps
 
 TOP = 7  # cells of an object
 OWNED = 0.45  # a proposal is of an object from this IoU on
@@ -24,7 +24,7 @@ OWNED = 0.45  # a proposal is of an object from this IoU on
 
 @dataclass
 class CellTargets:
-    """Of one picture: cells (p,), the object of each (p,), and the quality that each should answer (p,)."""
+    """Of one image: cells (p,), the object of each (p,), and the quality that each should answer (p,)."""
 
     cells: Tensor
     owner: Tensor
@@ -85,14 +85,14 @@ def crop_loss(found: CellProposals, samples: Sequence[CropSample]) -> dict[str, 
 
 
 def normalized(boxes: Tensor, size: Tensor) -> Tensor:
-    """xyxy in pixels -> cxcywh, normalized."""
+    """Xyxy in pixels -> cxcywh, normalized."""
     low, high = boxes[:, :2] / size, boxes[:, 2:] / size
     return torch.cat([(low + high) / 2, high - low], 1)
 
 
 @torch.no_grad()
 def assign(found: CellProposals, row: int, boxes: Tensor, category: Tensor, centers: Tensor) -> CellTargets:
-    """boxes (m, 4) cxcywh, category (m, categories), centers (cells, 2), all normalized."""
+    """Boxes (m, 4) cxcywh, category (m, categories), centers (cells, 2), all normalized."""
     if not len(boxes):
         empty = torch.zeros(0, dtype=torch.long)
         return CellTargets(empty, empty, boxes.new_zeros(0))

@@ -18,19 +18,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from piza.files import atomic_write
-from piza.model.accelerate.deformable import use_fast_sampling
+from piza.model import accelerate
+from piza.model.io import load_folder
 from piza.model.nanodet import COCO_CLASSES, MEAN, STD
 from piza.model.nanodet_proposals import NanoDetProposals
-from piza.model.piza import load_folder
+from piza.training.checkpoint import averaged_weights
 from piza.training.from_scratch.nanodet_weights import load_nanodet
 from piza.training.from_scratch.street_crops import CropSample, Sources, Vocabulary, load_photos
 from piza.training.from_scratch.street_labels import street_photos
 from piza.training.from_scratch.street_loss import crop_loss
-from piza.training.trainer import LoopConfig, train
+from piza.training.trainer import Trainer
+from piza.training.trainer_config import TrainerConfig
 
 WORDS = Path(__file__).with_name("street_words.json")
 CROP = (640, 384)  # width, height
@@ -55,10 +57,11 @@ START = {
 
 
 def new_network(base: Path, words: Vocabulary, count: int) -> NanoDetProposals:
+    """A fresh network that lists `count` objects, in the widths of the model folder `base`."""
     detector = load_folder(base).detector
     torch.manual_seed(0)
     network = NanoDetProposals(detector, len(words.words), len(words.categories), count)
-    use_fast_sampling(network)
+    accelerate.apply(network, training=True)
     return network
 
 
@@ -89,10 +92,13 @@ def _convolutions(levels: nn.ModuleList) -> list[nn.Conv2d]:
 
 
 class CropBatches:
+    """Crops, a function of the step and the process."""
+
     def __init__(self, sources: Sources, seed: int, crops: int):
         self.sources, self.seed, self.crops = sources, seed, crops
 
     def __call__(self, step: int, process: int) -> list[CropSample]:
+        """The crops of a step."""
         import cv2
         import numpy as np
 
@@ -108,7 +114,8 @@ def normalized_pixels(images: Sequence[NDArray[np.uint8]]) -> Tensor:
 
 
 def loss_of(network: nn.Module, samples: list[CropSample]) -> dict[str, Tensor]:
-    return crop_loss(network(normalized_pixels([sample.picture for sample in samples])), samples)
+    """The losses of some crops of one size."""
+    return crop_loss(network(normalized_pixels([sample.image for sample in samples])), samples)
 
 
 def source_folders(streets: Path, signs: Path) -> dict[str, Path]:
@@ -118,15 +125,18 @@ def source_folders(streets: Path, signs: Path) -> dict[str, Path]:
 
 
 def read_words() -> Vocabulary:
+    """The attribute words of the proposal network."""
     return Vocabulary(json.loads(WORDS.read_text()))
 
 
 def read_photos(work: Path, part: str) -> list[Any]:
+    """The photos of a part ("train") that the stage `labels` wrote."""
     lines = [json.loads(line) for line in (work / "photos.jsonl").read_text().splitlines()]
     return load_photos([line["photo"] for line in lines if line["part"] == part])
 
 
 def write_labels(args: argparse.Namespace) -> None:
+    """The stage `labels`."""
     parts = {key: part for part, keys in json.loads(args.splits.read_text()).items() for key in keys}
     args.work.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.work / "photos.jsonl") as path, open(path, "w") as out:
@@ -135,6 +145,7 @@ def write_labels(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """The stage `train`."""
     torch.set_num_threads(1)
     words = read_words()
     network = new_network(args.base, words, LISTED)
@@ -143,22 +154,28 @@ def run(args: argparse.Namespace) -> None:
     photos = read_photos(args.work, "train")
     sources = Sources(photos, source_folders(args.streets, args.signs), args.scenes, words, SHARES)
     sources.signs()
-    slow = [p for part in (network.backbone, network.category, network.distance) for p in part.parameters()]
-    config = LoopConfig(
-        steps=args.steps, lr=args.lr, slow=0.25, muon=False, average=0.997, warmup=100, save_every=180.0
+    backbone = [
+        p for part in (network.backbone, network.category, network.distance) for p in part.parameters()
+    ]
+    config = TrainerConfig(
+        steps=args.steps,
+        lr=args.lr,
+        backbone_lr=0.25,
+        muon=False,
+        ema_decay=0.997,
+        warmup=100,
+        save_every=180.0,
     )
     parameters = list(network.parameters())
     batches = CropBatches(sources, args.seed, args.crops)
-    train(network, parameters, batches, loss_of, config, args.work / "eye", args.stop_after, slow=slow)
-
-
-def averaged(work: Path) -> dict[str, Tensor]:
-    """The averaged weights of a finished or running training."""
-    weights = load_file(work / "eye" / "checkpoint.safetensors")
-    return {name[8:]: tensor for name, tensor in weights.items() if name.startswith("average.")}
+    trainer = Trainer(
+        network, parameters, batches, loss_of, config, args.work / "proposals", backbone_params=backbone
+    )
+    trainer.run(args.stop_after)
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -171,7 +188,7 @@ def main() -> None:
     parser.add_argument("--colors", type=Path, help="JSON lines of boxes whose color is clear")
     parser.add_argument("--splits", type=Path, help='{"train": [KEY, ...], "val": ..., "test": ...}')
     parser.add_argument("--nanodet", type=Path, help="nanodet_g.onnx")
-    parser.add_argument("--scenes", type=Path, nargs="*", default=[], help="pools of drawn scenes")
+    parser.add_argument("--scenes", type=Path, nargs="*", default=[], help="caches of drawn scenes")
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--crops", type=int, default=4, help="of a step")
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -186,7 +203,10 @@ def main() -> None:
         run(args)
     else:
         with atomic_write(args.out) as part:
-            save_file({name: tensor.half() for name, tensor in averaged(args.work).items()}, part)
+            save_file(
+                {name: tensor.half() for name, tensor in averaged_weights(args.work / "proposals").items()},
+                part,
+            )
 
 
 if __name__ == "__main__":
