@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from piza.model.accelerate.base import is_tracing
 from piza.model.nanodet import BINS, NECK, STAGES, STRIDES, NanoDet, distances
 from piza.model.proposals import Proposals, RefinementLayer
 from piza.model.sparse_deformable_attention import level_tensors, readable
@@ -129,7 +130,7 @@ class NanoDetProposals(nn.Module):
         half = self.half_precision
         if half is None:
             half = not torch.is_grad_enabled() and has_native_bfloat16(pixels.device)
-        half = half and not torch.jit.is_tracing()
+        half = half and not is_tracing()
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=half):
             seen = self.backbone(pixels)
             return (
@@ -186,7 +187,7 @@ def choose(scores: Tensor, boxes: Tensor, count: int) -> Tensor:
     kept = torch.ones_like(cell, dtype=torch.bool)
     for _ in range(MAX_ROUNDS):
         now = ~(covers & kept[:, :, None]).any(1)
-        if not torch.jit.is_tracing() and bool((now == kept).all()):
+        if not is_tracing() and bool((now == kept).all()):
             break
         kept = now
     order = torch.where(kept, value, value - BEHIND).topk(min(count, cell.shape[1]), dim=1)[1]
