@@ -86,7 +86,7 @@ def test_things_are_listed_once_and_each_sentence_is_read_as_if_alone(tiny_listi
     alone = [tiny_listing_piza.locate(PICTURE, sentence) for sentence in sentences]
     listed = spy(monkeypatch, tiny_listing_piza, "encode_frame", lambda image: 1)
     read = spy(monkeypatch, tiny_listing_piza, "match", lambda asked, found: len(asked))
-    monkeypatch.setattr("piza.model.piza.MATCHED_AT_ONCE", 2)
+    monkeypatch.setattr("piza.model.piza.MAX_MATCHED", 2)
     together = tiny_listing_piza.locate(PICTURE, sentences)
     assert listed == [1] and read == [2, 2, 1]
     for one, other in zip(alone, together, strict=True):
