@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer, BertConfig, MMGroundingDinoConfig, RTDetrResNetConfig
-from transformers import MMGroundingDinoForObjectDetection as Detector
+from transformers import AutoTokenizer, BertConfig, RTDetrResNetConfig
 
 from piza.config import PathConfig, PizaConfig
+from piza.model.families import MM_GROUNDING_DINO
 from piza.model.io import load_weights
 from piza.model.piza import Piza
 from piza.training.checkpoint import averaged_weights
@@ -22,7 +22,7 @@ PATH = PathConfig(answers="object")
 AUXILIARY = ("relations.", "relevance.")  # weights that older checkpoints lack, or that only training needs
 
 
-def new_detector(vocabulary: int) -> Detector:
+def new_detector(vocabulary: int) -> Any:
     """A detector for a vocabulary of this size, with initial weights that learn."""
     backbone = RTDetrResNetConfig(  # type: ignore[call-arg]
         embedding_size=32,
@@ -41,7 +41,7 @@ def new_detector(vocabulary: int) -> Detector:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    config = MMGroundingDinoConfig(
+    config = MM_GROUNDING_DINO.config(
         backbone_config=backbone,
         text_config=text,
         d_model=WIDTH,
@@ -60,13 +60,13 @@ def new_detector(vocabulary: int) -> Detector:
         decoder_bbox_embed_share=False,
         decoder_cls_embed_share=False,
     )
-    detector = Detector(config)
+    detector = MM_GROUNDING_DINO.detector(config)
     initialize(detector)
     return detector
 
 
 @torch.no_grad()
-def initialize(detector: Detector) -> None:
+def initialize(detector: Any) -> None:
     """Set initial weights that learn.
 
     The library's suit a pretrained model: matrices of standard deviation 0.02 (a fifth of what this width needs), queries that
