@@ -10,7 +10,7 @@ from piza.model.proposals import BESIDE, ProposalNetwork, anchors_of
 
 @pytest.fixture(scope="module")
 def proposals():
-    made = ProposalNetwork(tiny_detector(), num_attributes=5, count=7, layers=2).eval()
+    made = ProposalNetwork(tiny_detector(), num_attributes=5, num_proposals=7, layers=2).eval()
     with torch.no_grad():  # a fresh one moves no box
         for layer in made.refinement:
             layer.box.weight.normal_(std=0.3)
