@@ -26,12 +26,12 @@ def test_the_formula() -> None:
     layer = LoraLinear(linear, woken(LowRank(6, 5, rank=2, scale=3.0, embedding_dim=4)))
     x, embedding = torch.randn(2, 7, 6), torch.randn(2, 4)
     down, up, project = layer.update.down.weight, layer.update.up.weight, layer.update.project
-    wanted = linear(x)
+    expected = linear(x)
     for i in range(2):
         low = x[i] @ down.T + silu(embedding[i]) @ project.weight.T + project.bias
-        wanted[i] = wanted[i] + 3.0 * low @ up.T
+        expected[i] = expected[i] + 3.0 * low @ up.T
     with zoom_embedding(embedding):
-        torch.testing.assert_close(layer(x), wanted)
+        torch.testing.assert_close(layer(x), expected)
     with pytest.raises(RuntimeError, match="zoom_embedding"):
         layer(x)
 

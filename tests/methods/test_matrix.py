@@ -116,14 +116,12 @@ def test_progress_matters_exactly_when_conditioned(method, condition, tiny_token
 def test_a_batch_equals_each_alone(method, condition, pooling, tiny_tokenizer) -> None:
     model = taught(build(tiny_tokenizer, method, condition, pooling))
     with torch.no_grad():
-        windows_per_batch = look(model)
+        together = look(model)
         for i in range(len(PROMPTS)):
             alone = look(model, slice(i, i + 1))
             width = alone[0].shape[-1]
-            torch.testing.assert_close(windows_per_batch[1][:, i], alone[1][:, 0], atol=2e-5, rtol=1e-4)
-            torch.testing.assert_close(
-                windows_per_batch[0][:, i, :, :width], alone[0][:, 0], atol=2e-5, rtol=1e-4
-            )
+            torch.testing.assert_close(together[1][:, i], alone[1][:, 0], atol=2e-5, rtol=1e-4)
+            torch.testing.assert_close(together[0][:, i, :, :width], alone[0][:, 0], atol=2e-5, rtol=1e-4)
 
 
 @every

@@ -178,13 +178,13 @@ def test_saved_and_loaded_alone_it_gives_equal_outputs(case: str, share: bool) -
         for name, parameter in model.named_parameters():
             if name in names:
                 parameter.add_(torch.randn_like(parameter) * 0.02)
-    wanted = boxes_and_scores(model)
+    expected = boxes_and_scores(model)
 
     state = load(save(adapter_state(model, names)))
     fresh = whole(case, share=share)
-    assert not torch.allclose(boxes_and_scores(fresh), wanted)
+    assert not torch.allclose(boxes_and_scores(fresh), expected)
     load_adapter_state(fresh, state, names_of(case, fresh))
-    assert torch.equal(boxes_and_scores(fresh), wanted)
+    assert torch.equal(boxes_and_scores(fresh), expected)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -216,10 +216,10 @@ def test_a_fresh_method_is_nearly_the_base(case: str, mm: bool) -> None:
     plain = Whole(base(mm=mm), "full", CASES["full-plain"][1])
     adapted = whole(case, mm=mm)
     with torch.no_grad():
-        wanted, got = plain(torch.tensor([0.3])), adapted(torch.tensor([0.3]))
-    memory_wanted, memory_got = wanted[3], got[3]
-    assert not torch.equal(memory_wanted, memory_got)
-    assert (memory_wanted - memory_got).abs().max() < 0.02 * memory_wanted.abs().max()
+        expected, got = plain(torch.tensor([0.3])), adapted(torch.tensor([0.3]))
+    memory_expected, memory_got = expected[3], got[3]
+    assert not torch.equal(memory_expected, memory_got)
+    assert (memory_expected - memory_got).abs().max() < 0.02 * memory_expected.abs().max()
 
 
 def test_a_copy_answers_the_same() -> None:

@@ -48,8 +48,8 @@ def renamed(golden: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tenso
     return state
 
 
-def close(actual: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-5)
+def close(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_features_of_a_history_by_hand() -> None:
         [[[0, 0, 200, 100], [20, 10, 100, 50], [40, 20, 10, 20], [0, 0, 0, 0]]], dtype=torch.float32
     )
     mask = torch.tensor([[True, True, True, False]])
-    wanted = torch.tensor(
+    expected = torch.tensor(
         [
             [1, 1, 1, 1, 0.5, 0.5],
             [0.25, 0.25, 0.5, 0.5, 0.35, 0.35],
@@ -134,7 +134,7 @@ def test_features_of_a_history_by_hand() -> None:
             [0, 0, 0, 0, 0, 0],
         ]
     )
-    close(box_features(boxes, mask)[0], wanted)
+    close(box_features(boxes, mask)[0], expected)
 
 
 def test_parameters_in_use() -> None:

@@ -1,4 +1,4 @@
-"""Sentences decoded apart answer as if each were asked alone; fresh relations change nothing and know left from right."""
+"""Sentences with queries of their own answer as if each were asked alone; fresh relations change nothing and know left from right."""
 
 import pytest
 import torch
@@ -22,14 +22,14 @@ def look(detector, tokenizer, prompts, pixels, **options):
 
 
 @pytest.mark.parametrize("family", ["mm", "gd"])
-def test_one_sentence_asked_apart_is_one_sentence_asked(family, tiny_tokenizer):
+def test_queries_of_its_own_change_nothing_for_one_sentence(family, tiny_tokenizer):
     detector, pixels = tiny_detector(family), torch.randn(3, *PIXELS)
     prompts = [[sentence] for sentence in SENTENCES]
-    usual, per_sentence_queries = (
+    usual, own = (
         look(detector, tiny_tokenizer, prompts, pixels, per_sentence_queries=a) for a in (False, True)
     )
-    torch.testing.assert_close(per_sentence_queries.boxes, usual.boxes, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(per_sentence_queries.logits, usual.logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(own.boxes, usual.boxes, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(own.logits, usual.logits, atol=1e-5, rtol=1e-4)
 
 
 def test_sentences_of_one_prompt_do_not_meet_in_the_decoder(tiny_tokenizer):
@@ -90,7 +90,7 @@ def test_comparing_sums_over_the_others_in_any_order():
     torch.testing.assert_close(alone, whole[:, 1:])
 
 
-def test_biases_follow_where_things_lie_to_each_other_and_not_where_they_lie():
+def test_biases_depend_on_relative_positions_alone():
     relations = Relations(32, 4, 2)
     torch.nn.init.normal_(relations.bias.weight)
     boxes = torch.tensor([[[0.2, 0.4, 0.05, 0.1], [0.5, 0.6, 0.05, 0.1], [0.8, 0.8, 0.05, 0.1]]])
@@ -103,11 +103,11 @@ def test_biases_follow_where_things_lie_to_each_other_and_not_where_they_lie():
         assert (here[..., 0, 1] - here[..., 1, 0]).abs().max() > 0.1  # left is not right
 
 
-def test_some_queries_are_of_what_looks_like_a_thing():
+def test_some_queries_are_given_to_any_objects():
     relations = Relations(32, 4, 2, object_queries=2)
     seen = torch.randn(1, 6, 32)
     with torch.no_grad():
-        relations.objectness.weight.copy_(seen[0, 4:5] * 10)  # cell 4 looks most like a thing
+        relations.objectness.weight.copy_(seen[0, 4:5] * 10)  # cell 4 most likely is an object
     best, logits = relations.with_objects(torch.tensor([[[4, 1, 0, 2], [5, 3, 0, 2]]]), seen)
     assert best[0, :, :2].tolist() == [[4, 1], [5, 3]] and logits.shape == (1, 6)
     assert best[0, 1, 2] == 4 and 4 not in best[0, 0, 2:]  # not a second time
@@ -117,7 +117,7 @@ def test_some_queries_are_of_what_looks_like_a_thing():
     assert alone.tolist() == [[[3, 4]]]  # where there are as few queries, the best is still the sentence's
 
 
-def test_queries_of_things_reach_the_decoder(tiny_tokenizer):
+def test_queries_of_objects_reach_the_decoder(tiny_tokenizer):
     detector, pixels = tiny_detector(), torch.randn(3, *PIXELS)
     prompts = [[sentence] for sentence in SENTENCES]
     relations = Relations(32, 4, 2, object_queries=3)

@@ -1,4 +1,4 @@
-"""Reading sentences against things: each by itself, whatever order the things come in, with probabilities that share out."""
+"""Sentences matched with objects: each by itself, whatever order the objects come in, with probabilities that share out."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def matcher():
 
 @pytest.fixture(scope="module")
 def asked():
-    """Two pictures of five things with three sentences each, of three to seven words."""
+    """Two images of five objects with three sentences each, of three to seven words."""
     torch.manual_seed(1)
     ids = torch.randint(1, 50, (2, 3, 7))
     mask = torch.arange(7) < torch.tensor([[3, 7, 5], [6, 4, 7]])[..., None]
@@ -40,7 +40,7 @@ def test_a_batch_reads_each_sentence_as_if_alone(matcher, asked):
 
 
 @torch.no_grad()
-def test_the_order_of_things_says_nothing(matcher, asked):
+def test_the_order_of_objects_does_not_matter(matcher, asked):
     ids, mask, seen, boxes, aspect = asked
     order = torch.tensor([3, 0, 4, 2, 1])
     answers, _ = matcher.read(*asked)

@@ -1,4 +1,4 @@
-"""The finder's things: each picture by itself, boxes inside it, cells that are peaks, and all that are forced."""
+"""Proposals: each image by itself, boxes inside it, local maxima first, and all that are forced."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def pixels():
     return torch.randn(2, 3, 96, 160)
 
 
-def test_a_batch_finds_what_each_picture_holds(proposals, pixels):
+def test_a_batch_finds_what_each_image_holds(proposals, pixels):
     with torch.no_grad():
         both = proposals(pixels)
         for row in (0, 1):
@@ -58,10 +58,10 @@ def test_a_cell_beside_a_better_one_must_be_better_by_so_much(proposals, pixels)
 def test_what_is_forced_is_chosen_first(proposals, pixels):
     with torch.no_grad():
         found = proposals(pixels)
-        also = torch.zeros_like(found.cell_logits)
+        bonus = torch.zeros_like(found.cell_logits)
         lowest = found.cell_logits.argmin(1)
-        also[torch.arange(2), lowest] = 50
-        assert torch.equal(proposals(pixels, lambda shapes: also).cells[:, 0], lowest)
+        bonus[torch.arange(2), lowest] = 50
+        assert torch.equal(proposals(pixels, lambda shapes: bonus).cells[:, 0], lowest)
 
 
 def test_its_pyramid_is_the_grounders_until_it_is_trained(pixels):

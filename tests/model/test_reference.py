@@ -91,12 +91,12 @@ def golden() -> dict[str, Tensor]:
     return load_file(GOLDEN / "model_small_onestep.safetensors")
 
 
-def error(actual: Tensor, wanted: Tensor) -> float:
+def error(actual: Tensor, expected: Tensor) -> float:
     """The largest difference; infinite if the infinities do not match."""
-    finite = wanted.isfinite()
-    if actual.shape != wanted.shape or not torch.equal(actual[~finite], wanted[~finite]):
+    finite = expected.isfinite()
+    if actual.shape != expected.shape or not torch.equal(actual[~finite], expected[~finite]):
         return float("inf")
-    return (actual[finite] - wanted[finite]).abs().max().item()
+    return (actual[finite] - expected[finite]).abs().max().item()
 
 
 def final_boxes(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -227,15 +227,15 @@ def test_names_and_shapes_of_the_full_size_fit(kind: str, bottleneck: int, condi
             "condition_image": conditioned,
         }
         model = Piza(detector, NoTokenizer(), PizaConfig(method="adapter_plus", method_options=options))
-    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     given = {name: tensor.shape for name, tensor in parts.weights.items()}
-    assert given.items() <= wanted.items()
+    assert given.items() <= expected.items()
     twice = {
         name
-        for name in wanted
+        for name in expected
         if name.startswith(("detector.model.decoder.bbox_embed", "detector.model.decoder.class_embed"))
     }
-    assert set(wanted.keys() - given.keys() - twice) == {
+    assert set(expected.keys() - given.keys() - twice) == {
         f"detector.model.backbone.conv_encoder.model.swin.layernorm.{p}" for p in ("weight", "bias")
     }
     if kind == "full":  # the list says what the published code trains
@@ -319,8 +319,8 @@ def test_a_trainers_checkpoint_is_read_without_running_anything_of_it(tmp_path: 
     parts, report = convert_reference(tmp_path / "epoch_5.pth", small_config())
     assert report.skipped == ["mmengine_like.HistoryBuffer"]
     assert report.used == converted[1].used
-    wanted, _ = convert_reference(STATE, small_config())
-    assert all(torch.equal(tensor, wanted.weights[name]) for name, tensor in parts.weights.items())
+    expected, _ = convert_reference(STATE, small_config())
+    assert all(torch.equal(tensor, expected.weights[name]) for name, tensor in parts.weights.items())
 
 
 class Touch:

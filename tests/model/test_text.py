@@ -8,7 +8,7 @@ from piza.model.text import DOT, Prompter, normalize
 
 
 @pytest.mark.parametrize(
-    "given, wanted",
+    "given, expected",
     [
         ("The red car", "The red car."),
         ("The red car.", "The red car."),
@@ -18,9 +18,9 @@ from piza.model.text import DOT, Prompter, normalize
         ("two\nlines", "two lines."),
     ],
 )
-def test_normalize(given, wanted):
-    assert normalize(given) == wanted
-    assert normalize(wanted) == wanted
+def test_normalize(given, expected):
+    assert normalize(given) == expected
+    assert normalize(expected) == expected
 
 
 @pytest.mark.parametrize("given", ["", "   ", "...", "?!", None, 7, ["the car"]])

@@ -97,14 +97,14 @@ def test_levels_that_are_not_those_of_the_value_are_refused(sampling):
         sampling(*inputs)
 
 
-def gradients(module, inputs, wanted=(0, 4, 5)):
-    """What comes out, and the gradients of the inputs wanted of a sum of it with uneven weights."""
+def gradients(module, inputs, needed=(0, 4, 5)):
+    """What comes out, and the gradients of the inputs `needed`, of a sum of it with uneven weights."""
     inputs = list(inputs)
-    for at in wanted:
+    for at in needed:
         inputs[at] = inputs[at].detach().requires_grad_()
     out = module(*inputs)
     back = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).sin().view_as(out)
-    return [out.detach(), *torch.autograd.grad(out, [inputs[at] for at in wanted], back)]
+    return [out.detach(), *torch.autograd.grad(out, [inputs[at] for at in needed], back)]
 
 
 def beside_the_centers(inputs):
@@ -156,10 +156,10 @@ def test_gradients_on_the_rim_at_centers_and_half_outside(sampling):
     assert_alike(gradients(sampling, inputs), gradients(LIBRARY, inputs))
 
 
-@pytest.mark.parametrize("wanted", [(0,), (4,), (5,), (0, 5), (4, 5)])
-def test_only_the_gradients_wanted_are_made(sampling, wanted):
+@pytest.mark.parametrize("needed", [(0,), (4,), (5,), (0, 5), (4, 5)])
+def test_only_the_gradients_needed_are_made(sampling, needed):
     inputs = beside_the_centers(given())
-    assert_alike(gradients(sampling, inputs, wanted), gradients(LIBRARY, inputs, wanted))
+    assert_alike(gradients(sampling, inputs, needed), gradients(LIBRARY, inputs, needed))
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5, 64])
