@@ -130,7 +130,7 @@ def test_the_vectors_count_to_the_longest_sentence(tiny_tokenizer) -> None:
     ("options", "message"),
     [
         ({"tokens": -1}, "-1"),
-        ({"tokens": 2, "start_ids": (5,)}, "1 words"),
+        ({"tokens": 2, "start_ids": (5,)}, "2 start_ids"),
         ({"tokens": 1, "start_ids": (2000,)}, "vocabulary"),
         ({"tokens": 1, "start_ids": (-1,)}, "vocabulary"),
     ],
