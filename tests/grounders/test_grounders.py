@@ -28,7 +28,7 @@ from piza.grounders.base import (
     quarters_of,
 )
 from piza.grounders.transformers import inside, prompt, transformers_grounder
-from piza.grounders.vlm import boxes_in, chat_grounder
+from piza.grounders.vlm import ChatBox, boxes_in, chat_grounder
 
 FRAME = (2000, 1500)
 RED = (1620, 410, 1634, 426)  # 14 x 16 pixels of the frame
@@ -221,7 +221,7 @@ def test_a_bad_answer_is_refused_in_one_sentence(answer, said):
     frame = np.zeros((300, 400, 3), np.uint8)
     with pytest.raises(InputError, match=said) as told:
         locate_with(lambda picture, sentence: answer, frame, "the car")
-    assert "a grounder must" in str(told.value) and "\n" not in str(told.value)
+    assert "expected a grounder that answers with" in str(told.value) and "\n" not in str(told.value)
 
 
 def test_what_is_slightly_outside_is_cut_off():
@@ -347,7 +347,7 @@ def test_folders_that_hold_no_detector(detectors, tiny_tokenizer, tmp_path):
     with pytest.raises(InputError, match="no detector"):
         transformers_grounder(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(InputError, match="'bert' model; a zero-shot detector is wanted"):
+    with pytest.raises(InputError, match="'bert' model; expected a zero-shot detector"):
         transformers_grounder(tmp_path)
     (tmp_path / "config.json").write_text((detectors["grounding-dino"] / "config.json").read_text())
     tiny_tokenizer.save_pretrained(tmp_path)
@@ -441,18 +441,21 @@ def test_thousandths(endpoint):
 
 
 ANSWERS = {
-    '{"bbox_2d": [1, 2, 3, 4], "confidence": 0.9}': [([1, 2, 3, 4], 0.9)],
-    '```json\n{"box": [1, 2, 3, 4], "score": "95 %"}\n```': [([1, 2, 3, 4], 0.95)],
-    'It is [here], I think: {"bbox": ["1", 2.5, 3, 4], "confidence": 80}.': [([1, 2.5, 3, 4], 0.8)],
+    '{"bbox_2d": [1, 2, 3, 4], "confidence": 0.9}': [ChatBox([1, 2, 3, 4], 0.9)],
+    '```json\n{"box": [1, 2, 3, 4], "score": "95 %"}\n```': [ChatBox([1, 2, 3, 4], 0.95)],
+    'It is [here], I think: {"bbox": ["1", 2.5, 3, 4], "confidence": 80}.': [ChatBox([1, 2.5, 3, 4], 0.8)],
     '[{"box_2d": [1, 2, 3, 4], "label": "a"}, {"box_2d": [5, 6, 7, 8], "confidence": 0.1}]': [
-        ([1, 2, 3, 4], 0.5),
-        ([5, 6, 7, 8], 0.1),
+        ChatBox([2, 1, 4, 3], 0.5, thousandths=True),
+        ChatBox([6, 5, 8, 7], 0.1, thousandths=True),
     ],
-    '{"objects": [{"bbox": [1, 2, 3, 4], "confidence": "high"}]}': [([1, 2, 3, 4], 0.5)],
-    "[1, 2, 3, 4]": [([1, 2, 3, 4], 0.5)],
-    '{"bbox_2d": [[1, 2, 3, 4], [5, 6, 7, 8]], "confidence": 1}': [([1, 2, 3, 4], 1), ([5, 6, 7, 8], 1)],
-    '<think>[9, 9, 9, 9]?</think>{"box": [1, 2, 3, 4]}': [([1, 2, 3, 4], 0.5)],
-    '{"size": [80, 40]} {"box": [1, 2, 3, 4]}': [([1, 2, 3, 4], 0.5)],
+    '{"objects": [{"bbox": [1, 2, 3, 4], "confidence": "high"}]}': [ChatBox([1, 2, 3, 4], 0.5)],
+    "[1, 2, 3, 4]": [ChatBox([1, 2, 3, 4], 0.5)],
+    '{"bbox_2d": [[1, 2, 3, 4], [5, 6, 7, 8]], "confidence": 1}': [
+        ChatBox([1, 2, 3, 4], 1),
+        ChatBox([5, 6, 7, 8], 1),
+    ],
+    '<think>[9, 9, 9, 9]?</think>{"box": [1, 2, 3, 4]}': [ChatBox([1, 2, 3, 4], 0.5)],
+    '{"size": [80, 40]} {"box": [1, 2, 3, 4]}': [ChatBox([1, 2, 3, 4], 0.5)],
     '{"bbox_2d": null, "confidence": 0}': [],
     '{"box": "none"}': [],
     '{"box": []}': [],
@@ -463,7 +466,9 @@ ANSWERS = {
     '{"answer": "left"}': None,
     '{"bbox_2d": [1, 2, 3]}': None,
     '{"bbox_2d": [1, 2, NaN, 4]}': None,
-    '{"bbox_2d": [1, 2, 3, 4]': [([1, 2, 3, 4], 0.5)],  # cut off; the list in it is whole
+    '{"bbox_2d": [1, 2, 3, 4]': [ChatBox([1, 2, 3, 4], 0.5)],  # cut off; the list in it is whole
+    '{"box_2d": [1, 2, 3, 4]': [ChatBox([2, 1, 4, 3], 0.5, thousandths=True)],
+    '{"box_2d": {"box_2d": [1, 2, 3, 4]}}': [ChatBox([2, 1, 4, 3], 0.5, thousandths=True)],
     "[" * 5000: None,
 }
 
@@ -477,12 +482,30 @@ def test_boxes_are_read_out_of_what_a_model_says(said, found):
 @given(st.text(st.sampled_from('[]{}",:0129 abox_2d.null-e'), max_size=60))
 def test_reading_never_breaks(said):
     found = boxes_in(said)
-    assert found is None or all(len(box) == 4 and 0 <= score <= 1 for box, score in found)
+    assert found is None or all(len(box.xyxy) == 4 and 0 <= box.score <= 1 for box in found)
 
 
-def test_inverted_boxes_of_a_chat_model_are_left_out(endpoint):
-    endpoint.says = '[{"box": [30, 2, 10, 20]}, {"box": [10, 2, 30, 20]}]'
-    assert chat_grounder(endpoint.url, "m")(GRAY, "a thing")[0].tolist() == [[10, 2, 30, 20]]
+@pytest.mark.parametrize("box", [[30, 20, 10, 2], [30, 2, 10, 20], [10, 20, 30, 2]])
+def test_corners_of_a_chat_model_are_put_in_order(endpoint, box):
+    endpoint.says = json.dumps({"bbox_2d": box})
+    assert chat_grounder(endpoint.url, "m")(GRAY, "a car")[0].tolist() == [[10, 2, 30, 20]]
+    endpoint.says = '[{"box": [30, 2, 30, 20]}, {"box": [10, 2, 30, 20]}]'  # one without an area
+    assert chat_grounder(endpoint.url, "m")(GRAY, "a car")[0].tolist() == [[10, 2, 30, 20]]
+
+
+@pytest.mark.parametrize("coordinates", ["pixels", "thousandths"])
+def test_box_2d_is_y_first_and_in_thousandths(endpoint, coordinates):
+    grounder = chat_grounder(endpoint.url, "m", coordinates=coordinates)
+    endpoint.says = '{"box_2d": [100, 250, 500, 750], "confidence": 0.7}'
+    boxes, scores = grounder(GRAY, "a car")
+    assert boxes.tolist() == [[20, 4, 60, 20]] and scores.tolist() == [0.7]
+    endpoint.says = '{"box_2d": [500, 750, 100, 250]}'
+    assert grounder(GRAY, "a car")[0].tolist() == [[20, 4, 60, 20]]
+    endpoint.says = '{"box_2d": [100, 250, 1500, 750]}'
+    with pytest.raises(
+        InputError, match=r"'box_2d' as \[ymin, xmin, ymax, xmax\] from 0 to 1000, got .*1500"
+    ):
+        grounder(GRAY, "a car")
 
 
 KEY = "sk-very-secret"
@@ -534,7 +557,7 @@ def test_no_connection_and_no_answer(endpoint):
 
 def test_addresses_keys_and_units_that_cannot_be_used():
     for url in ("file:///etc/passwd", "localhost:8000", "http://", "http://[", "http://a:b/v1", ""):
-        with pytest.raises(InputError, match="must be a URL"):
+        with pytest.raises(InputError, match="a URL such as"):
             chat_grounder(url, "m")
     with pytest.raises(InputError, match="without a user") as told:
         chat_grounder("http://me:hidden@host/v1", "m")

@@ -56,7 +56,7 @@ def locate_with(
     keep_image: bool = False,
     **options: Any,
 ) -> Result | list[Result]:
-    """Finds the one thing each sentence describes with any grounder.
+    """Finds the one object that each sentence describes, with any grounder.
 
     Args:
         grounder: see `Grounder`. It is called at most `search.budget` times a sentence, one window after the other.
@@ -188,7 +188,7 @@ class GrounderLooker:
         if self.is_quarter(box):
             return np.asarray(box, dtype=np.float64)
         center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        longest = float(max(box[2] - box[0], box[3] - box[1]))  # so that a long thin thing is in it, too
+        longest = float(max(box[2] - box[0], box[3] - box[1]))  # so that a long thin object is in it, too
         length = max(self.zoom.context * side(box), 1.25 * longest, self.zoom.min_side)
         return square_window(center, length, self.frame_size)
 
@@ -240,42 +240,42 @@ def checked(answer: Any, size_wh: tuple[int, int]) -> tuple[NDArray[Any], NDArra
     What is slightly outside is cut off, and boxes without an area are left out. Raises InputError for anything else than
     `Grounder` says.
     """
-    wanted = "a grounder must answer with boxes (n, 4) and scores (n,)"
+    expected = "expected a grounder that answers with boxes (n, 4) and scores (n,)"
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise InputError(f"{wanted}, got {_kind(answer)}")
+        raise InputError(f"{expected}, got {_kind(answer)}")
     try:
         boxes, scores = (np.asarray(part, dtype=np.float64) for part in answer)
     except Exception as error:  # ragged lists, words, tensors on a card: each complains in its own way
-        raise InputError(f"{wanted}, got something that is no array of numbers: {reason(error)}") from None
+        raise InputError(f"{expected}, got something that is no array of numbers: {reason(error)}") from None
     if boxes.size == 0 and scores.size == 0:
         return np.zeros((0, 4)), np.zeros(0)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
-        raise InputError(f"{wanted}, got shapes {boxes.shape} and {scores.shape}")
+        raise InputError(f"{expected}, got shapes {boxes.shape} and {scores.shape}")
     width, height = size_wh
     frame = np.array([0.0, 0.0, width, height])
     of = f"xyxy in pixels of the {width} x {height} image it was given"
     if not np.isfinite(boxes).all():
         raise InputError(
-            f"a grounder must answer with finite boxes, {of}, got {_first(boxes, ~np.isfinite(boxes))}"
+            f"expected a grounder that answers with finite boxes, {of}, got {_first(boxes, ~np.isfinite(boxes))}"
         )
     if not ((scores >= 0) & (scores <= 1)).all():
         odd = scores[~((scores >= 0) & (scores <= 1))][0]
-        raise InputError(f"a grounder must answer with scores from 0 to 1, got {odd:.4g}")
+        raise InputError(f"expected a grounder that answers with scores from 0 to 1, got {odd:.4g}")
     inverted = boxes[:, 2:] < boxes[:, :2]
     if inverted.any():
         raise InputError(
-            f"a grounder must answer with boxes (left, top, right, bottom), {of}, got {_first(boxes, inverted)}"
+            f"expected a grounder that answers with boxes (left, top, right, bottom), {of}, got {_first(boxes, inverted)}"
         )
     outside = np.abs(boxes - clip_xyxy(boxes, frame)) > OUTSIDE * np.tile([width, height], 2)
     if outside.any():
         raise InputError(
-            f"a grounder must answer with boxes inside the image, {of}, got {_first(boxes, outside)}"
+            f"expected a grounder that answers with boxes inside the image, {of}, got {_first(boxes, outside)}"
         )
     boxes = clip_xyxy(boxes, frame)
     real = area_xyxy(boxes) > 0
     boxes, scores = boxes[real], scores[real]
     if len(boxes) and boxes.max() <= 1 < min(size_wh):
-        raise InputError(f"a grounder must answer with boxes {of}, got boxes between 0 and 1 only")
+        raise InputError(f"expected a grounder that answers with boxes {of}, got boxes between 0 and 1 only")
     return boxes, scores
 
 
@@ -309,7 +309,7 @@ def load_grounder(name: str, device: str = "cpu") -> GrounderSearch:
         match = re.fullmatch(r"chat(-thousandths)?:(.+)@(https?://.+)", name)
         if not match:
             raise InputError(  # without quoting it: a URL may hold a password
-                "the grounder cannot be understood: chat:MODEL@URL is wanted, with a URL such as http://localhost:8000/v1"
+                "the grounder cannot be understood: expected chat:MODEL@URL, with a URL such as http://localhost:8000/v1"
             )
         unit = "thousandths" if match[1] else "pixels"
         return GrounderSearch(chat_grounder(match[3], match[2], os.environ.get(KEY) or None, unit))

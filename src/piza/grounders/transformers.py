@@ -19,7 +19,7 @@ from piza.hub import find_model
 
 DINO = ("grounding-dino", "mm-grounding-dino")  # LLMDet's checkpoints are of the second type
 OWL = ("owlvit", "owlv2")
-LEAST_BOX = 1.0  # pixels; what is narrower in the picture that was looked at is no box
+MIN_BOX = 1.0  # pixels; what is narrower in the image that was looked at is no box
 
 
 def transformers_grounder(
@@ -32,7 +32,7 @@ def transformers_grounder(
     sentence in lower case with one final ".", as they were trained; their score is that of the best token. OWL-ViT and
     OWLv2 are given it as it is.
 
-    The grounder answers with boxes (n, 4) xyxy in pixels of its picture, clipped to it, and scores (n,) in [0, 1].
+    The grounder answers with boxes (n, 4) xyxy in pixels of its image, clipped to it, and scores (n,) in [0, 1].
 
     Raises InputError for a name that leads to no such detector, a package that its processor needs, a device that is not
     there and, when called, for a sentence of more tokens than the model reads (OWLv2: 16).
@@ -46,7 +46,7 @@ def transformers_grounder(
         kind = AutoConfig.from_pretrained(folder).model_type
         if kind not in DINO + OWL:
             raise InputError(
-                f"{folder} holds a {kind!r} model; a zero-shot detector is wanted: {', '.join(DINO + OWL)}"
+                f"{folder} holds a {kind!r} model; expected a zero-shot detector: {', '.join(DINO + OWL)}"
             )
         processor = AutoProcessor.from_pretrained(folder)
         if not hasattr(processor, "post_process_grounded_object_detection"):
@@ -62,7 +62,7 @@ def transformers_grounder(
     limit = model.config.max_text_len if kind in DINO else model.config.text_config.max_position_embeddings
 
     @torch.inference_mode()
-    def ground(picture: NDArray[np.uint8], expression: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    def ground(image: NDArray[np.uint8], expression: str) -> tuple[NDArray[Any], NDArray[Any]]:
         text = prompt(expression, kind)
         tokens = len(processor.tokenizer(text)["input_ids"])
         if tokens > limit:
@@ -70,9 +70,9 @@ def transformers_grounder(
                 f"the sentence has {tokens} tokens and the model reads at most {limit}; shorten it"
             )
         asked = text if kind in DINO else [[text]]
-        inputs = processor(images=Image.fromarray(picture), text=asked, return_tensors="pt").to(device)
+        inputs = processor(images=Image.fromarray(image), text=asked, return_tensors="pt").to(device)
         outputs = model(**inputs)
-        size = (picture.shape[0], picture.shape[1])
+        size = (image.shape[0], image.shape[1])
         options: dict[str, Any] = {"threshold": threshold, "target_sizes": [size]}
         if kind in DINO:
             options["input_ids"] = inputs["input_ids"]
@@ -94,9 +94,9 @@ def prompt(expression: str, kind: str) -> str:
 def inside(
     boxes: NDArray[Any], scores: NDArray[Any], size_hw: tuple[int, int]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Boxes (n, 4) xyxy in pixels, clipped to a picture of (height, width), and scores; those of no size, or not finite
+    """Boxes (n, 4) xyxy in pixels, clipped to a image of (height, width), and scores; those of no size, or not finite
     as after an overflow, left out."""
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
     boxes = clip_xyxy(boxes[finite], (0.0, 0.0, size_hw[1], size_hw[0]))
-    real = (boxes[:, 2:] - boxes[:, :2] >= LEAST_BOX).all(axis=1)
+    real = (boxes[:, 2:] - boxes[:, :2] >= MIN_BOX).all(axis=1)
     return boxes[real], np.clip(scores[finite][real], 0.0, 1.0)

@@ -1,7 +1,7 @@
 """A vision-language model behind an OpenAI-compatible endpoint as a grounder: asked in words, answering with JSON.
 
 The endpoint is one of a server on the own machine (vLLM, llama.cpp, Ollama) or of a provider. Every look sends its part of
-the picture there.
+the image there.
 """
 
 import base64
@@ -14,6 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,27 @@ from piza.boxes import clip_xyxy
 from piza.errors import InputError, reason
 
 UNITS = ("pixels", "thousandths")
-BOX_NAMES = ("bbox_2d", "box_2d", "box", "bbox")
+Y_FIRST = "box_2d"  # models that use this name were trained on [ymin, xmin, ymax, xmax] in thousandths
+BOX_NAMES = ("bbox_2d", Y_FIRST, "box", "bbox")
 SCORE_NAMES = ("confidence", "score")
 UNKNOWN = 0.5  # the score of a box without one
-OUTSIDE = 0.05  # of the picture's side; boxes further outside are in other units than was asked for
-MOST_BYTES = 4_000_000  # of an answer
-LONGEST = 50_000  # characters, from the end, in which boxes are looked for
+OUTSIDE = 0.05  # of the image's side; boxes further outside are in other units than was asked for
+MAX_BYTES = 4_000_000  # of an answer
+MAX_CHARACTERS = 50_000  # characters, from the end, in which boxes are looked for
 QUALITY = 90  # of the JPEG that is sent
+
+
+@dataclass(frozen=True)
+class ChatBox:
+    """A box as a chat model gave it.
+
+    xyxy: four numbers, x first; the corners may be out of order. score: from 0 to 1. thousandths: counted in thousandths of
+    the image's width and height, whatever the model was asked for.
+    """
+
+    xyxy: list[float]
+    score: float = UNKNOWN
+    thousandths: bool = False
 
 
 def chat_grounder(
@@ -46,12 +61,13 @@ def chat_grounder(
         url: of the endpoint, up to the version: "http://localhost:8000/v1". Redirects are not followed, so that the key
             goes nowhere else.
         model: its name there.
-        coordinates: how the model gives boxes: "pixels" of the picture it was sent, or "thousandths" of its width and
-            height (0 to 1000). It is asked for these, but follows what it was trained with.
+        coordinates: how the model gives boxes: "pixels" of the image it was sent, or "thousandths" of its width and
+            height (0 to 1000). It is asked for these, but follows what it was trained with. A box under the name "box_2d" is
+            read as [ymin, xmin, ymax, xmax] in thousandths in any case, as models are trained to write it.
         timeout: seconds to wait for the server.
 
-    The grounder answers with boxes (n, 4) xyxy in pixels of its picture, clipped to it, and scores (n,) in [0, 1]: the
-    model's own word for how sure it is, 0.5 where it says nothing. No box where it answers null.
+    The grounder answers with boxes (n, 4) xyxy in pixels of its image, clipped to it, corners put in order, and scores
+    (n,) in [0, 1]: the model's own word for how sure it is, 0.5 where it says nothing. No box where it answers null.
 
     Raises InputError, never with the key in it, for an address, key or unit that cannot be used and, when called, for no
     connection, an HTTP error, an answer without JSON, or boxes in other units.
@@ -63,17 +79,17 @@ def chat_grounder(
         raise InputError("the key of the chat model is empty or holds characters that no key holds")
     name = f"the chat model {model!r} at {place}"
 
-    def ground(picture: NDArray[np.uint8], expression: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        size = (picture.shape[1], picture.shape[0])
+    def ground(image: NDArray[np.uint8], expression: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        size = (image.shape[1], image.shape[0])
         content = [
             {"type": "text", "text": question(expression, size, coordinates)},
-            {"type": "image_url", "image_url": {"url": data_uri(picture)}},
+            {"type": "image_url", "image_url": {"url": data_uri(image)}},
         ]
         asked = {"model": model, "messages": [{"role": "user", "content": content}]}
-        said = _post(url.rstrip("/") + "/chat/completions", asked, api_key, timeout, name)
-        seen = boxes_in(said)
+        answer = _post(url.rstrip("/") + "/chat/completions", asked, api_key, timeout, name)
+        seen = boxes_in(answer)
         if seen is None:
-            raise InputError(f"{name} answered without a box in JSON: {_quote(said, api_key, 80)!r}")
+            raise InputError(f"{name} answered without a box in JSON: {_quote(answer, api_key, 80)!r}")
         return _in_pixels(seen, size, coordinates, name)
 
     return ground
@@ -81,16 +97,16 @@ def chat_grounder(
 
 def _place(url: str) -> str:
     """Host and port of a URL, to name it by; the rest of it is nobody's business."""
-    wanted = "the address of a chat model must be a URL such as http://localhost:8000/v1"
+    expected = "expected the address of a chat model, a URL such as http://localhost:8000/v1"
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
     except ValueError:
-        raise InputError(wanted) from None
+        raise InputError(expected) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(wanted)
+        raise InputError(expected)
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise InputError(f"{wanted}, without a user, a password or a query")
+        raise InputError(f"{expected}, without a user, a password or a query")
     return parts.hostname if port is None else f"{parts.hostname}:{port}"
 
 
@@ -101,37 +117,36 @@ def _quote(text: object, api_key: str | None, longest: int = 200) -> str:
 
 
 def question(expression: str, size_wh: tuple[int, int], coordinates: str) -> str:
-    """What the model is asked about a picture of (width, height) pixels."""
+    """What the model is asked about an image of (width, height) pixels."""
     width, height = size_wh
-    unit = f"pixels of this picture, which is {width} wide and {height} high"
+    unit = f"pixels of this image, which is {width} wide and {height} high"
     if coordinates == "thousandths":
-        unit = "thousandths of the picture's width and height, 0 to 1000"
+        unit = "thousandths of the image's width and height, 0 to 1000"
     return (
-        f"Find the one thing in the picture that this sentence describes: {expression.strip()}\n"
+        f"Find the one object in the image that this sentence describes: {expression.strip()}\n"
         'Answer with JSON only: {"bbox_2d": [x1, y1, x2, y2], "confidence": c}, where x1, y1 is the left top corner and '
         f"x2, y2 the right bottom corner, in {unit}, and c, from 0 to 1, says how sure you are. "
         'If you do not see it, answer {"bbox_2d": null, "confidence": 0}.'
     )
 
 
-def data_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture, uint8 RGB (h, w, 3), as the base64 of a JPEG."""
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """An image, uint8 RGB (h, w, 3), as the base64 of a JPEG."""
     out = io.BytesIO()
-    Image.fromarray(picture).save(out, "JPEG", quality=QUALITY)
+    Image.fromarray(image).save(out, "JPEG", quality=QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def boxes_in(said: str) -> list[tuple[list[float], float]] | None:
-    """The boxes in what a model said, as four numbers and a score from 0 to 1 each; [] if it said in JSON that there are
-    none, None if there is no such JSON in it.
+def boxes_in(answer: str) -> list[ChatBox] | None:
+    """The boxes in what a model answered; [] if it says in JSON that there are none, None if there is no such JSON in it.
 
     Read are objects with a box under one of `BOX_NAMES`, lists of them, objects around them, bare lists of four numbers,
     and null, in code fences or between words. Of several, the first that holds a box counts; what stands in
     <think></think> does not.
     """
-    said = said.rpartition("</think>")[2][-LONGEST:]
-    nothing = said.strip().strip("`").removeprefix("json").strip() in ("null", "{}")
-    for value in _json_values(said):
+    answer = answer.rpartition("</think>")[2][-MAX_CHARACTERS:]
+    nothing = answer.strip().strip("`").removeprefix("json").strip() in ("null", "{}")
+    for value in _json_values(answer):
         found = _boxes_of(value)
         if found:
             return found
@@ -139,13 +154,16 @@ def boxes_in(said: str) -> list[tuple[list[float], float]] | None:
     return [] if nothing else None
 
 
-def _json_values(said: str) -> Iterator[Any]:
-    """Every JSON object and list in a text, the outermost of those that are inside each other."""
+def _json_values(answer: str) -> Iterator[Any]:
+    """Every JSON object and list in a text, the outermost of those that are inside each other.
+
+    Of an object that is cut off, a list comes with its name, which says how a box is to be read.
+    """
     decoder = json.JSONDecoder()
     at = 0
-    while match := re.compile(r"[\[{]").search(said, at):
+    while match := re.compile(r"[\[{]").search(answer, at):
         try:
-            value, at = decoder.raw_decode(said, match.start())
+            value, at = decoder.raw_decode(answer, match.start())
         except ValueError:  # a bracket in prose
             at = match.end()
             continue
@@ -153,30 +171,41 @@ def _json_values(said: str) -> Iterator[Any]:
             RecursionError
         ):  # brackets in brackets without end, which would take as long to read again and again
             return
-        yield value
+        name = re.search(r'"(\w+)"\s*:\s*$', answer[max(0, match.start() - 40) : match.start()])
+        yield {name[1]: value} if name and name[1] in BOX_NAMES else value
 
 
-def _boxes_of(value: Any) -> list[tuple[list[float], float]] | None:
+def _boxes_of(value: Any) -> list[ChatBox] | None:
     """The boxes of a JSON value; [] where it says that there is none, None where it names none or cannot be understood."""
     if isinstance(value, dict):
-        names = [name for name in BOX_NAMES if name in value]
-        if not names:
+        name = next((name for name in BOX_NAMES if name in value), None)
+        if name is None:
             return _joined([_boxes_of(inner) for inner in value.values() if isinstance(inner, (dict, list))])
-        score = next((value[name] for name in SCORE_NAMES if name in value), None)
-        inner = value[names[0]]
+        score = _score(next((value[key] for key in SCORE_NAMES if key in value), None))
+        inner = value[name]
         found = _boxes_of(inner) if isinstance(inner, (dict, list)) else []  # null, or a word such as "none"
-        return None if found is None else [(box, _score(score)) for box, _ in found]
+        if found is None:
+            return None
+        return [replace(_y_first(box) if name == Y_FIRST else box, score=score) for box in found]
     if not isinstance(value, list):
         return None
     if not value:
         return []
     if len(value) == 4 and not any(isinstance(v, (dict, list)) for v in value):
         numbers = [_number(v) for v in value]
-        return None if any(v is None for v in numbers) else [([v for v in numbers if v is not None], UNKNOWN)]
+        return None if any(v is None for v in numbers) else [ChatBox([v for v in numbers if v is not None])]
     return _joined([_boxes_of(inner) for inner in value if isinstance(inner, (dict, list))])
 
 
-def _joined(found: list[list[tuple[list[float], float]] | None]) -> list[tuple[list[float], float]] | None:
+def _y_first(box: ChatBox) -> ChatBox:
+    """A box that was read as xyxy, but is [ymin, xmin, ymax, xmax] in thousandths."""
+    if box.thousandths:  # its name was read already, as of a box inside a box
+        return box
+    y1, x1, y2, x2 = box.xyxy
+    return ChatBox([x1, y1, x2, y2], box.score, thousandths=True)
+
+
+def _joined(found: list[list[ChatBox] | None]) -> list[ChatBox] | None:
     named = [boxes for boxes in found if boxes is not None]
     return [box for boxes in named for box in boxes] if named else None
 
@@ -201,19 +230,26 @@ def _score(value: Any) -> float:
 
 
 def _in_pixels(
-    seen: list[tuple[list[float], float]], size_wh: tuple[int, int], coordinates: str, name: str
+    seen: list[ChatBox], size_wh: tuple[int, int], coordinates: str, name: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Boxes as the model gave them -> (n, 4) xyxy in pixels, clipped, and scores (n,); those without an area left out."""
-    boxes = np.array([box for box, _ in seen], dtype=np.float64).reshape(-1, 4)
-    scores = np.array([score for _, score in seen], dtype=np.float64)
+    boxes = np.array([box.xyxy for box in seen], dtype=np.float64).reshape(-1, 4)
+    scores = np.array([box.score for box in seen], dtype=np.float64)
+    thousandths = np.array([box.thousandths or coordinates == "thousandths" for box in seen], dtype=bool)
     size = np.tile(np.array(size_wh, dtype=np.float64), 2)
-    if coordinates == "thousandths":
-        boxes = boxes * size / 1000
-    frame = (0.0, 0.0, *map(float, size_wh))
-    clipped = clip_xyxy(boxes, frame)
-    if (np.abs(boxes - clipped) > OUTSIDE * size).any():
+    boxes[thousandths] *= size / 1000
+    boxes = np.concatenate([np.fmin(boxes[:, :2], boxes[:, 2:]), np.fmax(boxes[:, :2], boxes[:, 2:])], axis=1)
+    clipped = clip_xyxy(boxes, (0.0, 0.0, *map(float, size_wh)))
+    outside = (np.abs(boxes - clipped) > OUTSIDE * size).any(axis=1)
+    if outside.any():
+        box = seen[int(outside.argmax())]
+        if box.thousandths:
+            raise InputError(
+                f"{name} answered with a box outside the image: expected {Y_FIRST!r} as [ymin, xmin, ymax, xmax] from 0 to "
+                f"1000, got {[box.xyxy[i] for i in (1, 0, 3, 2)]}"
+            )
         raise InputError(
-            f"{name} answered with a box outside the picture, so not in {coordinates}, as it was asked to; "
+            f"{name} answered with a box outside the image, so not in {coordinates}, as it was asked to; "
             f"it may count in {UNITS[1 - UNITS.index(coordinates)]} or in other units"
         )
     real = ((clipped[:, 2:] - clipped[:, :2]) > 0).all(axis=1)
@@ -235,7 +271,7 @@ def _post(url: str, asked: dict[str, Any], api_key: str | None, timeout: float, 
     request = urllib.request.Request(url, json.dumps(asked).encode(), headers, method="POST")
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout) as response:
-            body = response.read(MOST_BYTES)
+            body = response.read(MAX_BYTES)
     except urllib.error.HTTPError as error:
         with error:
             why = _quote(_complaint(error) or error.reason or "no reason given", api_key)
@@ -258,7 +294,7 @@ def _post(url: str, asked: dict[str, Any], api_key: str | None, timeout: float, 
 def _complaint(error: urllib.error.HTTPError) -> str:
     """What the server says about an HTTP error, as far as it can be read."""
     try:
-        said = json.loads(error.read(MOST_BYTES))
+        said = json.loads(error.read(MAX_BYTES))
         return str(said["error"]["message"] if isinstance(said["error"], dict) else said["error"])
     except Exception:  # it says nothing, or not in JSON; the code is told anyway
         return ""
