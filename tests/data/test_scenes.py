@@ -11,7 +11,8 @@ from piza.data.scenes.language import MAX_PX, MIN_PX
 from piza.data.scenes.meaning import Facts
 from piza.data.scenes.palette import COLORS, color_match, sample_color, shades
 from piza.data.scenes.scene import _draw
-from piza.data.scenes.signs import KINDS, face
+from piza.data.scenes.sign_faces import face
+from piza.data.scenes.signs import KINDS
 from piza.errors import InputError
 
 SEEDS = range(300, 312)

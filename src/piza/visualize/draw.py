@@ -11,6 +11,7 @@ from piza.boxes import clip_xyxy
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable
 from piza.image import ImageArray, cut
+from piza.visualize.facts import NOTHING, legend_of, pixels, shown_rejected, summary_of
 from piza.visualize.layout import Sizes, place_panels
 from piza.visualize.primitives import (
     BOX_COLOR,
@@ -63,12 +64,8 @@ NARROWEST, WIDEST = 300, 12_000
 SURROUNDINGS = 8.0
 """When there was only one look, the enlarged part is this many times the longer side of the box."""
 
-NOTHING = "Nothing in the image matches."
-
 WHOLE = 0.999  # a window that covers this share of the frame's area is the frame
 SHOWN_INSETS = 8
-SHOWN_REJECTED = 5
-WORTH_SHOWING = 0.01  # probability
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -92,7 +89,7 @@ class View:
     def captions(self) -> list[str]:
         """What stands under the panel, the longest first."""
         width, height = self.window_xyxy[2] - self.window_xyxy[0], self.window_xyxy[3] - self.window_xyxy[1]
-        size = f"{_pixels(width)} x {_pixels(height)} pixels"
+        size = f"{pixels(width)} x {pixels(height)} pixels"
         if not self.number:
             return [f"{self.name}: {size}", size]
         seen = [f"{size}, seen at {self.seen[0]} x {self.seen[1]}"] if self.seen else []
@@ -131,8 +128,8 @@ def draw_result(result: "Result", width: int = WIDTH) -> Image.Image:
     page_w = round(max(right + sizes.margin, min(width, sizes.of(900))))
     header = wrap(drawable(result.expression), sizes.font, page_w - 2 * sizes.margin)
     verdict = [] if result.found else wrap(NOTHING, sizes.font, page_w - 2 * sizes.margin)
-    facts = wrap(_summary(result), sizes.small_font, page_w - 2 * sizes.margin)
-    legend = wrap(_legend(result), sizes.small_font, page_w - 2 * sizes.margin) if _legend(result) else []
+    facts = wrap(summary_of(result), sizes.small_font, page_w - 2 * sizes.margin)
+    legend = wrap(legend_of(result), sizes.small_font, page_w - 2 * sizes.margin) if legend_of(result) else []
     above = len(header) + len(verdict)
     head = round(sizes.margin + above * sizes.line + len(facts) * sizes.small_line + sizes.margin * 0.7)
     foot = round(sizes.margin * 0.6 + len(legend) * sizes.small_line)
@@ -211,11 +208,6 @@ def check_drawing_path(path: str | Path) -> None:
     check_writable(path)
 
 
-def _rejected(result: "Result") -> list[tuple[tuple[float, ...], float]]:
-    """The other answers worth showing: a few, and none that the search gave no chance."""
-    return [pair for pair in result.rejected if pair[1] >= WORTH_SHOWING][:SHOWN_REJECTED]
-
-
 def _views(result: "Result") -> list[View]:
     """The frame, then every look at a part of it; the surroundings of the box if there was none."""
     frame_w, frame_h = result.frame_size
@@ -267,7 +259,7 @@ def _draw_boxes(panel: Image.Image, views: list[View], number: int, result: "Res
     if number == 0:
         for window in result.detours:
             outline(pen, at(window), DETOUR_COLOR, sizes.thin, GRAY_HALO)
-    for box, _ in _rejected(result):
+    for box, _ in shown_rejected(result):
         if touch(box, view.window_xyxy):
             outline(pen, at(box, sizes.mark), DETOUR_COLOR, sizes.thin, GRAY_HALO)
     inner = views[1:] if number == 0 else views[number + 1 : number + 2]
@@ -296,7 +288,7 @@ def _name_boxes(
     def at(box: Box, min_scale: float = 0.0) -> Box:
         return moved(at_least(to_panel(box, view.window_xyxy, panel_wh), min_scale + 2 * sizes.thin), *place)
 
-    shown = [pair for pair in _rejected(result) if touch(pair[0], view.window_xyxy)]
+    shown = [pair for pair in shown_rejected(result) if touch(pair[0], view.window_xyxy)]
     answer = at(result.box_xyxy, sizes.mark)
     inner = views[1:] if number == 0 else views[number + 1 : number + 2]
     windows = [at(window.window_xyxy) for window in inner]
@@ -377,33 +369,3 @@ def _write(
 ) -> None:
     for index, text in enumerate(lines):
         pen.text((place[0], place[1] + index * height), text, fill=color, font=font)
-
-
-def _pixels(length: float) -> str:
-    return f"{length:.0f}" if length >= 10 else f"{length:.1f}"
-
-
-def _summary(result: "Result") -> str:
-    x1, y1, x2, y2 = result.box_xyxy
-    guess = "" if result.found else "best guess: "
-    facts = [
-        f"{guess}score {result.score:.2f}",
-        f"box {x1:.0f}, {y1:.0f} to {x2:.0f}, {y2:.0f} ({_pixels(x2 - x1)} x {_pixels(y2 - y1)} pixels)",
-        result.looks_in_words,
-        f"{result.milliseconds:.0f} ms",
-    ]
-    return "   |   ".join(facts)
-
-
-def _legend(result: "Result") -> str:
-    """What dashes and gray mean, where there are some."""
-    windows, answers = len(result.detours), len(_rejected(result))
-    parts = [
-        *([f"{windows} window{'' if windows == 1 else 's'} looked at"] if windows else []),
-        *([f"{answers} answer{'' if answers == 1 else 's'} found"] if answers else []),
-    ]
-    meanings = [
-        *([] if result.found else ["dashed: the best guess, not believed"]),
-        *([f"gray: {' and '.join(parts)}, not believed"] if parts else []),
-    ]
-    return "   |   ".join(meanings)

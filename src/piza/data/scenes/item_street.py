@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import people, signs, street
+from . import people, sign_faces, signs, street
 from .item import Item, Picker, finished, worn
 from .palette import Rgb, sample_color
 from .sprite import Sprite, Style
@@ -23,7 +23,7 @@ def make_sign(rng: np.random.Generator, kind: str, pole: int = -1) -> Item:
     faded = rng.uniform(0.1, 0.4) if rng.random() < 0.2 else 0.0
 
     def draw(ppm: float, style: Style, r: np.random.Generator) -> np.ndarray:
-        return worn(finished(signs.face(kind, ppm * size, r), style, r, squeeze, tilt), gain, faded)
+        return worn(finished(sign_faces.face(kind, ppm * size, r), style, r, squeeze, tilt), gain, faded)
 
     return Item("sign", k.width * size, k.height * size, draw, k.colors[0], "", {"kind": kind}, pole=pole)
 

@@ -22,102 +22,120 @@ def draw_person(s: Sprite, look: Look, style: Style, rng: np.random.Generator, t
     `look` holds the paints "top", "bottom", "skin", "hair", optionally "hat" or "helmet", "bag", "umbrella", and
     "pose" ("standing", "walking"), "lower" ("trousers", "shorts", "skirt"), "bag_kind" ("backpack", "bag").
     """
-    k = tall / 1.75
-    cx = s.width / 2
-    top, bottom, skin, hair = look["top"], look["bottom"], look["skin"], look["hair"]
-    walking = look.get("pose") == "walking"
-    way = 1 if rng.random() < 0.5 else -1
-    broad = rng.uniform(0.9, 1.12) * k
-    hip, neck = 0.86 * k, 1.45 * k
-    shoe: Rgb = (35, 32, 32) if rng.random() < 0.7 else (225, 225, 225)
-    step = (rng.uniform(0.17, 0.27) if walking else rng.uniform(0.05, 0.1)) * k
-    leg = 0.15 * broad
-    if look.get("bag_kind") == "backpack" and walking:
+    figure = _Figure(s, look, rng, tall)
+    if look.get("bag_kind") == "backpack" and figure.walking:
+        x = figure.cx
+        left, right = (-0.34, -0.1) if figure.way > 0 else (0.1, 0.34)
         s.rounded(
-            cx - way * 0.34 * k if way > 0 else cx + 0.1 * k,
-            0.98 * k,
-            cx - 0.1 * k if way > 0 else cx + 0.34 * k,
-            1.40 * k,
-            0.06,
-            look["bag"],
+            x + left * figure.k, 0.98 * figure.k, x + right * figure.k, 1.40 * figure.k, 0.06, look["bag"]
         )
+    _draw_legs(s, look, figure)
+    _draw_trunk(s, look, figure)
+    _draw_bag(s, look, figure)
+    _draw_head(s, look, figure, rng)
+
+
+class _Figure:
+    """The measures of one person, in meters of the board.
+
+    k: size, 1 for 1.75 meters. way: 1 to the right, -1 to the left. cx, hip, neck: where these are.
+    """
+
+    def __init__(self, s: Sprite, look: Look, rng: np.random.Generator, tall: float) -> None:
+        k = self.k = tall / 1.75
+        self.cx = s.width / 2
+        self.walking = look.get("pose") == "walking"
+        self.way = 1 if rng.random() < 0.5 else -1
+        self.broad = rng.uniform(0.9, 1.12) * k
+        self.hip, self.neck = 0.86 * k, 1.45 * k
+        self.shoe: Rgb = (35, 32, 32) if rng.random() < 0.7 else (225, 225, 225)
+        self.step = (rng.uniform(0.17, 0.27) if self.walking else rng.uniform(0.05, 0.1)) * k
+        self.swing = (0.2 if self.walking else 0.05) * k
+
+
+def _draw_legs(s: Sprite, look: Look, figure: _Figure) -> None:
+    k, cx, way, broad, hip = figure.k, figure.cx, figure.way, figure.broad, figure.hip
+    bottom, skin, lower = look["bottom"], look["skin"], look.get("lower")
+    leg = 0.15 * broad
     for side in (-1, 1):
-        foot = (cx + side * step * way, 0.04 * k)
-        knee = (cx + side * step * 0.55 * way + (0.05 * way * k if walking else 0), 0.44 * k)
+        foot = (cx + side * figure.step * way, 0.04 * k)
+        knee = (cx + side * figure.step * 0.55 * way + (0.05 * way * k if figure.walking else 0), 0.44 * k)
         root = (cx + side * 0.08 * broad, hip)
-        if look.get("lower") == "trousers":
+        if lower == "trousers":
             s.line([root, knee, foot], leg, darker(bottom, 0.12) if side < 0 else bottom)
         else:
             s.line([root, knee, foot], leg * 0.75, skin)
-            if look.get("lower") == "shorts":
+            if lower == "shorts":
                 s.line([root, knee], leg * 1.15, bottom)
-        s.line([foot, (foot[0] + 0.11 * way * k, 0.04 * k)], 0.09 * k, shoe)
-    if look.get("lower") == "skirt":
-        s.poly(
-            [
-                (cx - 0.17 * broad, hip + 0.1 * k),
-                (cx + 0.17 * broad, hip + 0.1 * k),
-                (cx + 0.26 * broad, 0.45 * k),
-                (cx - 0.26 * broad, 0.45 * k),
-            ],
-            bottom,
-        )
-    swing = (0.2 if walking else 0.05) * k
+        s.line([foot, (foot[0] + 0.11 * way * k, 0.04 * k)], 0.09 * k, figure.shoe)
+    if lower == "skirt":
+        waist, hem = hip + 0.1 * k, 0.45 * k
+        right, wide = 0.17 * broad, 0.26 * broad
+        s.poly([(cx - right, waist), (cx + right, waist), (cx + wide, hem), (cx - wide, hem)], bottom)
+
+
+def _draw_trunk(s: Sprite, look: Look, figure: _Figure) -> None:
+    """One arm behind, the trunk, one arm before it, and hands."""
+    k, cx, broad, swing, hip, neck = figure.k, figure.cx, figure.broad, figure.swing, figure.hip, figure.neck
+    top = look["top"]
     hem = hip - (0.14 * k if look.get("coat") else 0.0)
-    s.line(
-        [
-            (cx - 0.2 * broad, neck - 0.07 * k),
-            (cx - 0.27 * broad - swing * 0.4, 1.12 * k),
-            (cx - 0.24 * broad - swing, 0.88 * k),
-        ],
-        0.11 * k,
-        darker(top, 0.2),
-    )
+    behind = [
+        (cx - 0.2 * broad, neck - 0.07 * k),
+        (cx - 0.27 * broad - swing * 0.4, 1.12 * k),
+        (cx - 0.24 * broad - swing, 0.88 * k),
+    ]
+    s.line(behind, 0.11 * k, darker(top, 0.2))
     s.poly([(cx - 0.17 * broad, hem), (cx + 0.17 * broad, hem), (cx + 0.19 * broad, 1.15 * k), (cx + 0.25 * broad, neck - 0.06 * k), (cx + 0.15 * broad, neck),
             (cx - 0.15 * broad, neck), (cx - 0.25 * broad, neck - 0.06 * k), (cx - 0.19 * broad, 1.15 * k)], top)  # fmt: skip
-    s.line(
-        [
-            (cx + 0.2 * broad, neck - 0.07 * k),
-            (cx + 0.27 * broad + swing * 0.3, 1.12 * k),
-            (cx + 0.22 * broad + swing, 0.88 * k),
-        ],
-        0.11 * k,
-        darker(top, 0.12),
-    )
+    before = [
+        (cx + 0.2 * broad, neck - 0.07 * k),
+        (cx + 0.27 * broad + swing * 0.3, 1.12 * k),
+        (cx + 0.22 * broad + swing, 0.88 * k),
+    ]
+    s.line(before, 0.11 * k, darker(top, 0.12))
     for sx in (-0.24 * broad - swing, 0.22 * broad + swing):
-        s.ellipse(cx + sx, 0.85 * k, 0.05 * k, 0.05 * k, skin)
+        s.ellipse(cx + sx, 0.85 * k, 0.05 * k, 0.05 * k, look["skin"])
     if look.get("stripe"):
         s.rect(cx - 0.18 * broad, 1.1 * k, cx + 0.18 * broad, 1.17 * k, (235, 235, 225))
-    if look.get("bag") is not None:
-        if look.get("bag_kind") == "backpack" and not walking:
-            s.rounded(cx - 0.18 * k, 1.0 * k, cx + 0.18 * k, 1.42 * k, 0.06, look["bag"])
-        elif look.get("bag_kind") == "bag":
-            x = cx + way * (0.30 * k + swing)
-            s.rounded(x - 0.15 * k, 0.48 * k, x + 0.15 * k, 0.80 * k, 0.04, look["bag"])
+
+
+def _draw_bag(s: Sprite, look: Look, figure: _Figure) -> None:
+    """A backpack seen from behind, or a bag in a hand."""
+    k, cx = figure.k, figure.cx
+    if look.get("bag") is None:
+        return
+    if look.get("bag_kind") == "backpack" and not figure.walking:
+        s.rounded(cx - 0.18 * k, 1.0 * k, cx + 0.18 * k, 1.42 * k, 0.06, look["bag"])
+    elif look.get("bag_kind") == "bag":
+        x = cx + figure.way * (0.30 * k + figure.swing)
+        s.rounded(x - 0.15 * k, 0.48 * k, x + 0.15 * k, 0.80 * k, 0.04, look["bag"])
+
+
+def _draw_head(s: Sprite, look: Look, figure: _Figure, rng: np.random.Generator) -> None:
+    """The head with what is on it and over it."""
+    k, cx, way, neck = figure.k, figure.cx, figure.way, figure.neck
+    skin, hair = look["skin"], look["hair"]
     head = 0.125 * k * rng.uniform(0.95, 1.1)
     hy = neck + 0.16 * k
     s.rect(cx - 0.05 * k, neck - 0.02 * k, cx + 0.05 * k, neck + 0.08 * k, skin)
     if look.get("long_hair"):
         s.rounded(cx - head * 1.15, neck - 0.1 * k, cx + head * 1.15, hy + head * 1.1, head, hair)
-    faces_away = look.get("bag_kind") == "backpack" and not walking
+    faces_away = look.get("bag_kind") == "backpack" and not figure.walking
     s.ellipse(cx, hy, head, head * 1.2, hair)
     if not faces_away:
         s.ellipse(cx + 0.01 * way, hy - head * 0.25, head * 0.86, head * 0.95, skin)
     hat = look.get("hat")
     if hat is not None:
         s.ellipse(cx, hy + head * 0.55, head * 1.15, head * 0.75, hat)
-        s.line(
-            [(cx - head * 1.1, hy + head * 0.4), (cx + head * (1.5 if way > 0 else 1.1), hy + head * 0.4)],
-            head * 0.35,
-            hat,
-        )
-    if look.get("umbrella") is not None:
-        u = look["umbrella"]
+        brim = [(cx - head * 1.1, hy + head * 0.4), (cx + head * (1.5 if way > 0 else 1.1), hy + head * 0.4)]
+        s.line(brim, head * 0.35, hat)
+    umbrella = look.get("umbrella")
+    if umbrella is not None:
         y = hy + 0.18 * k
         s.line([(cx + 0.16 * k, 1.05 * k), (cx + 0.16 * k, y + 0.3 * k)], 0.03, (50, 50, 50))
         a = np.radians(np.linspace(0, 180, 13))
-        s.poly(np.stack([cx + 0.1 * k + 0.58 * k * np.cos(a), y + 0.34 * k * np.sin(a)], 1), u)
-        s.line([(cx + 0.1 * k, y), (cx + 0.1 * k, y + 0.33 * k)], 0.03, darker(u, 0.3))
+        s.poly(np.stack([cx + 0.1 * k + 0.58 * k * np.cos(a), y + 0.34 * k * np.sin(a)], 1), umbrella)
+        s.line([(cx + 0.1 * k, y), (cx + 0.1 * k, y + 0.33 * k)], 0.03, darker(umbrella, 0.3))
 
 
 def draw_cyclist(s: Sprite, look: Look, paint: Rgb, side: bool, rng: np.random.Generator) -> None:
