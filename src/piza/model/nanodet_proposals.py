@@ -1,6 +1,6 @@
 """The proposal network on a pretrained backbone: the objects of an image, whatever sentences will ask about them.
 
-As in `finder.py`, but NanoDet's cells say which category is there and where its box is, so that the list is good before
+As in `proposals.py`, but NanoDet's cells say which category is there and where its box is, so that the list is good before
 anything is trained. The best boxes, without duplicates, become queries, which refinement layers read the pyramid for; each
 also sees its own pixels, because what was trained to detect has forgotten most of color.
 """
@@ -37,7 +37,7 @@ class CellProposals(Proposals):
 
 
 class NanoDetProposals(nn.Module):
-    """looks: how many attribute words there are; categories: how many categories the cells tell apart."""
+    """num_attributes: how many attribute words there are; categories: how many categories the cells tell apart."""
 
     # Whether the convolutions compute in bfloat16; None: where the CPU multiplies it natively and no gradients are recorded.
     # It halves their time, and boxes move by a fraction of a pixel.

@@ -1,7 +1,7 @@
 """How many labeled objects the list of a first look holds: the share that one of its boxes overlaps by IoU 0.5.
 
-    python recipes/list_recall.py --model FOLDER | --eye WEIGHTS | --start nanodet_g.onnx
-        --work runs/eye --streets DIR --signs DIR [--part val] [--scenes POOL] [--pixels 960] [--limit N]
+    python -m piza.training.from_scratch.list_recall --model FOLDER | --proposals WEIGHTS | --start nanodet_g.onnx
+        --work runs/streets --streets DIR --signs DIR [--part val] [--scenes POOL] [--pixels 960] [--limit N]
 
 Counts objects of at least --least pixels (square root of the area of the label, at the photo's own size) that a person labeled, none that
 a teacher added; by source and label, for the whole list and the best half of it.
@@ -52,7 +52,7 @@ def lister(args: argparse.Namespace) -> Lister:
         if args.start:
             start_from_nanodet(fresh, args.start, words)
         else:
-            fresh.load_state_dict({k: v.float() for k, v in load_file(args.eye).items()})
+            fresh.load_state_dict({k: v.float() for k, v in load_file(args.proposals).items()})
         fresh.half_precision = args.half
         network = fresh
     network.eval()
@@ -99,10 +99,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, help="a model folder")
-    parser.add_argument("--eye", type=Path, help="weights that train_eye.py exported")
+    parser.add_argument("--proposals", type=Path, help="weights that train_proposals.py exported")
     parser.add_argument("--start", type=Path, help="nanodet_g.onnx: the network before training")
     parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"))
-    parser.add_argument("--work", type=Path, default=Path("runs/eye"))
+    parser.add_argument("--work", type=Path, default=Path("runs/streets"))
     parser.add_argument("--streets", type=Path)
     parser.add_argument("--signs", type=Path)
     parser.add_argument("--scenes", type=Path, nargs="*", default=[])

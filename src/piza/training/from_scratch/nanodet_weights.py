@@ -2,7 +2,7 @@
 
     python recipes/nanodet_weights.py nanodet_g.onnx nanodet_g.safetensors
 
-Writes "eye.*" (NanoDet: backbone, neck and head) and "answers.*" (NanoDetAnswers: the classes of COCO and the boxes).
+Writes "backbone.*" (NanoDet: backbone, neck and head) and "answers.*" (NanoDetAnswers: the classes of COCO and the boxes).
 """
 
 import argparse
@@ -44,8 +44,8 @@ def read_convolutions(path: Path) -> list[tuple[NDArray[np.float32], NDArray[np.
 
 def load_nanodet(path: Path) -> tuple[NanoDet, NanoDetAnswers]:
     """Both parts with the file's weights. Raises InputError for a file of another network."""
-    eye, answers = NanoDet(), NanoDetAnswers()
-    order = in_file_order(eye, answers)
+    backbone, answers = NanoDet(), NanoDetAnswers()
+    order = in_file_order(backbone, answers)
     given = read_convolutions(path)
     if len(given) != len(order):
         raise InputError(f"{path}: expected {len(order)} convolutions of NanoDet-g, got {len(given)}.")
@@ -57,25 +57,25 @@ def load_nanodet(path: Path) -> tuple[NanoDet, NanoDetAnswers]:
             assert layer.bias is not None
             layer.bias.copy_(torch.from_numpy(bias.copy()))
         # The file takes BGR, the project RGB.
-        eye.stem.weight.copy_(eye.stem.weight.flip(1))
-    return eye.eval(), answers.eval()
+        backbone.stem.weight.copy_(backbone.stem.weight.flip(1))
+    return backbone.eval(), answers.eval()
 
 
-def in_file_order(eye: NanoDet, answers: NanoDetAnswers) -> list[nn.Conv2d]:
+def in_file_order(backbone: NanoDet, answers: NanoDetAnswers) -> list[nn.Conv2d]:
     """The convolutions in the order of the file."""
-    order: list[nn.Conv2d] = [eye.stem]
-    for number, stage in enumerate(eye.stages):
+    order: list[nn.Conv2d] = [backbone.stem]
+    for number, stage in enumerate(backbone.stages):
         order += [layer for layer in stage.modules() if isinstance(layer, nn.Conv2d)]
         if number:
-            order.append(eye.lateral[number - 1])  # type: ignore[arg-type]
-    for head, answer in zip(eye.head, answers.levels, strict=True):
+            order.append(backbone.lateral[number - 1])  # type: ignore[arg-type]
+    for head, answer in zip(backbone.head, answers.levels, strict=True):
         order += [head, answer]  # type: ignore[list-item]
     return order
 
 
-def named_weights(eye: NanoDet, answers: NanoDetAnswers) -> dict[str, Tensor]:
+def named_weights(backbone: NanoDet, answers: NanoDetAnswers) -> dict[str, Tensor]:
     """The weights of both parts by name."""
-    parts = {"eye": eye, "answers": answers}
+    parts = {"backbone": backbone, "answers": answers}
     return {
         f"{name}.{k}": v.contiguous() for name, part in parts.items() for k, v in part.state_dict().items()
     }

@@ -1,10 +1,10 @@
-"""How the first look of `mini` got an eye that knows real streets: the proposal network on NanoDet's weights.
+"""How the first look of `mini` learned real streets: the proposal network on NanoDet's weights.
 
-    $EYE labels --streets DIR --signs DIR --teacher teacher.jsonl --splits splits.json   # what is known of all photos
-    $EYE train --streets DIR --signs DIR --nanodet nanodet_g.onnx --scenes POOL          # goes on where it was
-    $EYE export --out eye.safetensors
+    $RUN labels --streets DIR --signs DIR --teacher teacher.jsonl --splits splits.json   # what is known of all photos
+    $RUN train --streets DIR --signs DIR --nanodet nanodet_g.onnx --scenes POOL          # goes on where it was
+    $RUN export --out proposals.safetensors
 
-where EYE="python recipes/train_eye.py". POOL is a folder that `recipes/train_first_look.py scenes` has written. A training that is
+where RUN="python -m piza.training.from_scratch.train_proposals". POOL is a folder that `recipes/train_first_look.py scenes` has written. A training that is
 interrupted goes on where it was when called again.
 """
 
@@ -68,8 +68,8 @@ def new_network(base: Path, words: Vocabulary, count: int) -> NanoDetProposals:
 @torch.no_grad()
 def start_from_nanodet(network: NanoDetProposals, onnx: Path, words: Vocabulary) -> None:
     """The detector's weights; each category starts as the class of COCO that is nearest to it."""
-    eye, answers = load_nanodet(onnx)
-    network.backbone.load_state_dict(eye.state_dict())
+    backbone, answers = load_nanodet(onnx)
+    network.backbone.load_state_dict(backbone.state_dict())
     for answer, category, distance in zip(
         _convolutions(answers.levels),
         _convolutions(network.category),
@@ -180,7 +180,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("stage", choices=["labels", "train", "export"])
-    parser.add_argument("--work", type=Path, default=Path("runs/eye"), help="checkpoints and logs")
+    parser.add_argument("--work", type=Path, default=Path("runs/streets"), help="checkpoints and logs")
     parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"), help="for its settings")
     parser.add_argument("--streets", type=Path, help="SOURCE/images and SOURCE/boxes.jsonl")
     parser.add_argument("--signs", type=Path, help="images/ and train.json in SOREC's format")

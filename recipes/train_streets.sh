@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# How `mini` learned real streets: a first look on a pretrained backbone, SOREC's words, and sentences about real photos.
+#
+#   STREETS=DIR SIGNS=DIR SOREC=DIR NANODET=nanodet_g.onnx VECTORS=minilm_words_128.npz recipes/train_streets.sh
+#
+# STREETS    photos with boxes: SOURCE/images/*.jpg and SOURCE/boxes.jsonl; SIGNS a folder with images/ and train.json
+# SOREC      trainS.json and val.json (the sentences alone are read)
+# NANODET    NanoDet-g trained on COCO (Apache-2.0); VECTORS word vectors (Apache-2.0)
+# BASE       the model to begin with, whose later looks stay as they are (default: the embedded one)
+# WORK, OUT  where everything goes, and the model folder it ends in
+#
+# A step that is interrupted goes on where it was when this is called again, and what is finished stays. One thread is used.
+set -euo pipefail
+
+: "${STREETS:?a folder}" "${SIGNS:?a folder}" "${SOREC:?a folder}" "${NANODET:?a file}" "${VECTORS:?a file}"
+WORK=${WORK:-runs/streets}
+OUT=${OUT:-$WORK/model}
+BASE=${BASE:-src/piza/weights/mini}
+PYTHON=${PYTHON:-python}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+RUN="$PYTHON -m piza.training.from_scratch"
+ATTRIBUTES=src/piza/training/from_scratch/street_words.json
+mkdir -p "$WORK"
+
+# What is known of the photos, and sentences about them.
+[[ -f $WORK/splits.json ]] || $RUN.street_splits --streets "$STREETS" --signs "$SIGNS" --out "$WORK/splits.json"
+$RUN.teacher_boxes --nanodet "$NANODET" --streets "$STREETS" --signs "$SIGNS" --out "$WORK/teacher.jsonl"
+for split in train val; do
+    [[ -f $WORK/$split.json ]] || $RUN.street_rows --streets "$STREETS" --signs "$SIGNS" --maybe "$WORK/teacher.jsonl" \
+        --splits "$WORK/splits.json" --split $split --colors "$WORK/colors_$split.jsonl" --out "$WORK/$split.json"
+done
+cat "$WORK"/colors_{train,val}.jsonl > "$WORK/colors.jsonl"
+$RUN.drawn_lists --count 2039 --out "$WORK/drawn.jsonl"
+[[ -f $WORK/scenes/half_told/frames.npy ]] || $PYTHON recipes/train_first_look.py scenes --work "$WORK/scenes"
+
+# The words, and the matcher on lists without images.
+[[ -d $WORK/base ]] || $RUN.vocabulary "$BASE" --texts "$SOREC/trainS.json" "$SOREC/val.json" "$SIGNS/train.json" \
+    --vectors "$VECTORS" --out "$WORK/base" --model-out "$WORK/base"
+$RUN.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --drawn "$WORK/drawn.jsonl" \
+    --streets "$WORK/train.json" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --out "$WORK/matcher" --steps 2200
+
+# The proposal network, and the matcher on what it lists.
+[[ -f $WORK/photos.jsonl ]] || $RUN.train_proposals labels --work "$WORK" --streets "$STREETS" --signs "$SIGNS" \
+    --teacher "$WORK/teacher.jsonl" --splits "$WORK/splits.json" --colors "$WORK/colors.jsonl"
+$RUN.train_proposals train --work "$WORK" --base "$BASE" --streets "$STREETS" --signs "$SIGNS" --nanodet "$NANODET" \
+    --scenes "$WORK/scenes/half_told" --steps 1700
+$RUN.train_proposals export --work "$WORK" --base "$BASE" --out "$WORK/proposals.safetensors"
+$RUN.cached_lists --proposals "$WORK/proposals.safetensors" --rows "$WORK/train.json" --streets "$STREETS" --signs "$SIGNS" \
+    --scenes "$WORK/scenes/half_told" --max-scenes 1500 --views 2 --out "$WORK/lists"
+$RUN.listed_sentences train --cache "$WORK/lists" --rows "$WORK/train.json" --scenes "$WORK/scenes/half_told" \
+    --model "$WORK/base" --attributes $ATTRIBUTES --matcher "$WORK/matcher/matcher.safetensors" \
+    --sorec "$SOREC/trainS.json" "$SOREC/val.json" --drawn "$WORK/drawn.jsonl" --out "$WORK/listed" --steps 1600
+
+$RUN.assemble --base "$WORK/base" --proposals "$WORK/proposals.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
+    --out "$OUT"
+echo "wrote $OUT; now fit its evidence on rows that are neither trained nor tested on: recipes/calibrate.py $OUT ROWS IMAGES --write"
