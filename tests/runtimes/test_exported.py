@@ -19,10 +19,12 @@ from piza.boxes import xyxy_to_xywh
 from piza.cli import main as cli
 from piza.config import PizaConfig
 from piza.errors import InputError
+from piza.files import atomic_write
+from piza.hub import EXPORT_NOTE
 from piza.model.io import save_folder
 from piza.model.piza import Piza
 from piza.runtimes import compare, load_exported
-from piza.runtimes.export import export_model
+from piza.runtimes.export import FILES, UNFINISHED, export_model
 from piza.runtimes.exported import ExportedModel, block_masks
 from piza.runtimes.int8 import to_int8
 from piza.search.predictor import locate
@@ -338,3 +340,30 @@ def test_an_export_is_whole_or_not_there(other, tmp_path, capsys, monkeypatch):
     with pytest.raises(InputError, match="do not give its answers"):
         export_model(other, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
+
+
+def test_an_export_starts_clean_where_one_was_killed(other, tmp_path):
+    out = tmp_path / "out"
+    (out / UNFINISHED).mkdir(parents=True)
+    (out / UNFINISHED / "ground.onnx").write_bytes(b"half a gra")
+    (out / "text.onnx").write_bytes(b"of another model")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    with atomic_write(out / "image.onnx") as temporary:
+        left = temporary.with_name(temporary.name.replace(f"-{os.getpid()}-", f"-{child.pid}-"))
+        temporary.write_bytes(b"of another model")
+    left.write_bytes(b"half a copy")
+    export_model(other, out)
+    found = {entry.name for entry in out.iterdir()}
+    assert found <= set(FILES) and EXPORT_NOTE in found and (out / "text.onnx").stat().st_size > 100
+    with pytest.raises(InputError, match="new or empty"):  # a finished one is kept
+        export_model(other, out)
+
+
+def test_files_that_no_export_left_are_kept(other, tmp_path):
+    (tmp_path / UNFINISHED).mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "text.onnx").write_text("of what is unfinished")
+    with pytest.raises(InputError, match="new or empty"):
+        export_model(other, tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [UNFINISHED, "notes.txt", "text.onnx"]

@@ -11,7 +11,12 @@ def add_export(commands: Any) -> None:
     """Add the command to the parser's `commands`."""
     parser = commands.add_parser("export", help="write a model as ONNX, to run without torch")
     parser.add_argument("model", metavar="MODEL", help="mini, a model folder or a hub name")
-    parser.add_argument("--out", metavar="FOLDER", required=True, help="the folder to write, new or empty")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        required=True,
+        help="the folder to write, new or empty; what a killed export left in it is removed",
+    )
     parser.add_argument(
         "--int8", action="store_true", help="weights of eight bits: smaller and faster; measure what it costs"
     )

@@ -5,60 +5,93 @@ that does not give the model's answers is not written.
 """
 
 import json
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from piza import config as settings
 from piza.errors import InputError, reason
-from piza.files import atomic_write
+from piza.files import atomic_write, is_temporary, sweep_temporary
 from piza.hub import EXPORT_NOTE
 from piza.model.known_words import write_known_words
 from piza.model.piza import Piza
 from piza.runtimes.compare import compare
-from piza.runtimes.exported import FORMAT, LIST_GRAPHS
+from piza.runtimes.exported import FORMAT, GRAPHS, LIST_GRAPHS
 from piza.runtimes.graphs import special_tokens, write_graphs
 
 INT8_GRAPHS = ("text", "image", "ground", *LIST_GRAPHS)  # the history's is small
 
 
+UNFINISHED = ".piza-export-unfinished"
+"""A folder in the export's own, where its files are made; it is there until the export is complete."""
+
+FILES = (*(f"{name}.onnx" for name in (*GRAPHS, *LIST_GRAPHS)), "piza.json", "tokenizer.json", EXPORT_NOTE)
+"""All that an export may hold."""
+
+
 def export_model(model: Piza, folder: str | Path, int8: bool = False) -> None:
     """Writes an export into a new or empty folder; of a model on the CPU, which is not changed.
 
+    What a killed export left in the folder is removed, and the export starts clean.
+
     int8: weights of matrix products in eight bits (`piza.runtimes.int8`); its answers are not compared with the model's, as
-    they differ; measure them on rows. Raises InputError for a folder that holds something or cannot be written, for packages
-    that are missing, and for a model whose graphs do not give its answers.
+    they differ; measure them on rows. Raises InputError for a folder that holds something else or cannot be written, for
+    packages that are missing, and for a model whose graphs do not give its answers.
     """
     folder = Path(folder)
     check_folder(folder)
     _check_packages()
-    with TemporaryDirectory(prefix="piza-export-") as temporary:
-        work = Path(temporary)
-        try:
-            write_graphs(model, work)
-        except RuntimeError as error:  # those of the exporter are such
-            raise InputError(f"this model cannot be written as ONNX: {reason(error)}") from None
-        _write_notes(model, work)
-        compare(model, work)
-        if int8:
-            from piza.runtimes.int8 import to_int8
-
-            for name in INT8_GRAPHS:
-                if (work / f"{name}.onnx").is_file():
-                    to_int8(work / f"{name}.onnx")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
+    new = not folder.exists()
+    work = folder / UNFINISHED
+    try:
+        _clean(folder)
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
+    try:
+        _write(model, work, int8)
         # The note last: without it, a folder is no export.
         for file in sorted(work.iterdir(), key=lambda file: file.name == EXPORT_NOTE):
             with atomic_write(folder / file.name) as part:
-                part.write_bytes(file.read_bytes())
+                file.replace(part)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def check_folder(folder: Path) -> None:
-    """Raises InputError unless it is new or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Raises InputError unless it is new or empty, or holds only what a killed export left; changes nothing."""
+    if not folder.exists():
+        return
+    names = {entry.name for entry in folder.iterdir() if not is_temporary(entry)} if folder.is_dir() else {""}
+    if names and (UNFINISHED not in names or names - {UNFINISHED, *FILES}):
         raise InputError(f"cannot write to {str(folder)!r}: expected a new or empty folder")
+
+
+def _clean(folder: Path) -> None:
+    """Removes what a killed export left."""
+    sweep_temporary(folder)
+    if (folder / UNFINISHED).exists():
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / UNFINISHED)
+
+
+def _write(model: Piza, work: Path, int8: bool) -> None:
+    """Writes all files of an export, and compares what they answer with the model."""
+    try:
+        write_graphs(model, work)
+    except RuntimeError as error:  # those of the exporter are such
+        raise InputError(f"this model cannot be written as ONNX: {reason(error)}") from None
+    _write_notes(model, work)
+    compare(model, work)
+    if int8:
+        from piza.runtimes.int8 import to_int8
+
+        for name in INT8_GRAPHS:
+            if (work / f"{name}.onnx").is_file():
+                to_int8(work / f"{name}.onnx")
 
 
 def _check_packages() -> None:
