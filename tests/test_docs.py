@@ -250,3 +250,23 @@ def test_the_site_asks_the_network_for_nothing():
     for file in own:
         text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "http" not in text, file.name
+
+
+def test_the_limits_of_the_security_page_are_those_of_the_code() -> None:
+    rows = re.findall(
+        r"^\| [^|]+ \| ([\d, ]+) \| (`.+`) \|$", (ROOT / "SECURITY.md").read_text("utf-8"), re.M
+    )
+    assert len(rows) > 20
+    for numbers, names in rows:
+        values = [float(number.replace(",", "")) for number in numbers.split(", ")]
+        assert values == [float(limit(name)) for name in re.findall(r"`([^`]+)`", names)], names
+
+
+def limit(name: str) -> Any:
+    """The value of a constant, or of a field of a class, by its name within the package."""
+    parts = name.split(".")
+    depth = next(n for n in range(1, len(parts) + 1) if not parts[n][0].islower() or n == len(parts) - 1)
+    value: Any = importlib.import_module(".".join(["piza", *parts[:depth]]))
+    for part in parts[depth:]:
+        value = getattr(value, part)
+    return value

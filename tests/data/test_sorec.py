@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from piza.data import sorec
 from piza.data.sorec import find_image, read_rows
 from piza.errors import InputError
 
@@ -160,3 +161,14 @@ def test_a_file_of_another_program_is_recognized(tmp_path):
         path.write_text(json.dumps(content))
         with pytest.raises(InputError, match=says):
             read_rows(path)
+
+
+def test_a_file_without_end_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(sorec, "MAX_BYTES", 1000)
+    (tmp_path / "rows.json").write_text("[" + " " * 998 + "]")
+    assert sorec.read_values(tmp_path / "rows.json") == []
+    (tmp_path / "rows.json").write_text("[" + " " * 999 + "]")
+    with pytest.raises(InputError, match="too large"):
+        sorec.read_values(tmp_path / "rows.json")
+    with pytest.raises(InputError, match="too large"):
+        sorec.read_values("/dev/zero")

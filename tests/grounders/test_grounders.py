@@ -357,6 +357,18 @@ def test_folders_that_hold_no_detector(detectors, tiny_tokenizer, tmp_path):
         transformers_grounder(detectors["owlv2"], device="abacus")
 
 
+def test_no_code_of_a_detector_is_run(tmp_path, monkeypatch):
+    code = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\nclass Config:\n    pass\n"
+    (tmp_path / "own.py").write_text(code)
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}})
+    )
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether code may run"))
+    with pytest.raises(InputError):
+        transformers_grounder(tmp_path)
+    assert not list(tmp_path.rglob("ran"))
+
+
 # a fake endpoint
 
 

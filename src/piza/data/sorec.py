@@ -5,6 +5,7 @@ pixels of the image. (SOREC: Goto et al., "Referring Expression Comprehension fo
 """
 
 import gc
+import io
 import json
 import math
 import unicodedata
@@ -19,6 +20,9 @@ from piza.files import atomic_write
 
 FIELDS = ("image", "bbox", "ref", "id")
 BOX = "[x, y, width, height] in pixels"
+
+MAX_BYTES = 2**30
+"""Of a text file of rows or predictions: several times the largest that are published."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,11 @@ def read_text(path: str | Path, expected: str) -> str:
     """The text of a file in UTF-8. Raises InputError, which says what is `expected`, when it cannot be read."""
     name = repr(str(path))
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        text = (
+            "" if len(data) > MAX_BYTES else io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
+        )
     except FileNotFoundError:
         raise InputError(f"{name} does not exist, expected {expected}") from None
     except IsADirectoryError:
@@ -206,6 +214,9 @@ def read_text(path: str | Path, expected: str) -> str:
         raise InputError(f"{name} is not a text file in UTF-8, expected {expected}") from None
     except ValueError:  # a name with a zero byte
         raise InputError(f"{name} cannot be read, expected {expected}") from None
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{name} is too large: expected {expected} of at most {MAX_BYTES / 1e9:.1f} GB")
+    return text
 
 
 @contextmanager

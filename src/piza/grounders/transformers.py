@@ -19,6 +19,7 @@ from piza.hub import find_model
 
 DINO = ("grounding-dino", "mm-grounding-dino")  # LLMDet's checkpoints are of the second type
 OWL = ("owlvit", "owlv2")
+LOCAL = {"trust_remote_code": False, "local_files_only": True}  # no code of a model runs, and nobody is asked
 MIN_BOX = 1.0  # pixels; what is narrower in the image that was looked at is no box
 
 
@@ -43,16 +44,16 @@ def transformers_grounder(
     folder = find_model(name_or_folder)
     check_device(device)
     try:
-        kind = AutoConfig.from_pretrained(folder).model_type
+        kind = AutoConfig.from_pretrained(folder, **LOCAL).model_type
         if kind not in DINO + OWL:
             raise InputError(
                 f"{folder} holds a {kind!r} model; expected a zero-shot detector: {', '.join(DINO + OWL)}"
             )
-        processor = AutoProcessor.from_pretrained(folder)
+        processor = AutoProcessor.from_pretrained(folder, **LOCAL)
         if not hasattr(processor, "post_process_grounded_object_detection"):
             raise InputError(f"{folder} lacks the processor of its model (processor_config.json)")
         model = AutoModelForZeroShotObjectDetection.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32
+            folder, use_safetensors=True, dtype=torch.float32, **LOCAL
         )
     except InputError:
         raise
