@@ -1,0 +1,4 @@
+"""Many images at once: where they come from, asking a model about each, and files of answers.
+
+sources.py   files, folders, patterns, lists and addresses become images, one after the other
+"""

@@ -1,0 +1,287 @@
+"""Images from anywhere, one after the other: only names are ever listed, and an image is read when its turn comes.
+
+Addresses (`s3://...`, `https://...`) are read through fsspec, which is imported only for them.
+"""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from piza.errors import InputError, reason
+
+if TYPE_CHECKING:
+    from piza.image import ImageSource
+
+Source: TypeAlias = "ImageSource | Iterable[ImageSource | NamedImage]"
+"""An image, a name that stands for several (see `find_images`), or any iterable of these."""
+
+IMAGE_SUFFIXES = frozenset(
+    (
+        *(
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".png",
+            ".apng",
+            ".webp",
+            ".avif",
+            ".tif",
+            ".tiff",
+            ".bmp",
+            ".gif",
+        ),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
+    )
+)
+"""Names of images end like this, in capital letters or not. A file that is named by itself may end in any way."""
+
+LIST_SUFFIX = ".txt"
+"""A file that ends like this holds names of images, one a line."""
+
+MAX_REMOTE_BYTES = 2**30
+"""Of one file behind an address; what is larger is refused before all of it is in memory."""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S+")
+
+
+@dataclass(frozen=True, eq=False)
+class NamedImage:
+    """An image that has not been read yet.
+
+    name: how results call it: as it was given, or as it was found in a folder that was given.
+    source: what `piza.image.open_image` takes, or a function that fetches it.
+    """
+
+    name: str
+    source: "ImageSource | Callable[[], bytes]"
+
+    def read(self) -> "ImageSource":
+        """What `open_image` takes; a file behind an address is fetched now. Raises InputError where that fails."""
+        return self.source() if callable(self.source) else self.source
+
+
+def find_images(
+    source: Source, *, recursive: bool = False, strict: bool | None = None
+) -> Iterator[NamedImage]:
+    """The images that `source` stands for, each once, in the order in which they are given.
+
+    Args:
+        source: any of
+            an image file;
+            a folder: its image files (`IMAGE_SUFFIXES`) in natural order, so that 9.jpg comes before 10.jpg;
+            a pattern such as "photos/*.jpg" or "photos/**/*.png": the image files that it matches, in natural order;
+            a text file (.txt) with the name or address of an image on each line, relative to the folder of the text file;
+            an address that fsspec knows, such as https://... or s3://..., of a file, a folder or a pattern;
+            the bytes of a file, a Pillow image or an array;
+            or an iterable of these, which is read as far as it is needed.
+            Files and folders whose names begin with a dot are left out, unless they are named by themselves.
+        recursive: take the images in folders of a folder, too.
+        strict: whether a name of nothing is an error here; if not, it is an image that cannot be read when its turn
+            comes. By default so for a name, and not for the names in an iterable.
+
+    Raises:
+        InputError: for a folder or a list without an image, a pattern that matches none, an address that cannot be
+            reached, and a name of nothing (`strict`).
+    """
+    seen: set[str] = set()
+    several = not isinstance(source, (str, Path, bytes, NamedImage)) and _is_iterable(source)
+    strict = not several if strict is None else strict
+    sources: Iterable[Any] = source if several else [source]  # type: ignore[assignment]
+    for number, one in enumerate(sources, start=1):
+        if isinstance(one, NamedImage):
+            yield one
+        elif not isinstance(one, (str, Path)):
+            yield NamedImage(f"image-{number}" if several else "image", one)
+        else:
+            for name, place, found in _expand(str(one), recursive, strict):
+                if place not in seen:
+                    seen.add(place)
+                    yield NamedImage(name, found)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address for fsspec (`scheme://...`) and not a name of a file or a sentence."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
+def is_image_name(text: str) -> bool:
+    """Whether a text ends like the name of an image file."""
+    return os.path.splitext(text)[1].lower() in IMAGE_SUFFIXES
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """A key to sort names by: capital letters count like small ones, and digits by the number that they write."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part], name
+
+
+Found: TypeAlias = (
+    "tuple[str, str, str | Callable[[], bytes]]"  # name, what is the same for the same image, source
+)
+
+
+def _expand(name: str, recursive: bool, strict: bool) -> Iterator[Found]:
+    if is_address(name):
+        yield from _at_address(name, recursive)
+    elif _is(os.path.isdir, name):
+        yield from _not_empty(_in_folder(name, recursive), f"the folder {name!r} holds no image", recursive)
+    elif _is(os.path.lexists, name):
+        if os.path.splitext(name)[1].lower() == LIST_SUFFIX:
+            yield from _in_list(name)
+        else:
+            yield _local(name)
+    elif glob.has_magic(name):
+        yield from _not_empty(_matching(name), f"the pattern {name!r} matches no image", True)
+    elif strict:
+        raise InputError(f"{name!r} does not exist, expected an image file, a folder or a pattern")
+    else:
+        yield _local(name)
+
+
+def _in_folder(folder: str, recursive: bool) -> Iterator[Found]:
+    waiting, visited = [folder], set()
+    while waiting:
+        here = waiting.pop()
+        place = os.path.realpath(here)
+        if place in visited:  # through a link
+            continue
+        visited.add(place)
+        try:
+            names = sorted((n for n in os.listdir(here) if not n.startswith(".")), key=natural_key)
+        except OSError as error:
+            raise InputError(f"the folder {here!r} cannot be read: {error.strerror}") from None
+        paths = [os.path.join(here, name) for name in names]
+        if recursive:
+            waiting += [path for path in reversed(paths) if os.path.isdir(path)]
+        for path in paths:
+            if is_image_name(path) and not os.path.isdir(path):
+                yield _local(path)
+
+
+def _matching(pattern: str) -> Iterator[Found]:
+    found = (path for path in glob.iglob(pattern, recursive=True) if is_image_name(path))
+    for path in sorted(found, key=natural_key):
+        if not os.path.isdir(path):
+            yield _local(path)
+
+
+def _in_list(path: str) -> Iterator[Found]:
+    folder, empty = os.path.dirname(path), True
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for line in file:
+                name = line.strip()
+                if not name:
+                    continue
+                empty = False
+                if is_address(name):
+                    yield name, name, _fetcher(name)
+                else:
+                    yield _local(os.path.join(folder, name))
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path!r} is not a text file in UTF-8, expected names of images, one a line"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path!r} cannot be read: {error.strerror}") from None
+    if empty:
+        raise InputError(f"{path!r} holds no name, expected names of images, one a line")
+
+
+def _local(path: str) -> Found:
+    try:
+        return path, os.path.realpath(path), path
+    except (OSError, ValueError):  # no name of a file at all, as will be said when it is read
+        return path, path, path
+
+
+def _not_empty(found: Iterator[Found], message: str, recursive: bool) -> Iterator[Found]:
+    first = next(found, None)
+    if first is None:
+        hint = "" if recursive else ", leaving out its folders"
+        raise InputError(f"{message}{hint} (names that end in .jpg, .png, .webp, .tif, ...)")
+    yield first
+    yield from found
+
+
+def _at_address(address: str, recursive: bool) -> Iterator[Found]:
+    """A file, or all image files of a folder or a pattern. On the web every address is a file: it lists no folders."""
+    if address.lower().startswith(("http://", "https://")):
+        yield address, address, _fetcher(address)
+        return
+    system, path = _reach(address)
+    magic = glob.has_magic(path)
+    try:
+        if magic:
+            names = system.glob(path)
+        elif system.isdir(path):
+            names = system.find(path, maxdepth=None if recursive else 1)
+        else:
+            yield address, address, _fetcher(address)
+            return
+    except Exception as error:  # as many kinds as there are file systems
+        raise InputError(f"{address!r} cannot be listed: {_why(error)}") from None
+    folder = os.path.dirname(path.partition("*")[0].partition("?")[0].partition("[")[0]) if magic else path
+    given = len([part for part in folder.split("/") if part])
+    images = [
+        name
+        for name in sorted(names, key=natural_key)
+        if is_image_name(name)
+        and not any(part.startswith(".") for part in [p for p in name.split("/") if p][given:])
+    ]
+    if not images:
+        raise InputError(f"{address!r} holds no image (names that end in .jpg, .png, .webp, .tif, ...)")
+    for name in images:
+        full = system.unstrip_protocol(name)
+        yield full, full, _fetcher(full)
+
+
+def _fetcher(address: str) -> Callable[[], bytes]:
+    def fetch() -> bytes:
+        system, path = _reach(address)
+        try:
+            with system.open(path, "rb") as file:
+                content: bytes = file.read(MAX_REMOTE_BYTES + 1)
+        except FileNotFoundError:
+            raise InputError(f"{address!r} does not exist, expected an image file") from None
+        except Exception as error:  # as many kinds as there are file systems
+            raise InputError(f"{address!r} cannot be read: {_why(error)}") from None
+        if len(content) > MAX_REMOTE_BYTES:
+            raise InputError(f"{address!r} is too large: over {MAX_REMOTE_BYTES // 2**20:,} MB")
+        return content
+
+    return fetch
+
+
+def _reach(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it."""
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(address)
+    except ImportError as error:  # a protocol whose package is not installed: fsspec says which one it is
+        raise InputError(f"{address!r} cannot be reached: {reason(error)}") from None
+    except Exception as error:
+        raise InputError(f"{address!r} cannot be reached: {_why(error)}") from None
+    return system, path
+
+
+def _why(error: Exception) -> str:
+    return reason(error) if str(error).strip() else type(error).__name__
+
+
+def _is(test: Callable[[str], bool], name: str) -> bool:
+    try:
+        return test(name)
+    except (OSError, ValueError):  # too long for a file name, or with a zero byte
+        return False
+
+
+def _is_iterable(source: Any) -> bool:
+    """Whether a source holds several images: an array and a Pillow image are one."""
+    return isinstance(source, Iterable) and not hasattr(source, "shape") and not hasattr(source, "getexif")
