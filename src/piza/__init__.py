@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 from piza.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from piza.batch.locate import ImageResults, Locator
+    from piza.batch.sources import Source
     from piza.grounders.base import locate_with
     from piza.image import ImageSource
     from piza.model.piza import Piza
     from piza.result import Result, Step
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Piza", "Result", "Step", "load", "locate", "locate_with"]
+__all__ = ["InputError", "Piza", "Result", "Step", "load", "locate", "locate_many", "locate_with"]
 
 _models: "dict[tuple[str, str], Piza]" = {}
 
@@ -43,11 +47,34 @@ def locate(
     **options: Any,
 ) -> "Result | list[Result]":
     """`load(model, device).locate(image, expression, **options)`, keeping the loaded model for the next call."""
+    found: Result | list[Result] = _kept(model, device).locate(image, expression, **options)
+    return found
+
+
+def locate_many(
+    source: "Source",
+    sentences: "str | Sequence[str]",
+    model: "str | Locator" = "mini",
+    device: object = "cpu",
+    **options: Any,
+) -> "Iterator[ImageResults]":
+    """Find what each sentence describes in each of many images: an iterator of a name with its results or an error.
+
+    source: files, folders, patterns, lists, addresses or pixels (`piza.batch.sources.find_images`). model: a name, kept loaded
+    as by `locate`, or a model. options: `recursive`, `on_error`, and the keywords of `model.locate`
+    (`piza.batch.locate.locate_many`).
+    """
+    from piza.batch.locate import locate_many
+
+    asked = _kept(model, device) if isinstance(model, str) else model
+    return locate_many(asked, source, sentences, **options)
+
+
+def _kept(model: str, device: object) -> "Piza":
     key = (model, str(device))
     if key not in _models:
         _models[key] = load(model, device)
-    found: Result | list[Result] = _models[key].locate(image, expression, **options)
-    return found
+    return _models[key]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,5 @@
 """Many images at once: where they come from, asking a model about each, and files of answers.
 
 sources.py   files, folders, patterns, lists and addresses become images, one after the other
+locate.py    the same sentences about each image; an image that cannot be read is counted and not the end
 """

@@ -1,0 +1,99 @@
+"""The same sentences about many images, one image after the other."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from piza.batch.sources import NamedImage, Source, find_images
+from piza.errors import InputError
+from piza.image import DecodedImage, ImageArray, ImageReference, ImageSource, decode_image
+from piza.result import Result
+
+
+class Locator(Protocol):
+    """Who can be asked: anything that answers like `piza.search.predictor.locate`."""
+
+    def locate(self, image: ImageSource, expression: Any, **search: Any) -> Any:
+        """A list of results, one a sentence of `expression`; `search` are the keywords of `piza.locate`."""
+        ...
+
+
+@dataclass(eq=False)
+class ImageResults:
+    """The answers about one image.
+
+    name: the image, as `piza.batch.sources.find_images` names it.
+    results: one a sentence, in order; empty where the image could not be read or asked about.
+    error: why there are no results, in one sentence; None where all is well.
+    """
+
+    name: str
+    results: list[Result] = field(default_factory=list)
+    error: str | None = None
+
+
+def locate_many(
+    model: Locator,
+    source: Source,
+    sentences: str | Sequence[str],
+    *,
+    on_error: Literal["record", "raise"] = "record",
+    recursive: bool = False,
+    **options: Any,
+) -> Iterator[ImageResults]:
+    """Finds what each sentence describes in each image; one image is in memory at a time.
+
+    All sentences about an image are asked together, so that they share its first look.
+
+    Args:
+        model: who is asked: a model, or a `GrounderSearch`.
+        source: the images, see `piza.batch.sources.find_images`.
+        sentences: one or more; the same about every image.
+        on_error: what an image does that cannot be read: "record" gives an `ImageResults` with its error and goes on,
+            "raise" ends everything.
+        recursive: take the images in folders of a folder, too.
+        options: keywords of `model.locate`.
+
+    Returns:
+        An iterator; an image is read and asked about when its results are taken. A result can be drawn for as long as its
+        image is there: a file until it is removed, what came from an address or from the program until the next image is
+        taken (unless `keep_image`).
+
+    Raises:
+        InputError: at once for an argument of a wrong kind; when the first image is taken for a source without images, and
+            for sentences or options that cannot be used, which would fail for every image.
+    """
+    if on_error not in ("record", "raise"):
+        raise InputError(f"on_error: expected 'record' or 'raise', got {on_error!r}")
+    asked = [sentences] if isinstance(sentences, str) else list(sentences)
+    if not asked:
+        raise InputError("expected one sentence or more, got none")
+    return _locate_each(model, find_images(source, recursive=recursive), asked, on_error == "record", options)
+
+
+def _locate_each(
+    model: Locator, images: Iterator[NamedImage], sentences: list[str], record: bool, options: dict[str, Any]
+) -> Iterator[ImageResults]:
+    answered = False
+    for image in images:
+        decoded: ImageArray | DecodedImage
+        try:
+            decoded = decode_image(image.read())
+        except InputError as error:
+            if not record:
+                raise
+            yield ImageResults(image.name, error=str(error))
+            continue
+        try:
+            results = model.locate(decoded, sentences, **options)
+        except InputError as error:
+            if not (record and answered):  # what no image has been answered with is wrong with all of them
+                raise
+            yield ImageResults(image.name, error=str(error))
+            continue
+        answered = True
+        if isinstance(image.source, (str, Path)) and not options.get("keep_image"):
+            for result in results:  # a result outlives the pixels, and its file can be read again
+                result.source = ImageReference(image.source)
+        yield ImageResults(image.name, results)
