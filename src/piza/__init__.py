@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from piza.batch.locate import ImageResults, Locator
+    from piza.batch.sinks import write
     from piza.batch.sources import Source
     from piza.grounders.base import locate_with
     from piza.image import ImageSource
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from piza.result import Result, Step
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Piza", "Result", "Step", "load", "locate", "locate_many", "locate_with"]
+__all__ = ["InputError", "Piza", "Result", "Step", "load", "locate", "locate_many", "locate_with", "write"]
 
 _models: "dict[tuple[str, str], Piza]" = {}
 
@@ -91,4 +92,8 @@ def __getattr__(name: str) -> Any:
         from piza.grounders.base import locate_with
 
         return locate_with
+    if name == "write":
+        from piza.batch.sinks import write
+
+        return write
     raise AttributeError(f"module 'piza' has no attribute {name!r}")

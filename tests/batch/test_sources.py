@@ -68,6 +68,15 @@ def test_a_text_file_of_names(photos, tmp_path):
     assert open_image(next(find_images(file)).read()).shape == (6, 8, 3)
 
 
+def test_the_name_inside_of_what_was_given(photos, tmp_path):
+    (tmp_path / "list.txt").write_text("photos/more/c.webp\nhttps://host/x/y.jpg?size=3\n")
+    for source, inside in (
+        (photos / "more", ["c.webp", "deep/e.tif"]), (f"{photos}/*/*.webp", ["more/c.webp"]), (photos / "A1.png", ["A1.png"]),
+        (tmp_path / "list.txt", ["photos/more/c.webp", "y.jpg"]),
+    ):  # fmt: skip
+        assert [image.inside for image in find_images(source, recursive=True)] == inside
+
+
 def test_pixels_and_bytes(photos):
     array, content = np.zeros((4, 5, 3), np.uint8), (photos / "A1.png").read_bytes()
     assert [i.name for i in find_images(array)] == [i.name for i in find_images(content)] == ["image"]
@@ -121,6 +130,7 @@ def test_addresses(photos):
         assert names("memory://bucket/*.png") == ["2.png"]
         (image,) = find_images("memory://bucket/2.png")
         assert image.name == "memory://bucket/2.png" and open_image(image.read()).shape == (6, 8, 3)
+        assert [i.inside for i in find_images("memory://bucket", recursive=True)][2] == "deep/4.png"
         (lost,) = find_images("memory://bucket/9.png")
         with pytest.raises(InputError, match="does not exist"):
             lost.read()

@@ -2,4 +2,5 @@
 
 sources.py   files, folders, patterns, lists and addresses become images, one after the other
 locate.py    the same sentences about each image; an image that cannot be read is counted and not the end
+sinks.py     the answers as a file, or a folder, in the format of another program
 """

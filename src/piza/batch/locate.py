@@ -26,11 +26,14 @@ class ImageResults:
     name: the image, as `piza.batch.sources.find_images` names it.
     results: one a sentence, in order; empty where the image could not be read or asked about.
     error: why there are no results, in one sentence; None where all is well.
+    inside: the name inside of the folder or the list that was given, for files about this image; empty for the last part
+        of `name`.
     """
 
     name: str
     results: list[Result] = field(default_factory=list)
     error: str | None = None
+    inside: str = ""
 
 
 def locate_many(
@@ -83,17 +86,17 @@ def _locate_each(
         except InputError as error:
             if not record:
                 raise
-            yield ImageResults(image.name, error=str(error))
+            yield ImageResults(image.name, error=str(error), inside=image.inside)
             continue
         try:
             results = model.locate(decoded, sentences, **options)
         except InputError as error:
             if not (record and answered):  # what no image has been answered with is wrong with all of them
                 raise
-            yield ImageResults(image.name, error=str(error))
+            yield ImageResults(image.name, error=str(error), inside=image.inside)
             continue
         answered = True
         if isinstance(image.source, (str, Path)) and not options.get("keep_image"):
             for result in results:  # a result outlives the pixels, and its file can be read again
                 result.source = ImageReference(image.source)
-        yield ImageResults(image.name, results)
+        yield ImageResults(image.name, results, inside=image.inside)

@@ -55,10 +55,13 @@ class NamedImage:
 
     name: how results call it: as it was given, or as it was found in a folder that was given.
     source: what `piza.image.open_image` takes, or a function that fetches it.
+    inside: its name inside of the folder, the pattern's folder or the list that was given; the last part of its name where
+        it was given by itself.
     """
 
     name: str
     source: "ImageSource | Callable[[], bytes]"
+    inside: str
 
     def read(self) -> "ImageSource":
         """What `open_image` takes; a file behind an address is fetched now. Raises InputError where that fails."""
@@ -96,12 +99,14 @@ def find_images(
         if isinstance(one, NamedImage):
             yield one
         elif not isinstance(one, (str, Path)):
-            yield NamedImage(f"image-{number}" if several else "image", one)
+            name = f"image-{number}" if several else "image"
+            yield NamedImage(name, one, name)
         else:
-            for name, place, found in _expand(str(one), recursive, strict):
+            for image in _expand(str(one), recursive, strict):
+                place = _place(image)
                 if place not in seen:
                     seen.add(place)
-                    yield NamedImage(name, found)
+                    yield image
 
 
 def is_address(text: str) -> bool:
@@ -120,12 +125,7 @@ def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part], name
 
 
-Found: TypeAlias = (
-    "tuple[str, str, str | Callable[[], bytes]]"  # name, what is the same for the same image, source
-)
-
-
-def _expand(name: str, recursive: bool, strict: bool) -> Iterator[Found]:
+def _expand(name: str, recursive: bool, strict: bool) -> Iterator[NamedImage]:
     if is_address(name):
         yield from _at_address(name, recursive)
     elif _is(os.path.isdir, name):
@@ -143,7 +143,7 @@ def _expand(name: str, recursive: bool, strict: bool) -> Iterator[Found]:
         yield _local(name)
 
 
-def _in_folder(folder: str, recursive: bool) -> Iterator[Found]:
+def _in_folder(folder: str, recursive: bool) -> Iterator[NamedImage]:
     waiting, visited = [folder], set()
     while waiting:
         here = waiting.pop()
@@ -160,17 +160,23 @@ def _in_folder(folder: str, recursive: bool) -> Iterator[Found]:
             waiting += [path for path in reversed(paths) if os.path.isdir(path)]
         for path in paths:
             if is_image_name(path) and not os.path.isdir(path):
-                yield _local(path)
+                yield _local(path, os.path.relpath(path, folder))
 
 
-def _matching(pattern: str) -> Iterator[Found]:
+def _matching(pattern: str) -> Iterator[NamedImage]:
     found = (path for path in glob.iglob(pattern, recursive=True) if is_image_name(path))
+    folder = _before_magic(pattern)
     for path in sorted(found, key=natural_key):
         if not os.path.isdir(path):
-            yield _local(path)
+            yield _local(path, os.path.relpath(path, folder or "."))
 
 
-def _in_list(path: str) -> Iterator[Found]:
+def _before_magic(pattern: str) -> str:
+    """The folder below which all matches of a pattern are."""
+    return os.path.dirname(re.split(r"[*?[]", pattern, maxsplit=1)[0])
+
+
+def _in_list(path: str) -> Iterator[NamedImage]:
     folder, empty = os.path.dirname(path), True
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -180,9 +186,11 @@ def _in_list(path: str) -> Iterator[Found]:
                     continue
                 empty = False
                 if is_address(name):
-                    yield name, name, _fetcher(name)
+                    yield _remote(name)
                 else:
-                    yield _local(os.path.join(folder, name))
+                    yield _local(
+                        os.path.join(folder, name), os.path.basename(name) if os.path.isabs(name) else name
+                    )
     except UnicodeDecodeError:
         raise InputError(
             f"{path!r} is not a text file in UTF-8, expected names of images, one a line"
@@ -193,14 +201,24 @@ def _in_list(path: str) -> Iterator[Found]:
         raise InputError(f"{path!r} holds no name, expected names of images, one a line")
 
 
-def _local(path: str) -> Found:
+def _local(path: str, inside: str = "") -> NamedImage:
+    return NamedImage(path, path, inside or os.path.basename(path))
+
+
+def _remote(address: str, inside: str = "") -> NamedImage:
+    path = re.split(r"[?#]", address, maxsplit=1)[0]
+    return NamedImage(address, _fetcher(address), inside or path.rstrip("/").rpartition("/")[2])
+
+
+def _place(image: NamedImage) -> str:
+    """What is the same for two names of one image."""
     try:
-        return path, os.path.realpath(path), path
+        return image.name if is_address(image.name) else os.path.realpath(image.name)
     except (OSError, ValueError):  # no name of a file at all, as will be said when it is read
-        return path, path, path
+        return image.name
 
 
-def _not_empty(found: Iterator[Found], message: str, recursive: bool) -> Iterator[Found]:
+def _not_empty(found: Iterator[NamedImage], message: str, recursive: bool) -> Iterator[NamedImage]:
     first = next(found, None)
     if first is None:
         hint = "" if recursive else ", leaving out its folders"
@@ -209,10 +227,10 @@ def _not_empty(found: Iterator[Found], message: str, recursive: bool) -> Iterato
     yield from found
 
 
-def _at_address(address: str, recursive: bool) -> Iterator[Found]:
+def _at_address(address: str, recursive: bool) -> Iterator[NamedImage]:
     """A file, or all image files of a folder or a pattern. On the web every address is a file: it lists no folders."""
     if address.lower().startswith(("http://", "https://")):
-        yield address, address, _fetcher(address)
+        yield _remote(address)
         return
     system, path = _reach(address)
     magic = glob.has_magic(path)
@@ -222,23 +240,23 @@ def _at_address(address: str, recursive: bool) -> Iterator[Found]:
         elif system.isdir(path):
             names = system.find(path, maxdepth=None if recursive else 1)
         else:
-            yield address, address, _fetcher(address)
+            yield _remote(address)
             return
     except Exception as error:  # as many kinds as there are file systems
         raise InputError(f"{address!r} cannot be listed: {_why(error)}") from None
-    folder = os.path.dirname(path.partition("*")[0].partition("?")[0].partition("[")[0]) if magic else path
-    given = len([part for part in folder.split("/") if part])
-    images = [
-        name
-        for name in sorted(names, key=natural_key)
-        if is_image_name(name)
-        and not any(part.startswith(".") for part in [p for p in name.split("/") if p][given:])
-    ]
+    given = len(_parts(_before_magic(path) if magic else path))
+    images = 0
+    for name in sorted(names, key=natural_key):
+        inside = _parts(name)[given:]
+        if is_image_name(name) and not any(part.startswith(".") for part in inside):
+            images += 1
+            yield _remote(system.unstrip_protocol(name), "/".join(inside))
     if not images:
         raise InputError(f"{address!r} holds no image (names that end in .jpg, .png, .webp, .tif, ...)")
-    for name in images:
-        full = system.unstrip_protocol(name)
-        yield full, full, _fetcher(full)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
 
 
 def _fetcher(address: str) -> Callable[[], bytes]:
