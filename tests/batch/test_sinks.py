@@ -33,7 +33,9 @@ def answers(photos, **options):
 
 def test_json_lines(photos, tmp_path):
     path = tmp_path / "out.jsonl"
-    assert piza.write(answers(photos, min_score=0.5), path) == Written(images=3, answers=6, failed=1)
+    written = piza.write(answers(photos, min_score=0.5), path)
+    assert written == Written(images=3, answers=6, failed=1, failure=written.failure)
+    assert "3.png" in written.failure
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["image"], line["sentence"]) for line in lines[:4]] == [
         (str(photos / "1.png"), SENTENCES[0]), (str(photos / "1.png"), SENTENCES[1]),

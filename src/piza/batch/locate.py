@@ -12,7 +12,7 @@ from piza.result import Result
 
 
 class Locator(Protocol):
-    """Who can be asked: anything that answers like `piza.search.predictor.locate`."""
+    """What can be asked: anything that answers like `piza.search.predictor.locate`."""
 
     def locate(self, image: ImageSource, expression: Any, **search: Any) -> Any:
         """A list of results, one a sentence of `expression`; `search` are the keywords of `piza.locate`."""
@@ -50,22 +50,21 @@ def locate_many(
     All sentences about an image are asked together, so that they share its first look.
 
     Args:
-        model: who is asked: a model, or a `GrounderSearch`.
+        model: a loaded model, or a `GrounderSearch`.
         source: the images, see `piza.batch.sources.find_images`.
         sentences: one or more; the same about every image.
-        on_error: what an image does that cannot be read: "record" gives an `ImageResults` with its error and goes on,
-            "raise" ends everything.
+        on_error: what happens when an image cannot be read: "record" yields an `ImageResults` with the error and goes on,
+            "raise" raises it.
         recursive: take the images in folders of a folder, too.
         options: keywords of `model.locate`.
 
     Returns:
-        An iterator; an image is read and asked about when its results are taken. A result can be drawn for as long as its
-        image is there: a file until it is removed, what came from an address or from the program until the next image is
-        taken (unless `keep_image`).
+        An iterator; an image is read when its results are taken. Results of a file can be drawn for as long as the file
+        exists, those of an address or of pixels until the next image is taken (or, with `keep_image`, always).
 
     Raises:
-        InputError: at once for an argument of a wrong kind; when the first image is taken for a source without images, and
-            for sentences or options that cannot be used, which would fail for every image.
+        InputError: at once for a wrong `on_error` or no sentence; when the first image is taken, for a source without
+            images, and for sentences or options that cannot be used, which would fail for every image.
     """
     if on_error not in ("record", "raise"):
         raise InputError(f"on_error: expected 'record' or 'raise', got {on_error!r}")
@@ -91,7 +90,9 @@ def _locate_each(
         try:
             results = model.locate(decoded, sentences, **options)
         except InputError as error:
-            if not (record and answered):  # what no image has been answered with is wrong with all of them
+            if not (
+                record and answered
+            ):  # before any answer it is about the sentences or options, not this image
                 raise
             yield ImageResults(image.name, error=str(error), inside=image.inside)
             continue

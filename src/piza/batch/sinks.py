@@ -1,6 +1,6 @@
-"""Answers about many images as a file or a folder, written while they come in.
+"""Answers about many images as a file or a folder, written as they arrive.
 
-The name says the format. A file appears whole or not at all; of a folder, each file does.
+The name selects the format. A file appears whole or not at all; of a folder, each file does.
 """
 
 import csv
@@ -32,28 +32,29 @@ class Written:
     """How much was written.
 
     images: with answers. answers: one an image and sentence, those that found nothing included. failed: images without
-    answers.
+    answers. failure: the error of the first of these; None if there is none.
     """
 
     images: int = 0
     answers: int = 0
     failed: int = 0
+    failure: str | None = None
 
 
 def write(results: Iterable[ImageResults], path: str | Path) -> Written:
-    """Write the answers of `locate_many` while they come in. The name of `path` says how:
+    """Write the answers of `locate_many` as they arrive. The name of `path` selects the format:
 
     | name | what is written |
     |---|---|
-    | .jsonl | a line an answer (`to_record`), and a line an image without answers |
+    | .jsonl | one line per answer (`to_record`), and one per failed image |
     | .csv, .parquet | the same as a table; Parquet needs pyarrow |
     | .coco.json | COCO: images, and an annotation for each answer that found something |
-    | .labelstudio.json | Label Studio: a task an answer |
-    | yolo, .yolo | a folder: classes.txt with the sentences, and in labels/ a text file an image |
+    | .labelstudio.json | Label Studio: one task per answer |
+    | yolo, .yolo | a folder: classes.txt with the sentences, and in labels/ one text file per image |
     | drawings, .drawings | a folder: a drawing of each search |
     | crops, .crops | a folder: each box that was found with its surroundings, cut from the image |
 
-    The last three are names of folders or end like it ("monday.yolo"); in the folder, names are those of the images.
+    The last three name a folder, or end its name ("monday.yolo"); files in it are named like the images.
 
     Raises:
         InputError: before the first result is taken, for a name of another format, a place that cannot be written to, a
@@ -61,12 +62,12 @@ def write(results: Iterable[ImageResults], path: str | Path) -> Written:
     """
     writer = check_results_path(path)
     written = Written()
-    writer(_counted(results, written), Path(path))
+    writer(count(results, written), Path(path))
     return written
 
 
 def check_results_path(path: str | Path) -> "Writer":
-    """What writes the format that the name of `path` says. Raises InputError as `write` does, and writes nothing."""
+    """The writer for the format that the name of `path` selects. Raises InputError as `write` does, and writes nothing."""
     path = Path(path)
     name = path.name.lower()
     for ending, writer in _FOLDERS.items():
@@ -86,7 +87,7 @@ def check_results_path(path: str | Path) -> "Writer":
 
 
 def is_results_path(path: str | Path) -> bool:
-    """Whether the name of `path` says a format of `write`."""
+    """Whether the name of `path` selects a format of `write`."""
     name = Path(path).name.lower()
     return name.endswith(tuple(_FILES)) or name.split(".")[-1] in _FOLDERS
 
@@ -115,9 +116,11 @@ def to_records(found: ImageResults) -> list[dict[str, Any]]:
     return [{"image": found.name, **dict.fromkeys(empty), "error": found.error}]
 
 
-def _counted(results: Iterable[ImageResults], written: Written) -> Iterator[ImageResults]:
+def count(results: Iterable[ImageResults], written: Written) -> Iterator[ImageResults]:
+    """The results, unchanged; `written` counts them on the way."""
     for found in results:
         written.failed += found.error is not None
+        written.failure = written.failure or found.error
         written.images += found.error is None
         written.answers += len(found.results)
         yield found
@@ -171,7 +174,7 @@ def _write_parquet(results: Iterable[ImageResults], path: Path) -> None:
 
 
 def _encodable(record: dict[str, Any]) -> dict[str, Any]:
-    """Names of files that are no text are written with escapes, as in the other formats."""
+    """A file name that is not valid Unicode is written with escapes, as in the other formats."""
     return {
         key: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
         for key, value in record.items()

@@ -84,12 +84,12 @@ def find_images(
             or an iterable of these, which is read as far as it is needed.
             Files and folders whose names begin with a dot are left out, unless they are named by themselves.
         recursive: take the images in folders of a folder, too.
-        strict: whether a name of nothing is an error here; if not, it is an image that cannot be read when its turn
-            comes. By default so for a name, and not for the names in an iterable.
+        strict: raise for a name that does not exist, instead of yielding an image whose `read` or decoding will fail.
+            By default True for a single name and False for the names in an iterable.
 
     Raises:
         InputError: for a folder or a list without an image, a pattern that matches none, an address that cannot be
-            reached, and a name of nothing (`strict`).
+            reached, and (`strict`) a name that does not exist.
     """
     seen: set[str] = set()
     several = not isinstance(source, (str, Path, bytes, NamedImage)) and _is_iterable(source)
@@ -211,10 +211,10 @@ def _remote(address: str, inside: str = "") -> NamedImage:
 
 
 def _place(image: NamedImage) -> str:
-    """What is the same for two names of one image."""
+    """A key that two names of the same image share."""
     try:
         return image.name if is_address(image.name) else os.path.realpath(image.name)
-    except (OSError, ValueError):  # no name of a file at all, as will be said when it is read
+    except (OSError, ValueError):  # cannot be the name of a file; reading it will say so
         return image.name
 
 

@@ -1,10 +1,15 @@
-"""`piza locate`: sentences about one image or several."""
+"""`piza locate`: sentences about one image or many."""
 
 import argparse
 import json
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from piza.batch.sources import LIST_SUFFIX, NamedImage, find_images, is_address, is_image_name
 from piza.cli.common import (
     add_model_options,
     add_search_options,
@@ -16,9 +21,11 @@ from piza.cli.common import (
 from piza.errors import InputError
 from piza.visualize.text import one_line
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2", ".j2k")
-)
+if TYPE_CHECKING:
+    from piza.batch.locate import ImageResults
+
+SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
+MAX_NOTES = 10  # lines that name a drawing each
 
 
 def add_locate(commands: Any) -> None:
@@ -26,15 +33,22 @@ def add_locate(commands: Any) -> None:
     parser = commands.add_parser(
         "locate",
         help="find what a sentence describes in an image",
-        usage="piza locate IMAGE [IMAGE ...] SENTENCE [SENTENCE ...] [options]",
-        description="Find what each sentence describes in each image. Arguments that are files, or are named like "
-        "images, are images; they come before the sentences.",
+        usage="piza locate SOURCE [SOURCE ...] SENTENCE [SENTENCE ...] [options]",
+        description="Find what each sentence describes in each image. A source is an image, a folder, a quoted pattern "
+        "('photos/*.jpg'), a text file with a name on each line, or an address (https://, s3://). Arguments that are "
+        "files or folders, or are named like images, are sources; they come before the sentences.",
     )
-    parser.add_argument("image", metavar="IMAGE", help="an image file; one or more")
+    parser.add_argument("image", metavar="SOURCE", help="an image, or what stands for several; one or more")
     parser.add_argument("rest", metavar="SENTENCE", nargs="+", help="what to find, in words; one or more")
+    parser.add_argument(
+        "--recursive", action="store_true", help="take the images in folders of a folder, too"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON; for several answers, a list")
     parser.add_argument(
-        "--out", metavar="DRAWING", help="draw the search (.png, .jpg, .webp; numbered for several answers)"
+        "--out",
+        metavar="FILE",
+        help="draw the search (.png, .jpg, .webp; numbered for several answers); or write the answers instead of printing "
+        "them (.jsonl, .csv, .parquet, .coco.json, .labelstudio.json, or a folder named yolo, drawings or crops)",
     )
     add_model_options(parser)
     parser.add_argument(
@@ -48,15 +62,16 @@ def add_locate(commands: Any) -> None:
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The images and the sentences of a command, images first.
+    """The sources of images and the sentences of a command, sources first.
 
-    The first argument is an image. So is each further one before the first sentence that exists as a file or folder or
-    ends like the name of an image file, whether or not it exists: a misspelled name is reported, not searched for.
+    The first argument is a source. So is each further one before the first sentence that exists as a file or folder, is an
+    address, a pattern without blanks, or ends like the name of an image or a list, whether or not it exists: a misspelled
+    name is reported, not searched for.
 
     Raises InputError when there is no sentence, and for a sentence that is empty, no text, or a file or folder.
     """
     count = 1
-    while count < len(arguments) and (_exists(arguments[count]) or _is_image_name(arguments[count])):
+    while count < len(arguments) and (_exists(arguments[count]) or _is_source_name(arguments[count])):
         count += 1
     images, sentences = arguments[:count], arguments[count:]
     if not sentences:
@@ -80,38 +95,143 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _is_image_name(text: str) -> bool:
-    return Path(text).suffix.lower() in IMAGE_SUFFIXES
+def _is_source_name(text: str) -> bool:
+    return (
+        is_image_name(text)
+        or is_address(text)
+        or (not any(c.isspace() for c in text) and ("*" in text or text.lower().endswith(LIST_SUFFIX)))
+    )
 
 
-def _locate(options: argparse.Namespace) -> None:
-    images, sentences = split_arguments([options.image, *options.rest])
-    drawings = _drawing_paths(options.out, len(images) * len(sentences))
-    if drawings:
-        from piza.visualize.draw import check_drawing_path
+def _locate(options: argparse.Namespace) -> int:
+    sources, sentences = split_arguments([options.image, *options.rest])
+    images = _find_images(sources, options.recursive)
+    one = len(images) == 1 and sources == [images[0].name]
+    writes, drawings = _check_out(options.out, len(images) * len(sentences))
+    if one:  # it is refused, if need be, before a model is loaded
+        from piza.image import decode_image
 
-        for path in drawings:
-            check_drawing_path(path)
-    from piza.image import decode_image
-
-    for image in images:  # all are refused, if need be, before a model is loaded
-        decoded = decode_image(image)
+        images = [NamedImage(images[0].name, decode_image(images[0].read()), images[0].inside)]
     model = _load(options)
-    answers: list[dict[str, Any]] = []
-    texts: list[str] = []
-    for image in images:
-        if len(images) > 1:  # one at a time in memory
-            decoded = decode_image(image)
-        for result in model.locate(decoded, sentences, **search_options(options)):
-            if drawings:
-                result.save_drawing(drawings[len(answers)])
-            answers.append({"image": image, **result.to_dict()})
-            heading = f"{one_line(image)}\n" if len(images) > 1 else ""
-            texts.append(f"{heading}{describe(result)}")
-    if options.json:
-        print(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2))
+    from piza.batch.locate import locate_many
+    from piza.batch.sinks import Written, count, write
+
+    on_error: Any = "raise" if one else "record"
+    results = locate_many(model, images, sentences, on_error=on_error, **search_options(options))
+    printed = options.json or not writes
+    if not one:
+        results = _with_progress(results, len(images), printed)
+    if drawings:
+        results = _drawn(results, drawings)
+    if printed and options.json:
+        results = _printed_json(results, a_list=not one or len(sentences) > 1)
+    elif printed:
+        results = _printed(results, headings=not one)
+    written = Written()
+    if writes:
+        written = write(results, options.out)
+        note(f"wrote {options.out}: {written.answers} answers about {written.images} images")
     else:
-        print("\n\n".join(texts))
+        for _ in count(results, written):
+            pass
+    _note_drawings(drawings[: written.answers])
+    if written.failed:
+        note(f"{written.failed} of {len(images)} images failed, such as {written.failure}")
+    return 1 if written.failed == len(images) else 0
+
+
+def _find_images(sources: Sequence[str], recursive: bool) -> list[NamedImage]:
+    """All images, unread. Raises InputError for a source that does not exist or has none."""
+    return list(find_images(sources, recursive=recursive, strict=True))
+
+
+def _check_out(out: str | None, count: int) -> tuple[bool, list[Path]]:
+    """Whether --out names answers to write; if not, the drawings to make, one an answer.
+
+    Raises InputError for what cannot be written.
+    """
+    if out is None:
+        return False, []
+    from piza.visualize.draw import FORMATS, check_drawing_path
+
+    if Path(out).suffix.lower() not in FORMATS:
+        from piza.batch.sinks import check_results_path
+
+        check_results_path(out)
+        return True, []
+    drawings = _drawing_paths(out, count)
+    for path in drawings:
+        check_drawing_path(path)
+    return False, drawings
+
+
+def _with_progress(results: Iterable["ImageResults"], total: int, printed: bool) -> Iterator["ImageResults"]:
+    """The results; beside them on stderr a bar with pace and time left, or a line now and then.
+
+    There is no bar where answers are printed on the same terminal, which show the progress themselves.
+    """
+    if sys.stderr.isatty():
+        if printed and sys.stdout.isatty():
+            yield from results
+            return
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            pass
+        else:
+            yield from tqdm(results, total=total, unit="image", dynamic_ncols=True, smoothing=0.05)
+            return
+    begin = last = time.monotonic()
+    for done, found in enumerate(results, start=1):
+        yield found
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+            pace, last = done / (now - begin), now
+            minutes = (total - done) / pace / 60
+            note(f"{done} of {total} images, {pace:.2g} a second, {minutes:.0f} minutes left")
+
+
+def _drawn(results: Iterable["ImageResults"], drawings: Sequence[Path]) -> Iterator["ImageResults"]:
+    paths = iter(drawings)
+    for found in results:
+        for result in found.results:
+            result.save_drawing(next(paths))
+        yield found
+
+
+def _printed(results: Iterable["ImageResults"], headings: bool) -> Iterator["ImageResults"]:
+    between = ""
+    for found in results:
+        heading = f"{one_line(found.name)}\n" if headings else ""
+        blocks = [describe(result) for result in found.results]
+        if found.error is not None:
+            blocks = [f"  error  {one_line(found.error)}"]
+        for block in blocks:
+            print(f"{between}{heading}{block}")
+            between = "\n"
+        yield found
+
+
+def _printed_json(results: Iterable["ImageResults"], a_list: bool) -> Iterator["ImageResults"]:
+    """Answers as they come in; a list is closed when all are there."""
+    before = "[\n"
+    for found in results:
+        answers = [{"image": found.name, **result.to_dict()} for result in found.results]
+        if found.error is not None:
+            answers = [{"image": found.name, "error": found.error}]
+        for answer in answers:
+            text = json.dumps(answer, indent=2)
+            print(f"{before}{textwrap.indent(text, '  ')}" if a_list else text, end="" if a_list else "\n")
+            before = ",\n"
+        yield found
+    if a_list:
+        print("\n]")
+
+
+def _note_drawings(drawings: Sequence[Path]) -> None:
+    if len(drawings) > MAX_NOTES:
+        note(f"drew {drawings[0]} to {drawings[-1]}, {len(drawings)} in all")
+        return
     for path in drawings:
         note(f"drew {path}")
 

@@ -14,7 +14,8 @@ from piza.cli.train import add_train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0, 1 when `data check` found errors, 2 for bad input, 130 for Ctrl-C."""
+    """Run one command. Returns the exit code: 0, 1 when `data check` found errors or all images of `locate` failed,
+    2 for bad input, 130 for Ctrl-C."""
 
     def run() -> int | None:
         options = _parser().parse_args(arguments)
