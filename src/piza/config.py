@@ -106,6 +106,9 @@ class SearchConfig:
     windows_per_batch: int = Field(default=1, ge=1)  # windows of one sentence looked at together
     num_first_windows: Literal[1, 2, 4] = 1  # first looks: the whole frame, its halves or its quarters
     min_score: float = Field(default=0.0, ge=0, le=1)  # an answer below it counts as not found
+    # A later look answers with a box that overlaps the one which led to it by at least this IoU; where none does, that box
+    # stays. 0, as published: with any box. For first looks that are surer of which object is meant than later ones.
+    same_object_iou: float = Field(default=0.0, ge=0, le=1)
     evidence: Evidence = Evidence()
 
 

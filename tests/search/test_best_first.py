@@ -156,3 +156,27 @@ def test_it_always_ends_within_its_limits(
         assert all(iou_xyxy(one, other) < 0.999 for other in windows[:i])
     sides = [side(np.array(step.window_xyxy)) for step in found.answer.steps]
     assert all(after < before for before, after in zip(sides, sides[1:], strict=False))
+
+
+def another_object_nearby(path):
+    """The first look is right; the later one prefers an object beside it, and sees the right one less surely."""
+    if not path.steps:
+        return [THING], [0.6]
+    beside = THING + np.array([60.0, 0.0, 60.0, 0.0])
+    return [beside, THING + 1], [0.9, 0.3]
+
+
+def test_a_later_look_may_be_kept_to_the_object_that_led_to_it():
+    free, _ = search(another_object_nearby, SearchConfig(), last_side=0.0)
+    kept, _ = search(another_object_nearby, SearchConfig(same_object_iou=0.5), last_side=0.0)
+    np.testing.assert_allclose(kept.answer.boxes[-1], THING + 1)
+    assert not np.allclose(free.answer.boxes[-1], THING + 1)
+
+
+def test_a_box_that_no_later_look_confirms_stays():
+    def elsewhere(path):
+        return ([THING], [0.6]) if not path.steps else ([WRONG, THING - 400], [0.9, 0.1])
+
+    kept, _ = search(elsewhere, SearchConfig(same_object_iou=0.5), last_side=0.0)
+    np.testing.assert_allclose(kept.answer.boxes[-1], THING)
+    assert kept.answer.score == 0.1

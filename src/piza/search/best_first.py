@@ -105,6 +105,8 @@ def _children(
 ) -> list[Hypothesis]:
     """The distinct hypotheses that follow from a look, best first; at least one if it saw any box."""
     boxes, scores = observation.boxes, observation.scores
+    if path.steps and config.same_object_iou > 0 and len(boxes):
+        boxes, scores = _of_same_object(path.boxes[-1], boxes, scores, config.same_object_iou)
     worth = [i for i, score in enumerate(scores) if i == 0 or score >= WORTHLESS]
     children: list[Hypothesis] = []
     windows: list[NDArray[Any]] = []
@@ -130,6 +132,17 @@ def _children(
         evidence = config.evidence.of(odds)
         children.append(Hypothesis([*path.boxes, box], inner, steps, score, odds, evidence, stopped))
     return children
+
+
+def _of_same_object(
+    box: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any], min_iou: float
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The boxes (n, 4) of a look, best first, that are of the object whose box led to it, and their scores.
+
+    Where there is none, that box itself, with the lowest score: the look did not confirm it.
+    """
+    same = iou_xyxy(boxes, box) >= min_iou
+    return (boxes[same], scores[same]) if same.any() else (box[None], scores[-1:])
 
 
 def _like(box: NDArray[Any], others: list[NDArray[Any]], min_iou: float) -> bool:
