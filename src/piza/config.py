@@ -106,9 +106,11 @@ class SearchConfig:
     windows_per_batch: int = Field(default=1, ge=1)  # windows of one sentence looked at together
     num_first_windows: Literal[1, 2, 4] = 1  # first looks: the whole frame, its halves or its quarters
     min_score: float = Field(default=0.0, ge=0, le=1)  # an answer below it counts as not found
-    # A later look answers with a box that overlaps the one which led to it by at least this IoU; where none does, that box
-    # stays. 0, as published: with any box. For first looks that are surer of which object is meant than later ones.
+    # A later look only refines the box that led to it: its answer overlaps that box by at least this IoU and scores at least
+    # `refine_score`; otherwise the box stays. 0, as published: it may answer with any box. For models whose first look is
+    # surer of which object is meant than their later looks are.
     same_object_iou: float = Field(default=0.0, ge=0, le=1)
+    refine_score: float = Field(default=0.0, ge=0, le=1)
     evidence: Evidence = Evidence()
 
 

@@ -24,7 +24,7 @@ def test_it_finds_what_it_found_when_it_was_shipped(mini, tmp_path):
     """A regression test, not a measure of accuracy: its rows are some that were right."""
     seed, size = examples.SCENES[1]
     rows = examples.draw_scene(seed, size, tmp_path / "street.jpg")
-    row = next(row for row in rows if row.ref.startswith("The no entry sign is standing"))
+    row = next(row for row in rows if row.ref.startswith("Locate the red disc with a white stripe"))
     result = mini.locate(tmp_path / "street.jpg", row.ref)
     assert iou_xyxy(result.box_xyxy, row.box_xyxy) > 0.7
     assert len(result.path) == 2 and result.stopped == "stop"

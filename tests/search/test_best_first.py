@@ -180,3 +180,10 @@ def test_a_box_that_no_later_look_confirms_stays():
     kept, _ = search(elsewhere, SearchConfig(same_object_iou=0.5), last_side=0.0)
     np.testing.assert_allclose(kept.answer.boxes[-1], THING)
     assert kept.answer.score == 0.1
+
+
+def test_an_unsure_later_look_leaves_the_box_as_it_was():
+    config = SearchConfig(same_object_iou=0.5, refine_score=0.5)
+    kept, _ = search(another_object_nearby, config, last_side=0.0)
+    np.testing.assert_allclose(kept.answer.boxes[-1], THING)
+    assert kept.answer.score == 0.3

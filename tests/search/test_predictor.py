@@ -88,7 +88,7 @@ def test_things_are_listed_once_and_each_sentence_is_read_as_if_alone(tiny_listi
     read = spy(monkeypatch, tiny_listing_piza, "match", lambda asked, found: len(asked))
     monkeypatch.setattr("piza.model.piza.MAX_MATCHED", 2)
     together = tiny_listing_piza.locate(PICTURE, sentences)
-    assert listed == [1] and read == [2, 2, 1]
+    assert listed == [1] and sum(read) == 5 and max(read) == 2
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one.box_xyxy, other.box_xyxy, atol=1e-2)
         np.testing.assert_allclose(one.windows, other.windows, atol=1e-2)

@@ -106,7 +106,7 @@ def _children(
     """The distinct hypotheses that follow from a look, best first; at least one if it saw any box."""
     boxes, scores = observation.boxes, observation.scores
     if path.steps and config.same_object_iou > 0 and len(boxes):
-        boxes, scores = _of_same_object(path.boxes[-1], boxes, scores, config.same_object_iou)
+        boxes, scores = _of_same_object(path.boxes[-1], boxes, scores, config)
     worth = [i for i, score in enumerate(scores) if i == 0 or score >= WORTHLESS]
     children: list[Hypothesis] = []
     windows: list[NDArray[Any]] = []
@@ -135,14 +135,19 @@ def _children(
 
 
 def _of_same_object(
-    box: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any], min_iou: float
+    box: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any], config: SearchConfig
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The boxes (n, 4) of a look, best first, that are of the object whose box led to it, and their scores.
 
-    Where there is none, that box itself, with the lowest score: the look did not confirm it.
+    Where there is none, that box itself, with the lowest score: the look did not confirm it. Where none scores enough to be
+    a better box, that box with the best of their scores.
     """
-    same = iou_xyxy(boxes, box) >= min_iou
-    return (boxes[same], scores[same]) if same.any() else (box[None], scores[-1:])
+    same = iou_xyxy(boxes, box) >= config.same_object_iou
+    if not same.any():
+        return box[None], scores[-1:]
+    if scores[same][0] < config.refine_score:
+        return box[None], scores[same][:1]
+    return boxes[same], scores[same]
 
 
 def _like(box: NDArray[Any], others: list[NDArray[Any]], min_iou: float) -> bool:
