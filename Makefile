@@ -10,7 +10,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check -c constrai
 help:
 	@echo "make demo    find tiny things in large pictures with the embedded model; drawings go to demo/"
 	@echo "make test    run the tests"
-	@echo "make fuzz    send the server's routes made-up requests for some minutes; FUZZ_EXAMPLES says how many of a kind"
+	@echo "make fuzz    give every reader and route made-up input for some minutes; FUZZ_EXAMPLES says how many of a kind"
 	@echo "make lint    check style, types and the layers of imports"
 	@echo "make format  put the code into its style"
 	@echo "make docs    build the documentation into site/; any warning is an error"
@@ -35,7 +35,7 @@ test: $(VENV)/installed-dev
 fuzz: export OMP_NUM_THREADS = 1
 fuzz: export FUZZ_EXAMPLES ?= 5000
 fuzz: $(VENV)/installed-dev
-	$(RUN) -m pytest tests/server/test_fuzz.py --hypothesis-profile=default
+	$(RUN) -m pytest tests/fuzz tests/server/test_fuzz.py --hypothesis-profile=default
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

@@ -33,6 +33,9 @@ RowsAndSizes: TypeAlias = tuple[list[Values], Sizes]
 SENTENCE_FIELDS = ("caption", "ref")
 """Where a COCO annotation may hold its sentence, or a list of them; the first is the one written."""
 
+MAX_COORDINATE = 2**31
+"""Sizes and corners from here on are in no image; whole numbers of JSON may be too large to calculate with."""
+
 _CORNERS = "[left, top, right, bottom] in pixels"
 _REFCOCO_NAMES = Names(image="file_name", ref="caption")
 _ODVG_NAMES = Names(image="filename", ref="phrase")
@@ -163,7 +166,9 @@ def read_odvg(path: str | Path) -> RowsAndSizes:
         found: list[Values] = []
         for region, box in _regions(line, where):
             row = {"image": line.get("filename"), "bbox": box, "ref": region.get("phrase")}
-            ours = own if isinstance(own, dict) else {"id": len(rows) + len(found) + 1}
+            ours = dict(own) if isinstance(own, dict) else {"id": len(rows) + len(found) + 1}
+            for field in ("image", "ref"):  # the line says these itself; a file of others may hold other ones
+                ours.pop(field, None)
             found.append({**row, **ours})
         require_sound(found, f"{where}, region", _ODVG_NAMES)
         rows += found
@@ -185,7 +190,7 @@ def _regions(line: Values, where: str) -> Iterator[tuple[Values, list[Any]]]:
             if not numbers or len(box) != 4:
                 raise InputError(f"{where}: 'bbox' must be {_CORNERS}, got {show(box)}")
             x1, y1, x2, y2 = box
-            if not (0 <= x1 < x2 and 0 <= y1 < y2):
+            if not (0 <= x1 < x2 < MAX_COORDINATE and 0 <= y1 < y2 < MAX_COORDINATE):
                 raise InputError(
                     f"{where}: 'bbox' must be {_CORNERS}, with right > left and bottom > top, got {show(box)}"
                 )
@@ -324,8 +329,8 @@ def _side(value: Any, field: str, where: str) -> int | None:
     if (
         isinstance(number, bool)
         or not isinstance(number, (int, float))
+        or not 0 <= number < MAX_COORDINATE
         or number != number // 1
-        or number < 0
     ):
         raise InputError(f"{where}: {field!r} must be a whole number of pixels, got {show(value)}")
     return int(number) or None

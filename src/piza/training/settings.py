@@ -17,6 +17,7 @@ from piza.methods import METHODS
 
 TRAINING_FOLDER = "training"  # in the folder of the result: checkpoint, log, plot, settings
 SETTINGS_FILE, RUN_FILE = "train.json", "run.json"
+MAX_YAML_BYTES = 100_000  # a settings file has some thousand; reading 100 kB of YAML takes a second
 _REQUIRED = {"rows": "-", "images": "-", "base": "-", "out": "-"}
 
 
@@ -51,8 +52,11 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: expected a settings file of at most {MAX_BYTES // 10**6} MB")
+        is_json = path.suffix == ".json"
+        if not is_json and path.stat().st_size > MAX_YAML_BYTES:
+            raise InputError(f"{path}: expected a YAML file of at most {MAX_YAML_BYTES // 1000} kB")
         text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if path.suffix == ".json" else _parse_yaml(text)
+        content = json.loads(text) if is_json else _parse_yaml(text)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -66,7 +70,12 @@ def _parse_yaml(text: str) -> Any:
     """Plain values of a YAML file, with numbers such as 2e-4, which YAML 1.1 takes for texts, as they have no dot."""
     import yaml
 
-    loader: Any = type("Loader", (yaml.SafeLoader,), {})
+    def compose_node(self: Any, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):  # a few of them inside each other make billions of values
+            raise ValueError("expected plain values, got an alias (*name)")
+        return yaml.SafeLoader.compose_node(self, parent, index)
+
+    loader: Any = type("Loader", (yaml.SafeLoader,), {"compose_node": compose_node})
     number = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
     loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
     try:
