@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save
 
 from piza import config
 from piza.data import check, formats, sorec
+from piza.data.parquet_reader import read_hf
 from piza.errors import InputError
 from piza.evaluation.absent import read_absent
 from piza.evaluation.outcome import read_predictions
@@ -27,9 +30,11 @@ from piza.grounders.vlm import boxes_in
 from piza.image import image_size, open_image
 from piza.model.io import read_json
 from piza.model.text import Prompter
+from piza.runtimes.exported import FORMAT, _read_note
 from piza.search.predictor import check_sentences
 from piza.training.log import read_log
 from piza.training.settings import train_config
+from piza.training.tensor_files import load_tensors
 from piza.visualize.primitives import drawable
 from piza.visualize.text import one_line
 
@@ -66,6 +71,7 @@ PREDICTION = {
     "stopped": "stop", "milliseconds": 1.0, "found": True,
 }  # fmt: skip
 TRAIN = {"rows": "rows.json", "images": "images", "base": "mini", "out": "out", "method": "full", "lr": 1e-4}
+NOTE = {"format": FORMAT, "max_tokens": 9, "vocabulary": 9, "levels": 3, "prefix": [1], "special_tokens": [2]}
 LOG = b"step,loss,lr\n1,0.5,1e-4\n2,0.25,1e-4\n"
 
 
@@ -190,6 +196,10 @@ def lines_of(good: Any) -> st.SearchStrategy[bytes]:
     return st.lists(documents(good), min_size=1, max_size=3).map(b"\n".join)
 
 
+def load_checkpoint(path: Path) -> None:
+    load_tensors(path, "checkpoint")
+
+
 FILES = {
     "rows": (documents([ROW, {**ROW, "id": "b"}]), sorec.read_rows),
     "check": (documents([ROW, {**ROW, "id": "b"}]), lambda path: check.describe(check.check(path))),
@@ -208,6 +218,8 @@ FILES = {
         lambda path: train_config({}, path),
     ),
     "config.json": (documents({"model_type": "bert", "sizes": [1, 2], "auto_map": {}}), read_json),
+    "export.json": (documents(NOTE), _read_note),
+    "checkpoint": (damaged(save({"a": torch.zeros(2, 3)}, {"config": "{}", "crc32": "0"})), load_checkpoint),
     "log.csv": (damaged(LOG) | st.binary(max_size=60), read_log),
 }
 
@@ -222,6 +234,24 @@ def test_files(name: str, folder: Path) -> None:
     def run(data: bytes) -> None:
         path.write_bytes(data)
         attempt(lambda: read(path))
+
+    run()
+
+
+def test_parquet(folder: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="piza[data] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({
+        "image": ["a.jpg", "b.jpg"], "bbox": [[1.0, 2, 3, 4]] * 2, "ref": ["the red car"] * 2, "id": [1, 2],
+    })  # fmt: skip
+    parquet.write_table(table, folder / "good.parquet")
+    assert len(read_hf(folder / "good.parquet")) == 2
+
+    @SOME
+    @given(damaged((folder / "good.parquet").read_bytes()))
+    def run(data: bytes) -> None:
+        (folder / "a.parquet").write_bytes(data)
+        attempt(lambda: read_hf(folder / "a.parquet"))
 
     run()
 
