@@ -40,6 +40,8 @@ def test_images_are_asked_about_when_their_turn_comes(photos):
 
 def test_memory_is_flat(photos):
     model = FakeModel()
+    assert len(list(locate_many(model, photos, SENTENCES))) == 3 and model.alive == [1, 1, 1]
+    model = FakeModel()
     pixels = (np.zeros((48, 64, 3), np.uint8) for _ in range(20))
     kept = [result for found in locate_many(model, pixels, SENTENCES) for result in found.results]
     assert len(kept) == 40 and max(model.alive) <= 2

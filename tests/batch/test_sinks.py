@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from tests.batch.fake_model import FakeModel, make_image
 
@@ -77,7 +78,7 @@ def test_coco(photos, tmp_path):
     write(answers(photos, min_score=0.5), tmp_path / "out.coco.json")
     content = json.loads((tmp_path / "out.coco.json").read_text())
     assert [(i["id"], i["file_name"], i["width"], i["height"]) for i in content["images"]] == [
-        (1, str(photos / "1.png"), 64, 48), (2, str(photos / "2.png"), 80, 40), (3, str(photos / "more/1.png"), 64, 48)
+        (1, "1.png", 64, 48), (2, "2.png", 80, 40), (3, "more/1.png", 64, 48)
     ]  # fmt: skip
     assert [(a["id"], a["image_id"], a["caption"]) for a in content["annotations"]] == [
         (n, n, "the red zorgle") for n in (1, 2, 3)
@@ -86,6 +87,9 @@ def test_coco(photos, tmp_path):
     assert {a["category_id"] for a in content["annotations"]} <= {c["id"] for c in content["categories"]}
     (failed,) = content["info"]["failed"]
     assert failed["file_name"] == str(photos / "3.png")
+    write(locate_many(FakeModel(), [photos, photos / "more"], "the dog"), tmp_path / "two.coco.json")
+    content = json.loads((tmp_path / "two.coco.json").read_text())
+    assert [i["file_name"] for i in content["images"]] == ["1.png", "2.png", str(photos / "more/1.png")]
 
 
 def test_label_studio(photos, tmp_path):
@@ -100,8 +104,9 @@ def test_label_studio(photos, tmp_path):
 def test_yolo(photos, tmp_path):
     folder = tmp_path / "yolo"
     write(answers(photos, min_score=0.5), folder)
-    assert files(folder) == ["classes.txt", "labels/1.txt", "labels/2.txt", "labels/more/1.txt"]
+    assert files(folder) == ["classes.txt", "data.yaml", "labels/1.txt", "labels/2.txt", "labels/more/1.txt"]
     assert (folder / "classes.txt").read_text().splitlines() == SENTENCES
+    assert yaml.safe_load((folder / "data.yaml").read_text()) == {"nc": 2, "names": SENTENCES}
     assert (folder / "labels/1.txt").read_text() == "0 0.375000 0.375000 0.250000 0.250000\n"
     write(answers(photos, min_score=0.9), tmp_path / "sure.yolo")
     assert (tmp_path / "sure.yolo/labels/1.txt").read_text() == ""
@@ -185,6 +190,8 @@ def test_sentences_and_names_in_any_script(tmp_path):
     assert record["sentence"] == sentence and record["image"].endswith("漢字 é.png")
     (row, _) = csv.DictReader((tmp_path / "o.csv").open(newline="", encoding="utf-8"))
     assert row["sentence"] == sentence
+    names = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text(encoding="utf-8"))["names"]
+    assert names == ['the "red", car and 👩']
     assert (tmp_path / "yolo" / "classes.txt").read_text(encoding="utf-8") == 'the "red", car and 👩\n'
 
 
@@ -193,3 +200,29 @@ def test_names_of_results():
         is_results_path(name) for name in ("a.JSONL", "x/a.coco.json", "yolo", "monday.yolo/", "crops/")
     )
     assert not any(is_results_path(name) for name in ("a.json", "a.png", "myyolo", "drawing", "a"))
+
+
+def test_supervision_reads_what_was_written(photos, tmp_path):
+    supervision = pytest.importorskip("supervision", reason="supervision is not installed")
+    (photos / "3.png").unlink()
+    found = list(locate_many(FakeModel(), photos, SENTENCES, min_score=0.5))
+    write(found, tmp_path / "yolo")
+    write(found, tmp_path / "o.coco.json")
+    places = {
+        "annotations_directory_path": str(tmp_path / "yolo/labels"),
+        "data_yaml_path": str(tmp_path / "yolo/data.yaml"),
+    }
+    yolo = supervision.DetectionDataset.from_yolo(str(photos), **places)
+    coco = supervision.DetectionDataset.from_coco(str(photos), str(tmp_path / "o.coco.json"))
+    assert yolo.classes == SENTENCES and coco.classes == ["target"]
+    for read in (yolo, coco):
+        boxes = {path[-5:]: found.xyxy.tolist() for path, _, found in read}
+        assert boxes == {"1.png": [[16, 12, 32, 24]], "2.png": [[20, 10, 40, 20]]}
+
+
+def test_pycocotools_reads_what_was_written(photos, tmp_path):
+    coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
+    write(answers(photos), tmp_path / "o.coco.json")
+    read = coco.COCO(str(tmp_path / "o.coco.json"))
+    assert read.getImgIds() == [1, 2, 3] and len(read.getAnnIds(imgIds=[2])) == 2
+    assert read.loadAnns(read.getAnnIds(imgIds=[2]))[0]["bbox"] == [20, 10, 20, 10]

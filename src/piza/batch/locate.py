@@ -101,3 +101,4 @@ def _locate_each(
             for result in results:  # a result outlives the pixels, and its file can be read again
                 result.source = ImageReference(image.source)
         yield ImageResults(image.name, results, inside=image.inside)
+        del decoded  # before the next one is read

@@ -50,7 +50,7 @@ def write(results: Iterable[ImageResults], path: str | Path) -> Written:
     | .csv, .parquet | the same as a table; Parquet needs pyarrow |
     | .coco.json | COCO: images, and an annotation for each answer that found something |
     | .labelstudio.json | Label Studio: one task per answer |
-    | yolo, .yolo | a folder: classes.txt with the sentences, and in labels/ one text file per image |
+    | yolo, .yolo | a folder: classes.txt and data.yaml with the sentences, and in labels/ one text file per image |
     | drawings, .drawings | a folder: a drawing of each search |
     | crops, .crops | a folder: each box that was found with its surroundings, cut from the image |
 
@@ -182,7 +182,9 @@ def _encodable(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_coco(results: Iterable[ImageResults], path: Path) -> None:
-    """Images without answers are listed in info.failed; COCO's own lists have no place for them."""
+    """A file_name is relative to the folder of images that was given, as COCO's readers expect; where that is not unique,
+    it is the whole name. Images without answers are listed in info.failed; COCO's own lists have no place for them."""
+    taken: set[str] = set()
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
@@ -191,7 +193,9 @@ def _write_coco(results: Iterable[ImageResults], path: Path) -> None:
             failed.append({"file_name": found.name, "error": found.error})
         elif found.results:
             width, height = found.results[0].frame_size
-            images.append({"id": len(images) + 1, "file_name": found.name, "width": width, "height": height})
+            name = found.inside if found.inside and found.inside not in taken else found.name
+            taken.add(name)
+            images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
             for result in found.results:
                 if entry := to_coco(result, len(images), annotation_id=len(annotations) + 1):
                     annotations.append(entry)
@@ -235,7 +239,9 @@ def _write_yolo(results: Iterable[ImageResults], folder: Path) -> None:
                 )  # fmt: skip
                 lines.append(" ".join([str(number), *(f"{share:.6f}" for share in shares)]))
         if len(classes) > known:
-            _write_text(folder / "classes.txt", [re.sub(r"\s+", " ", sentence) for sentence in classes])
+            names_of_classes = [re.sub(r"\s+", " ", sentence) for sentence in classes]
+            _write_text(folder / "classes.txt", names_of_classes)
+            _write_text(folder / "data.yaml", [f"nc: {len(classes)}", f"names: {to_json(names_of_classes)}"])
         if found.error is None:
             _write_text(folder / "labels" / f"{names.of(found)}.txt", lines)
     folder.mkdir(exist_ok=True)
