@@ -60,7 +60,7 @@ def locate_many(
 
     Returns:
         An iterator; an image is read when its results are taken. Results of a file can be drawn for as long as the file
-        exists, those of an address or of pixels until the next image is taken (or, with `keep_image`, always).
+            exists, those of an address or of pixels until the next image is taken (or, with `keep_image`, always).
 
     Raises:
         InputError: at once for a wrong `on_error` or no sentence; when the first image is taken, for a source without

@@ -77,9 +77,9 @@ def find_images(
         source: any of
             an image file;
             a folder: its image files (`IMAGE_SUFFIXES`) in natural order, so that 9.jpg comes before 10.jpg;
-            a pattern such as "photos/*.jpg" or "photos/**/*.png": the image files that it matches, in natural order;
+            a pattern such as `photos/*.jpg` or `photos/**/*.png`: the image files that it matches, in natural order;
             a text file (.txt) with the name or address of an image on each line, relative to the folder of the text file;
-            an address that fsspec knows, such as https://... or s3://..., of a file, a folder or a pattern;
+            an address that fsspec knows, such as `https://...` or `s3://...`, of a file, a folder or a pattern;
             the bytes of a file, a Pillow image or an array;
             or an iterable of these, which is read as far as it is needed.
             Files and folders whose names begin with a dot are left out, unless they are named by themselves.
