@@ -2,6 +2,7 @@
 
 import itertools
 
+import fsspec
 import numpy as np
 import pytest
 from tests.batch.fake_model import FakeModel, make_image
@@ -55,6 +56,18 @@ def test_memory_is_flat(photos):
 def test_results_of_files_can_be_drawn_later(photos):
     found = list(locate_many(FakeModel(), photos, "the dog"))
     assert found[0].results[0].draw().width > 64
+
+
+def test_images_behind_addresses_can_be_drawn_in_their_turn(photos, tmp_path):
+    system = fsspec.filesystem("memory")
+    system.pipe({f"/drawn/{name}": (photos / name).read_bytes() for name in ("1.png", "2.png")})
+    try:
+        written = piza.write(
+            piza.locate_many("memory://drawn", SENTENCES, model=FakeModel()), tmp_path / "drawings"
+        )
+    finally:
+        system.rm("/drawn", recursive=True)
+    assert written.answers == len(list((tmp_path / "drawings").iterdir())) == 4
 
 
 def test_an_image_that_cannot_be_read_is_a_record(photos):
