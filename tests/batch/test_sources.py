@@ -7,6 +7,7 @@ import threading
 import fsspec
 import numpy as np
 import pytest
+from fsspec.registry import known_implementations
 from PIL import Image
 
 from piza.batch.sources import IMAGE_SUFFIXES, find_images
@@ -162,10 +163,37 @@ def test_an_address_on_the_web(photos):
         server.shutdown()
 
 
+def test_a_bucket(photos, monkeypatch):
+    pytest.importorskip("s3fs", reason="fsspec reads S3 by s3fs")
+    moto = pytest.importorskip("moto.server", reason="moto is the S3 of this test")
+    server = moto.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("ENDPOINT_URL", address)):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        system = fsspec.filesystem("s3")
+        system.mkdir("bucket")
+        for name in ("photos/2.png", "photos/10.png", "photos/deep/3.png", "photos/notes.md"):
+            system.pipe(f"bucket/{name}", (photos / "A1.png").read_bytes())
+        assert names("s3://bucket/photos") == ["2.png", "10.png"]
+        assert names("s3://bucket/photos/", recursive=True) == ["2.png", "10.png", "3.png"]
+        (image,) = find_images("s3://bucket/photos/1*.png")
+        assert image.name == "s3://bucket/photos/10.png" and open_image(image.read()).shape == (6, 8, 3)
+        (lost,) = find_images("s3://bucket/photos/9.png")
+        with pytest.raises(InputError, match="does not exist"):
+            lost.read()
+        with pytest.raises(InputError, match="holds no image"):
+            list(find_images("s3://another/photos/*.png"))
+    finally:
+        server.stop()
+
+
 def test_an_address_without_its_package(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
-    with pytest.raises(InputError, match="Install s3fs"):
-        list(find_images("s3://bucket/photos/"))
+    known = {"class": "not_installed.Files", "err": "Install not_installed to read these files"}
+    monkeypatch.setitem(known_implementations, "elsewhere", known)
+    with pytest.raises(InputError, match="cannot be reached: Install not_installed"):
+        list(find_images("elsewhere://bucket/photos/"))
 
 
 def test_the_suffixes_are_those_of_formats_that_are_read():
