@@ -99,7 +99,9 @@ class NanoDetProposals(nn.Module):
         )
 
         normed = self.norm(features)
-        number = torch.cat([chosen.new_full((h * w,), n) for n, (h, w) in enumerate(shapes)])
+        number = torch.cat(
+            [torch.full_like(level[0, 0].flatten(), n, dtype=torch.long) for n, level in enumerate(levels)]
+        )
         box = _taken(cell_boxes, chosen)
         state = torch.cat([_taken(normed, chosen), _taken(category_logits, chosen).sigmoid()], -1)
         state = self.start(state) + self.level(number[chosen])
@@ -156,16 +158,18 @@ def cell_grid(shapes: list[tuple[int, int]], like: Tensor) -> tuple[Tensor, Tens
             torch.arange(height, device=like.device), torch.arange(width, device=like.device), indexing="ij"
         )
         centers.append((torch.stack([x, y], -1).flatten(0, 1) + 0.5) * stride)
-        strides.append(centers[-1].new_full((height * width, 1), float(stride)))
+        strides.append(torch.full_like(centers[-1][:, :1], float(stride)))
     return torch.cat(centers), torch.cat(strides)
 
 
 def boxes_of(logits: Tensor, centers: Tensor, strides: Tensor, size: tuple[int, int]) -> Tensor:
     """Distance logits (batch, cells, 4 * BINS) -> boxes (batch, cells, 4), cxcywh, normalized and cut at the image's rim."""
     sides = distances(logits) * strides
-    scale = sides.new_tensor(size)
-    low = ((centers - sides[..., :2]) / scale).clamp(0, 1)
-    high = ((centers + sides[..., 2:]) / scale).clamp(0, 1)
+    # Divided side by side: a tensor made of the size would be a constant of a traced graph.
+    low, high = (
+        torch.stack([corner[..., 0] / size[0], corner[..., 1] / size[1]], -1).clamp(0, 1)
+        for corner in (centers - sides[..., :2], centers + sides[..., 2:])
+    )
     return torch.cat([(low + high) / 2, (high - low).clamp(min=1e-4)], -1)
 
 

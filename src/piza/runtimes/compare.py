@@ -1,6 +1,7 @@
 """Holding the graphs of an export to the model that they were made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.errors import InputError
+from piza.model.nanodet_proposals import NanoDetProposals
 from piza.model.piza import Piza
 from piza.runtimes.exported import ExportedModel, load_exported
 from piza.runtimes.graphs import TRACED_SENTENCE, TRACED_SIZE, noise
@@ -34,7 +36,8 @@ def compare(model: Piza, folder: Path) -> None:
     looks += [_first_look] * len(sizes) if model.config.num_proposals else []
     for number, (look, size) in enumerate(zip(looks, sizes * 2, strict=False)):
         given = noise(size), SENTENCES[number % len(SENTENCES)], 0.5 * (number % 3)
-        expected = look(model, *given)
+        with full_precision(model):
+            expected = look(model, *given)
         try:
             same = _alike(look(exported, *given), expected)
         except Exception:  # the engine's own kinds, for sizes that do not fit each other
@@ -45,6 +48,20 @@ def compare(model: Piza, folder: Path) -> None:
                 f"the graphs of this model do not give its answers at {size[0]} x {size[1]} pixels, so it was not "
                 f"exported; backbones that are known to work are convolutional ones and Swin, and this is a {kind!r}"
             )
+
+
+@contextmanager
+def full_precision(model: Piza) -> Iterator[None]:
+    """The model without bfloat16, for the length of a `with` block: graphs compute in float32."""
+    proposals = model.proposals
+    if not isinstance(proposals, NanoDetProposals):
+        yield
+        return
+    before, proposals.half_precision = proposals.half_precision, False
+    try:
+        yield
+    finally:
+        proposals.half_precision = before
 
 
 def _alike(got: Detections, expected: Detections) -> bool:
