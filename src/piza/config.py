@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import pydantic.dataclasses
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -19,6 +19,8 @@ from piza.files import atomic_write
 
 Settings = TypeVar("Settings")
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+Channel = Annotated[float, Field(ge=0, le=255)]
+Deviation = Annotated[float, Field(gt=0, le=255)]
 MAX_BYTES = 10_000_000  # of a settings file; a real one has some thousand
 
 
@@ -168,8 +170,8 @@ class PizaConfig:
         default=0.95, gt=0
     )  # the search stops at this probability of "stop"; above 1 never
     progress_step: float | None = Field(default=0.05, gt=0)  # progress is rounded to multiples of this
-    image_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # RGB, of 255
-    image_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    image_mean: tuple[Channel, Channel, Channel] = (123.675, 116.28, 103.53)  # RGB, of 255
+    image_std: tuple[Deviation, Deviation, Deviation] = (58.395, 57.12, 57.375)
 
 
 @settings()

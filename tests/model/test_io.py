@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -100,6 +101,7 @@ def test_kernels_of_the_hub_are_not_fetched(folder):
         ({"activation_function": "magic"}, "magic"),
         ({"decoder_attention_heads": 0}, "config.json"),
         ({"dropout": "much"}, "dropout"),
+        ({"dropout": 7}, "dropout"),
         ({"deep": json.loads("[" * 100 + "]" * 100)}, "deep"),
     ],
 )
@@ -123,6 +125,8 @@ def test_a_config_in_another_number_type_is_read_as_floats(folder):
         ({"method_options": 3}, "method_options"),
         ({"num_proposals": 5, "num_attributes": 10**10}, "num_attributes"),
         ({"first_pixels": "480"}, "first_pixels"),
+        ({"image_mean": [1e300, 0.0, 0.0]}, "image_mean"),
+        ({"image_std": [1.0, 0.0, 1.0]}, "image_std"),
         ({"stop_at": float("nan")}, "stop_at"),
         ({"method": "magic"}, "magic"),
     ],
@@ -248,6 +252,15 @@ def test_nothing_is_changed_by_weights_that_do_not_fit(tiny_piza):
     with pytest.raises(InputError, match="more"):
         load_weights(module, {**module.state_dict(), "more": torch.ones(1)}, "file")
     assert torch.equal(module.weight, before)
+
+
+def test_weights_that_overflow_are_noticed_when_they_answer(folder):
+    file = folder / "model.safetensors"
+    name = "detector.model.text_projection.weight"
+    change_weight(file, name, torch.full_like(load_file(file)[name], 3e38))
+    model = piza.load(str(folder))
+    with pytest.raises(InputError, match="NaN"):
+        model.locate(np.zeros((96, 128, 3), np.uint8), "the red car")
 
 
 def test_huge_but_finite_weights_are_read():

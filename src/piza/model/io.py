@@ -222,7 +222,7 @@ def _refuse_code(values: dict[str, Any], path: Path) -> None:
 
 
 def check_sizes(values: Any, weights: dict[str, Tensor], path: Path) -> None:
-    """Raises InputError for a whole number that is larger than any size of a weight beside it, or that is nested too deep.
+    """Raises InputError for a whole number larger than any size of a weight beside it, a wrong probability, or deep nesting.
 
     values: the content of a config, or PizaConfig.
     """
@@ -233,17 +233,26 @@ def check_sizes(values: Any, weights: dict[str, Tensor], path: Path) -> None:
             "num_attributes": values.num_attributes,
         }
     for name, value in _numbers(values, path):
-        if not 0 <= value <= largest and not (value == -1 or name.split(".")[-1].endswith(NO_SIZES)):
+        key = name.split(".")[-1]
+        if "drop" in key:
+            if not 0 <= value <= 1:
+                raise InputError(f"{path}: {name}: expected a probability from 0 to 1, got {value:.5g}")
+        elif (
+            isinstance(value, int)
+            and value != -1
+            and not key.endswith(NO_SIZES)
+            and not 0 <= value <= largest
+        ):
             raise InputError(
                 f"{path}: {name}: expected at most {largest}, a size of the weights, got {value:.5g}"
             )
 
 
-def _numbers(value: Any, path: Path, name: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
-    """All whole numbers in nested lists and objects, each with the names on the way to it."""
+def _numbers(value: Any, path: Path, name: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
+    """All numbers in nested lists and objects, each with the names on the way to it."""
     if depth > MAX_DEPTH:
         raise InputError(f"{path}: {name[:60]}: nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         yield name, value
     elif isinstance(value, dict):
         for key, inner in value.items():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from piza.boxes import cxcywh_to_xyxy
 from piza.config import PizaConfig
+from piza.errors import InputError
 from piza.image import ImageArray
 from piza.search.hypothesis import Hypothesis, Observation
 
@@ -31,8 +32,13 @@ class Detections:
 def ranked(logits: NDArray[Any], boxes: NDArray[Any]) -> list[Detections]:
     """What a batch of looks answers, best first.
 
-    logits: (n, k) of each box. boxes: (n, k, 4) cxcywh, normalized to the window.
+    logits: (n, k) of each box. boxes: (n, k, 4) cxcywh, normalized to the window. Raises InputError for NaN, which a model with
+    damaged weights or settings gives.
     """
+    if np.isnan(logits).any() or not np.isfinite(boxes).all():
+        raise InputError(
+            "the model answers with NaN: its weights or settings are damaged, or too large for their number type"
+        )
     with np.errstate(over="ignore"):  # of a logit far below zero, whose score is then 0
         scores = 1 / (1 + np.exp(-logits))
     order = np.argsort(-scores, axis=-1, kind="stable")
