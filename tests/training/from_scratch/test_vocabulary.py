@@ -21,13 +21,13 @@ VECTORS = {
     "car": unit(1, 0, 0), "vehicle": unit(0.9, 0.3, 0), "tree": unit(0, 0, 1), "hatchback": unit(1, 0.1, 0),
     "quux": unit(0, 1, -0.2),
 }  # fmt: skip
-COUNTS = {"background": 5, "rarely": 2, "car": 9, "tree": 1}
+COUNTS = {"zeppelin": 5, "rarely": 2, "car": 9, "tree": 1}
 
 
 def test_words_are_appended(tmp_path):
     known = json.loads((MINI / "tokenizer.json").read_text())["model"]["vocab"]
     words = vocabulary.new_words(known, COUNTS, VECTORS)
-    assert "background" in words and "rarely" not in words and "car" not in words
+    assert "zeppelin" in words and "rarely" not in words and "car" not in words
     assert "quux" not in words  # near to nothing that is known
     extended = vocabulary.extend_tokenizer(MINI, words, tmp_path)
     assert {word: extended[word] for word in known} == known
@@ -37,9 +37,9 @@ def test_words_are_appended(tmp_path):
 def test_every_latin_word_can_be_read(tmp_path):
     from transformers import AutoTokenizer
 
-    vocabulary.extend_tokenizer(MINI, ["background"], tmp_path)
+    vocabulary.extend_tokenizer(MINI, ["zeppelin"], tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    assert tokenizer.tokenize("background") == ["background"]
+    assert tokenizer.tokenize("zeppelin") == ["zeppelin"]
     for word in ("zorgle", "xylophonists", "abcdefghijklmnopqrstuvwxyz"):
         assert tokenizer.unk_token_id not in tokenizer(word)["input_ids"]
 
