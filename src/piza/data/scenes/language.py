@@ -20,11 +20,7 @@ from .wording import (
 from .words import Name, name
 
 KINDS = ("attribute", "relation", "position", "superlative")
-
-
 MIN_PX, MAX_PX = 12.0, 60.0  # longest side of a target at a frame width of 2048
-
-
 MIN_AREA = 236.0  # and its smallest area: 0.01 % of a frame of 2048x1152
 
 
