@@ -166,3 +166,10 @@ def test_a_report_is_written_beside_the_numbers(place, capsys):
     page = (place / "out" / "index.html").read_text()
     assert "Evaluation: mini" in page and "&lt;red&gt;" in page and "<red>" not in page
     assert cli.main([*EVALUATE, "--report", "rows.json"]) == 2
+
+
+def test_the_command_knows_all_baselines():
+    from piza.cli.evaluate import BASELINES
+    from piza.evaluation import baselines
+
+    assert set(BASELINES) == set(baselines.BASELINES)

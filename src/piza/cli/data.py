@@ -11,7 +11,13 @@ from piza.cli.sentences import add_sentences
 from piza.errors import InputError
 from piza.files import check_writable
 
-FORMATS = ("sorec", "coco", "refcoco", "odvg", "hf")
+FORMATS = (
+    "sorec",
+    "coco",
+    "refcoco",
+    "odvg",
+    "hf",
+)  # those of piza.data.convert, so that --help imports nothing
 
 
 def add_data_commands(commands: Any) -> None:

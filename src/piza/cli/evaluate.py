@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from piza.evaluation.absent import Absent, AbsentScores
     from piza.evaluation.run import Evaluation
 
-BASELINES = ("sliding", "tiles", "oracle")
+BASELINES = (
+    "sliding",
+    "tiles",
+    "oracle",
+)  # those of piza.evaluation.baselines, so that --help imports nothing
 MISSES = 4  # of each class, on the page
 
 

@@ -22,8 +22,7 @@ from piza.evaluation.run import Baseline
 from piza.evaluation.tiles import TileDetections, best_merged, best_single, ends_at_inner_border, tile_windows
 from piza.image import ImageReference, ImageSource, cut, decode_image
 from piza.result import Result, Step
-from piza.search.predictor import _without_gradients as without_gradients
-from piza.search.predictor import as_floats, in_frame
+from piza.search.predictor import as_floats, in_frame, without_gradients
 from piza.search.protocols import ZoomModel
 from piza.search.zoom_path import frame_window, input_size, side
 

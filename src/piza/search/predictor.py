@@ -78,7 +78,7 @@ def locate(
     )
     if not sentences:
         return []
-    with _without_gradients():
+    with without_gradients():
         results = _locate(model, image, sentences, config, keep_image)
     return results[0] if isinstance(expression, str) else results
 
@@ -127,7 +127,7 @@ def _shown(value: Any) -> str:
     return f"{type(value).__name__} {value!r:.40}"
 
 
-def _without_gradients() -> AbstractContextManager[Any]:
+def without_gradients() -> AbstractContextManager[Any]:
     """An exported model runs without torch: where nothing has imported it, there are no gradients to do without."""
     torch = sys.modules.get("torch")
     return torch.inference_mode() if torch else nullcontext()
