@@ -38,12 +38,10 @@ from study_table import (
 )
 
 import piza
-from piza.config import PizaConfig, read
 from piza.data.sorec import read_rows
 from piza.errors import InputError
 from piza.evaluation.outcome import Outcome, read_predictions
 from piza.files import atomic_write
-from piza.hub import find_model
 from piza.methods import METHODS as CODE
 
 NAME = re.compile(rf"({'|'.join(METHODS)})-(plain|piza)-(\d+)")
@@ -60,6 +58,8 @@ PACE = {
     "sliding": 2.05,
 }
 START = 6.0  # seconds until the first row
+# Of the search that comes back, chosen on 504 rows of drawn streets; not of `mini`, whose later looks choose nothing.
+BEST_BUDGET, BEST_THRESHOLD = 4, 0.3
 QUARTER = {"scenes": 21, "signs": 7}  # looks: of a tile grid's on a picture of these sets
 
 
@@ -142,12 +142,11 @@ def predictions(task: Task) -> list[Outcome] | None:
 
 
 def command(task: Task, work: Path) -> list[str]:
-    """The evaluation as a command. The search of mini is what is shipped; its evidence is each model's own."""
-    own = read(PizaConfig, find_model("mini") / "piza.json").search
+    """The evaluation as a command. The evidence of a search is each model's own."""
     how = {
         "frame": ["--whole-frame"],
         "greedy": ["--greedy"],
-        "best": ["--budget", str(own.budget), "--accept-threshold", str(own.accept_threshold)],
+        "best": ["--budget", str(BEST_BUDGET), "--accept-threshold", str(BEST_THRESHOLD)],
         "quarter": ["--budget", str(QUARTER[task.part]), "--accept-threshold", "0.95"],
         "tiles": ["--baseline", "tiles"],
         "sliding": ["--baseline", "sliding"],

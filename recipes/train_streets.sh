@@ -37,7 +37,7 @@ $RUN.drawn_lists --count 2039 --out "$WORK/drawn.jsonl"
 [[ -d $WORK/base ]] || $RUN.vocabulary "$BASE" --texts "$SOREC/trainS.json" "$SOREC/val.json" "$SIGNS/train.json" \
     --vectors "$VECTORS" --out "$WORK/base" --model-out "$WORK/base"
 $RUN.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --drawn "$WORK/drawn.jsonl" \
-    --streets "$WORK/train.json" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --out "$WORK/matcher" --steps 2200
+    --streets "$WORK/train.json" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --out "$WORK/matcher" --steps 1400
 
 # The proposal network, and the matcher on what it lists.
 [[ -f $WORK/photos.jsonl ]] || $RUN.train_proposals labels --work "$WORK" --streets "$STREETS" --signs "$SIGNS" \
