@@ -19,6 +19,7 @@ BASE=${BASE:-src/piza/weights/mini}
 PYTHON=${PYTHON:-python}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 RUN="$PYTHON -m piza.training.from_scratch"
+WRITTEN=recipes/written_streets.jsonl
 ATTRIBUTES=src/piza/training/from_scratch/street_words.json
 mkdir -p "$WORK"
 
@@ -29,28 +30,34 @@ for split in train val; do
     [[ -f $WORK/$split.json ]] || $RUN.street_rows --streets "$STREETS" --signs "$SIGNS" --maybe "$WORK/teacher.jsonl" \
         --splits "$WORK/splits.json" --split $split --colors "$WORK/colors_$split.jsonl" --out "$WORK/$split.json"
 done
+[[ -f $WORK/written.json ]] || $RUN.street_rows --streets "$STREETS" --signs "$SIGNS" --maybe "$WORK/teacher.jsonl" \
+    --splits "$WORK/splits.json" --written "$WRITTEN" --out "$WORK/written.json"
 cat "$WORK"/colors_{train,val}.jsonl > "$WORK/colors.jsonl"
 $RUN.drawn_lists --count 2039 --out "$WORK/drawn.jsonl"
-[[ -f $WORK/scenes/half_told/frames.npy ]] || $PYTHON recipes/train_first_look.py scenes --work "$WORK/scenes"
+[[ -f $WORK/scenes/half_listed/frames.npy ]] || $PYTHON recipes/train_first_look.py scenes --work "$WORK/scenes"
 
 # The words, and the matcher on lists without images.
 [[ -d $WORK/base ]] || $RUN.vocabulary "$BASE" --texts "$SOREC/trainS.json" "$SOREC/val.json" "$SIGNS/train.json" \
-    --vectors "$VECTORS" --out "$WORK/base" --model-out "$WORK/base"
+    "$WRITTEN" --vectors "$VECTORS" --out "$WORK/base" --model-out "$WORK/base"
 $RUN.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --drawn "$WORK/drawn.jsonl" \
     --streets "$WORK/train.json" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --out "$WORK/matcher" --steps 1400
 
-# The proposal network, and the matcher on what it lists.
+# The proposal network, and the matcher on what it lists, with sentences that were generated and that were written.
 [[ -f $WORK/photos.jsonl ]] || $RUN.train_proposals labels --work "$WORK" --streets "$STREETS" --signs "$SIGNS" \
     --teacher "$WORK/teacher.jsonl" --splits "$WORK/splits.json" --colors "$WORK/colors.jsonl"
 $RUN.train_proposals train --work "$WORK" --base "$BASE" --streets "$STREETS" --signs "$SIGNS" --nanodet "$NANODET" \
-    --scenes "$WORK/scenes/half_told" --steps 1700
+    --scenes "$WORK/scenes/half_listed" --steps 1700
 $RUN.train_proposals export --work "$WORK" --base "$BASE" --out "$WORK/proposals.safetensors"
-$RUN.cached_lists --proposals "$WORK/proposals.safetensors" --rows "$WORK/train.json" --streets "$STREETS" --signs "$SIGNS" \
-    --scenes "$WORK/scenes/half_told" --max-scenes 1500 --views 2 --out "$WORK/lists"
-$RUN.listed_sentences train --cache "$WORK/lists" --rows "$WORK/train.json" --scenes "$WORK/scenes/half_told" \
-    --model "$WORK/base" --attributes $ATTRIBUTES --matcher "$WORK/matcher/matcher.safetensors" \
+$RUN.cached_lists --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json \
+    --streets "$STREETS" --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --max-scenes 1500 --views 2 --out "$WORK/lists"
+$RUN.listed_sentences train --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" \
+    --scenes "$WORK/scenes/half_listed" --model "$WORK/base" --attributes $ATTRIBUTES --matcher "$WORK/matcher/matcher.safetensors" \
     --sorec "$SOREC/trainS.json" "$SOREC/val.json" --drawn "$WORK/drawn.jsonl" --out "$WORK/listed" --steps 1600
 
 $RUN.assemble --base "$WORK/base" --proposals "$WORK/proposals.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
-    --out "$OUT"
+    --out "$WORK/assembled"
+
+# The later looks, on windows of photos.
+$RUN.later_looks --base "$WORK/assembled" --rows "$WORK/train.json" --written "$WORK/written.json" --streets "$STREETS" \
+    --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --work "$WORK/later" --out "$OUT"
 echo "wrote $OUT; now fit its evidence on rows that are neither trained nor tested on: recipes/calibrate.py $OUT ROWS IMAGES --write"

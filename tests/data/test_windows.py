@@ -13,6 +13,7 @@ from piza.data.windows import (
     later_window,
     part_of,
     photometric_augmentation,
+    told_window,
     window_around,
 )
 from piza.search.zoom_path import plan_windows, side
@@ -162,6 +163,18 @@ def test_some_later_windows_miss_their_target(frame):
         empty += window.sentences[0] not in has
         full += window.sentences[0] in has
     assert 0.1 < empty / (empty + full) < 0.4
+
+
+def test_a_window_around_a_rival_answers_only_where_it_shows_the_target(frame):
+    (sentence, target, _), rival = frame.rows[0], frame.rows[30][1]
+    config = PathConfig(answers="object")
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        window = told_window(frame, 0, rival, rng, config)
+        assert (window.window[:2] <= rival[:2]).all() and (window.window[2:] >= rival[2:]).all()
+        assert window.sentences[0] == sentence and 0 not in window.block  # thing 0 is far from thing 15
+        beside = told_window(frame, 0, target, rng, config)
+        assert beside.sentences[0] == sentence and np.allclose(beside.answer[0], target)
 
 
 def test_a_look_is_a_function_of_its_seed(frame):

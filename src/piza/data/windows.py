@@ -303,6 +303,30 @@ def later_window(
     return result
 
 
+def told_window(
+    frame: Frame,
+    row: int,
+    rival: Box,
+    rng: np.random.Generator,
+    config: PathConfig,
+    max_sentences: int = 5,
+) -> TrainingWindow:
+    """A last window around `rival`, an object that a sentence's target may be taken for; the sentence is that of `row`.
+
+    Where the window shows the target as well, that is the answer; where it does not, the sentence is true of nothing in it.
+    """
+    own = frame.rows[row]
+    windows = plan_windows(rival, frame.size, config)
+    step = len(windows) - 1
+    window = jitter_window(windows[-1], rival, frame.size, rng)
+    progress = step / len(windows) + (rng.uniform(-0.1, 0.1) if rng.random() < 0.5 else 0.0)
+    result = TrainingWindow(frame, window, progress=float(np.clip(progress, 0.05, 1.0)))
+    others = [frame.rows[i] for i in rng.permutation(len(frame.rows)) if frame.rows[i][2] != own[2]]
+    count = int(rng.integers(1, max_sentences + 1))
+    _add_sentences(result, [own, *others], step, len(windows), config, count)
+    return result
+
+
 def _add_sentences(
     window: TrainingWindow,
     rows: list[Annotation],

@@ -1,6 +1,6 @@
 """What the proposal network lists of the training frames, kept on disk: what the matcher is taught on in the end.
 
-    python -m piza.training.from_scratch.cached_lists --proposals weights.safetensors --rows rows.json --streets DIR --signs DIR
+    python -m piza.training.from_scratch.cached_lists --proposals weights.safetensors --rows rows.json ... --streets DIR --signs DIR
         --scenes POOL --out CACHE [--views 2]
 
 The network is frozen, so each frame is looked at once (photos in a few versions: as it is, and in other light and size), and training
@@ -108,9 +108,9 @@ def write_cache(args: argparse.Namespace) -> None:
             out.flush()
 
 
-def jobs_of(rows: Path | None, scenes: int, views: int, max_scenes: int | None) -> list[tuple[str, int]]:
+def jobs_of(rows: Sequence[Path], scenes: int, views: int, max_scenes: int | None) -> list[tuple[str, int]]:
     """Frames and views in a random order, so that a part of them is of everything."""
-    keys = sorted({row["key"] for row in json.loads(rows.read_text())["rows"]}) if rows else []
+    keys = sorted({row["key"] for path in rows for row in json.loads(path.read_text())["rows"]})
     jobs = [(key, view) for key in keys for view in range(views)]
     jobs += [(f"scenes/{number}", 0) for number in range(min(scenes, max_scenes or scenes))]
     order = np.random.default_rng(0).permutation(len(jobs))
@@ -133,7 +133,9 @@ def main() -> None:
     )
     parser.add_argument("--proposals", type=Path, required=True)
     parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"), help="for its settings")
-    parser.add_argument("--rows", type=Path, help="as `street_rows` writes them: photos with sentences")
+    parser.add_argument(
+        "--rows", type=Path, nargs="*", default=[], help="as `street_rows` writes them: photos with sentences"
+    )
     parser.add_argument("--streets", type=Path)
     parser.add_argument("--signs", type=Path)
     parser.add_argument("--scenes", type=Path, nargs="*", default=[])

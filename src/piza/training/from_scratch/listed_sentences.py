@@ -1,7 +1,7 @@
 """Teach the matcher on what the proposal network really lists, with sentences about drawn scenes and real photos.
 
     $RUN train --cache CACHE --rows rows.json --scenes POOL --model FOLDER --matcher matcher.safetensors --out RUN
-        [--sorec trainS.json val.json --drawn drawn.jsonl]
+        [--written rows.json ...] [--sorec trainS.json val.json --drawn drawn.jsonl]
     $RUN evaluate --cache CACHE --rows rows.json --scenes POOL --model FOLDER --matcher matcher.safetensors --out report.json
 
 where RUN="python -m piza.training.from_scratch.listed_sentences". CACHE is what `cached_lists` wrote of the same frames, --model a folder
@@ -50,8 +50,9 @@ ABSENT = 0.12  # share of sentences that are true of nothing in the frame
 # Of these a photo lists all that may be there, so a sentence about another photo's is true of nothing where there is none.
 ABSENT_CATEGORIES = ("bus", "truck", "person", "bicycle", "motorcycle", "traffic light")
 VEHICLES = ("car", "van", "truck", "bus", "vehicle")
-# A step: cached scenes and photos (lists, sentences a list, proposals at most), then lists without images with the weight of their loss.
-SCENES, PHOTOS = (1, 12, 96), (3, 8, 112)
+# A step: cached scenes, photos with generated and with written sentences (lists, sentences a list, proposals at most); then lists
+# without images, with the weight of their loss.
+LISTED = {"scenes": (1, 12, 96), "photos": (2, 8, 112), "written": (3, 8, 112)}
 TOLD = {"sorec": (5, 16, 8, 0.8), "drawn": (1, 40, 12, 0.3)}
 BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
 
@@ -172,8 +173,9 @@ class ListedBatches:
             self.cache, self.read_at = read_cache(self.cache_folder), step
         rng = np.random.default_rng([self.seed, step, process])
         batches: list[Any] = []
-        for kind, (count, rows, k) in (("scenes", SCENES), ("photos", PHOTOS)):
-            frames = self.frames[kind].cached(self.cache)
+        for kind, of_kind in self.frames.items():
+            count, rows, k = LISTED[kind]
+            frames = of_kind.cached(self.cache)
             if not frames.keys:
                 continue
             chance = np.array([min(len(one.rows), rows) for one in frames.lists], float)
@@ -341,6 +343,7 @@ def main() -> None:
     parser.add_argument("what", choices=["train", "evaluate"])
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--rows", type=Path, help="of photos, as `street_rows` writes them")
+    parser.add_argument("--written", type=Path, help="the same of sentences that somebody wrote")
     parser.add_argument("--scenes", type=Path, nargs="*", default=[])
     parser.add_argument("--model", type=Path, required=True, help="folder with the tokenizer")
     parser.add_argument("--attributes", type=Path, required=True, help="JSON list of attribute words")
@@ -360,7 +363,8 @@ def main() -> None:
     words = {word: place for place, word in enumerate(json.loads(args.attributes.read_text()))}
     teller = ListTeller(words, STATES, Prompter(AutoTokenizer.from_pretrained(args.model)))
     frames = {"scenes": scene_frames(args.scenes)}
-    frames["photos"] = photo_frames(args.rows) if args.rows else Frames([], [])
+    for kind, path in (("photos", args.rows), ("written", args.written)):
+        frames |= {kind: photo_frames(path)} if path else {}
     told: dict[str, list[ObjectList]] = {}
     if args.sorec:
         told["sorec"] = sorec_lists(args.sorec, held_out=False)

@@ -1,13 +1,14 @@
 """Sentences about the real photos that `mini` is trained on.
 
     python -m piza.training.from_scratch.street_rows --streets FOLDER --signs FOLDER --maybe teacher.jsonl
-        --splits splits.json --split train --out rows.json [--colors colors.jsonl]
+        --splits splits.json --split train --out rows.json [--colors colors.jsonl] [--written sentences.jsonl]
 
 Writes {"photos": [...], "rows": [...]}. A photo: key ("source/name"), width, height, and its objects, each with xyxy in
 pixels, category, attributes ("color=red"), known (which kinds of attributes are known of it), certain (False: it may be
 there, unlabeled) and visible (share). A row: key, sentence, xyxy, index (of the object in its photo), kind, and relevance:
 for each object of the photo, in three texts (fits the target's description, fits an anchor's, is an anchor), "1", "0" or
-"?" (`piza.data.scenes.relevance`). --splits: {"train": [key, ...], ...}.
+"?" (`piza.data.scenes.relevance`). --splits: {"train": [key, ...], ...}. With --written the rows are those sentences, which
+somebody wrote looking at the photos (lines {"key", "xyxy", "sentence"}), instead of generated ones; their relevance is "?".
 """
 
 import argparse
@@ -161,6 +162,29 @@ def rows_of_photo(
     ]
 
 
+def read_written(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Sentences that somebody wrote, by the photo's key."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        content = json.loads(line)
+        found.setdefault(content["key"], []).append(content)
+    return found
+
+
+def written_rows(key: str, told: list[dict[str, Any]], written: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sentences about the objects of a photo, `told` as they are written, as rows; each must be about one of them."""
+    rows = []
+    for content in written:
+        box = np.array(content["xyxy"])
+        away = [float(np.abs(box - o["xyxy"]).max()) for o in told]
+        if not away or min(away) > 2:
+            raise InputError(f"{key}: expected a sentence about one of {len(told)} objects, got {content}")
+        index = int(np.argmin(away))
+        row = {"key": key, "sentence": content["sentence"], "xyxy": told[index]["xyxy"], "index": index}
+        rows.append(row | {"kind": "written", "relevance": ["?" * len(told)] * 3})
+    return rows
+
+
 def told_photos(
     streets: Path, signs: Path, maybe: dict[str, list[MaybeBox]], keys: set[str]
 ) -> Iterator[tuple[str, LabeledPhoto, list[SceneObject], Source]]:
@@ -193,17 +217,24 @@ def main() -> None:
     parser.add_argument("--per-object", type=int, default=4)
     parser.add_argument("--max-rows", type=int, default=60, help="sentences a photo")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--written", type=Path, help="sentences to take instead of generated ones")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
         "--colors", type=Path, help="also write the boxes whose color is clear there (JSON lines)"
     )
     args = parser.parse_args()
     keys = set(json.loads(args.splits.read_text())[args.split])
+    written = read_written(args.written) if args.written else {}
+    if args.written:
+        keys &= set(written)
     photos, rows, colored = [], [], []
     for key, photo, objects, source in told_photos(args.streets, args.signs, read_maybe(args.maybe), keys):
         told = [described(o) for o in objects]
         photos.append({"key": key, "width": photo.width, "height": photo.height, "objects": told})
-        rows += rows_of_photo(key, photo, objects, source, args.per_object, args.max_rows, args.seed)
+        if args.written:
+            rows += written_rows(key, told, written[key])
+        else:
+            rows += rows_of_photo(key, photo, objects, source, args.per_object, args.max_rows, args.seed)
         boxes = [
             [*entry["xyxy"], word]
             for entry in told

@@ -1,6 +1,6 @@
 """Extend `mini`'s vocabulary: new words after the old ones, whose ids and embeddings stay as they are.
 
-    python -m piza.training.from_scratch.vocabulary MODEL --texts rows.json [rows.json ...] --vectors words.npz --out FOLDER
+    python -m piza.training.from_scratch.vocabulary MODEL --texts rows.json [lines.jsonl ...] --vectors words.npz --out FOLDER
 
 A word met at least `MIN_COUNT` times in the texts becomes a token; so does a rarer one that is close in meaning to
 such a word. All other words of the letters a to z are read as pieces, in the end letter by letter, never as [UNK].
@@ -73,6 +73,13 @@ def count_words(sentences: Iterable[str]) -> Counter[str]:
     for sentence in sentences:
         counts.update(split_words(sentence))
     return counts
+
+
+def sentences_in(path: Path) -> list[str]:
+    """The sentences of rows in SOREC's format (.json), or of lines {"sentence"} (.jsonl)."""
+    if path.suffix == ".jsonl":
+        return [json.loads(line)["sentence"] for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row["ref"] for row in read_list(path)]
 
 
 def new_words(
@@ -201,12 +208,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path, help="the model folder whose vocabulary is extended")
-    parser.add_argument("--texts", type=Path, nargs="+", required=True, help="rows in SOREC's format")
+    parser.add_argument("--texts", type=Path, nargs="+", required=True, help="rows in SOREC's format, or lines {sentence}")
     parser.add_argument("--vectors", type=Path, required=True, help="word vectors (.npz)")
     parser.add_argument("--out", type=Path, required=True, help="where the tokenizer is written")
     parser.add_argument("--model-out", type=Path, help="also write the model with extended embeddings there")
     args = parser.parse_args()
-    counts = count_words(row["ref"] for path in args.texts for row in read_list(path))
+    counts = count_words(sentence for path in args.texts for sentence in sentences_in(path))
     known = json.loads((args.model / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     vectors = read_vectors(args.vectors)
     vocabulary = extend_tokenizer(args.model, new_words(known, counts, vectors), args.out)
