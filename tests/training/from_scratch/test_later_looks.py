@@ -6,7 +6,7 @@ from PIL import Image
 
 from piza.data.frames import Frame
 from piza.training.from_scratch.later_looks import PhotoFrames, rivals_of
-from piza.training.from_scratch.listed_sentences import Frames
+from piza.training.from_scratch.listed_frames import Frames
 from piza.training.from_scratch.object_lists import ObjectList
 
 BOXES = np.array([[10, 10, 30, 30], [50, 10, 70, 30], [80, 10, 90, 30], [60, 40, 63, 43]], float)

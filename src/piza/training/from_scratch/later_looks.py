@@ -23,7 +23,7 @@ from piza.model.io import load_folder, save_folder
 from piza.model.piza import Piza
 from piza.training.from_scratch.base_model import WIDTH
 from piza.training.from_scratch.base_stages import stage_loss
-from piza.training.from_scratch.listed_sentences import Frames, photo_frames
+from piza.training.from_scratch.listed_frames import Frames, photo_frames
 from piza.training.from_scratch.object_lists import swap_sides
 from piza.training.from_scratch.relevance import RelevanceHead
 from piza.training.from_scratch.scene_caches import SceneCaches

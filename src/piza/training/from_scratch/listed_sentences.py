@@ -27,14 +27,13 @@ from piza.files import atomic_write
 from piza.model.matcher import ExpressionMatcher
 from piza.model.text import Prompter
 from piza.training.from_scratch.cached_lists import Cache, read_cache
-from piza.training.from_scratch.frame_cache import FrameCache
+from piza.training.from_scratch.listed_frames import Frames, photo_frames, scene_frames
 from piza.training.from_scratch.object_lists import (
     Blur,
     ListTeller,
     ObjectList,
     ToldLists,
     read_drawn,
-    read_street_rows,
     sorec_lists,
     swap_sides,
 )
@@ -47,13 +46,11 @@ from piza.training.trainer_config import TrainerConfig
 SURE = 0.5  # IoU from which on a proposal is of an object
 CLOSE = 0.85  # of several, those count that overlap it so well, as a share of the best
 ABSENT = 0.12  # share of sentences that are true of nothing in the frame
-# Of these a photo lists all that may be there, so a sentence about another photo's is true of nothing where there is none.
-ABSENT_CATEGORIES = ("bus", "truck", "person", "bicycle", "motorcycle", "traffic light")
-VEHICLES = ("car", "van", "truck", "bus", "vehicle")
 # A step: cached scenes, photos with generated and with written sentences (lists, sentences a list, proposals at most); then lists
 # without images, with the weight of their loss.
 LISTED = {"scenes": (1, 12, 96), "photos": (2, 8, 112), "written": (3, 8, 112)}
 TOLD = {"sorec": (5, 16, 8, 0.8), "drawn": (1, 40, 12, 0.3)}
+FORGOTTEN, LEFT_OUT, MOVED = 0.1, 0.1, 0.04  # shares of words and features; box noise as a share of the box
 BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
 
 
@@ -74,83 +71,11 @@ class ListedFrames:
     kind: str
 
 
-@dataclass
-class Frames:
-    """Frames of one kind with sentences: keys in the cache and their objects, in the same order."""
-
-    keys: list[str]
-    lists: list[ObjectList]
-
-    def cached(self, cache: Cache) -> "Frames":
-        """Those of which a cache has a list."""
-        kept = [number for number, key in enumerate(self.keys) if key in cache.by_key]
-        return Frames([self.keys[n] for n in kept], [self.lists[n] for n in kept])
-
-
-def scene_frames(caches: Sequence[Path]) -> Frames:
-    """The drawn scenes of caches; keys as `cached_lists` counts them."""
-    keys, lists = [], []
-    number = 0
-    for folder in caches:
-        cache_of_scenes = FrameCache(folder)
-        for index in range(len(cache_of_scenes)):
-            frame = cache_of_scenes[index]
-            rows: list[Any] = [
-                (ref, owner, values.astype(np.float32))
-                for (ref, _, owner), values in zip(frame.rows, frame.relevance, strict=True)
-            ]
-            if rows:
-                keys.append(f"scenes/{number}")
-                lists.append(ObjectList(frame.objects, frame.size, frame.attributes, rows, frame.absent))
-            number += 1
-    return Frames(keys, lists)
-
-
-def photo_frames(path: Path) -> Frames:
-    """The photos of `street_rows`, each with sentences about others of its source that are true of nothing in it."""
-    content = json.loads(path.read_text())
-    asked = {row["key"] for row in content["rows"]}
-    keys = [photo["key"] for photo in content["photos"] if photo["key"] in asked]
-    lists = read_street_rows(path)
-    by_source: dict[str, list[tuple[str, list[str]]]] = {}
-    for key, one in zip(keys, lists, strict=True):
-        by_source.setdefault(key.split("/")[0], []).extend(
-            (ref, one.words[index]) for ref, index, _ in one.rows
-        )
-    for key, one in zip(keys, lists, strict=True):
-        source = key.split("/")[0]
-        rng = np.random.default_rng([7, *key.encode()])
-        others = by_source[source]
-        for number in rng.permutation(len(others))[:60]:
-            ref, words = others[int(number)]
-            if len(one.absent) < 4 and is_absent(words, one, source):
-                one.absent.append(ref)
-    return Frames(keys, lists)
-
-
-def is_absent(words: list[str], one: ObjectList, source: str) -> bool:
-    """Whether a photo surely has no object of the kind or category of another's: nothing in it may be one."""
-    there = {word for words_there in one.words for word in words_there}
-    kinds = [word for word in words if word.startswith("kind=")]
-    if kinds:
-        return source == "signs" and not set(kinds) & there
-    category = next((word[9:] for word in words if word.startswith("category=")), "")
-    if category not in ABSENT_CATEGORIES or source not in ("dawn", "signs", "camvid"):
-        return False
-    rivals = [category, "cyclist", "motorcyclist"]
-    if category in VEHICLES:
-        rivals = [name for name in VEHICLES if name != "car" or category not in ("truck", "bus")]
-    # A vehicle in doubt carries the word of all vehicles alone.
-    bare = any(
-        "category=vehicle" in words_there
-        and not any(f"category={name}" in words_there for name in VEHICLES[:-1])
-        for words_there in one.words
-    )
-    return not bare and not any(f"category={name}" in there for name in rivals if name != "vehicle")
-
-
 class ListedBatches:
-    """Batches of cached lists, and of lists without images; a function of the step and the process."""
+    """Batches of cached lists, and of lists without images; a function of the step and the process.
+
+    unknown: the id of a word that is not known.
+    """
 
     def __init__(
         self,
@@ -158,11 +83,13 @@ class ListedBatches:
         frames: dict[str, Frames],
         told: dict[str, list[ObjectList]],
         teller: ListTeller,
+        unknown: int,
         seed: int,
     ):
         self.cache_folder, self.frames = cache, frames
         self.told, self.teller, self.seed = told, teller, seed
         words = list(teller.words)
+        self.unknown = torch.tensor(unknown)
         self.mirror = [teller.words.get(swap_sides(word), place) for place, word in enumerate(words)]
         self.cache: Cache | None = None
         self.read_at = -1
@@ -219,8 +146,10 @@ class ListedBatches:
                 words = features[:, STATES:-1][:, order]
                 features = torch.cat([features[:, :STATES], words, features[:, -1:]], 1)
                 boxes = torch.cat([1 - boxes[:, :1], boxes[:, 1:]], 1)
-            parts.append((features, boxes, self.cache.aspect[view]))
             overlap = overlaps_of(one, boxes.numpy(), mirrored)
+            if rng:
+                features, boxes = blurred(features, boxes, rng)
+            parts.append((features, boxes, self.cache.aspect[view]))
             best, owner = overlap.max(1), overlap.argmax(1)
             for row, (ref, index, values) in enumerate(rows):
                 prompts.append([swap_sides(ref) if mirrored else ref])
@@ -233,6 +162,8 @@ class ListedBatches:
                     relevance[number, row] = torch.from_numpy(known.astype(np.float32))
             prompts += [["nothing"]] * (longest - len(rows))
         ids, mask, _ = self.teller.prompter(prompts)
+        if rng:
+            ids = self.forgotten(ids, mask, rng)
         shape = (len(chosen), longest, -1)
         return ListedFrames(
             ids.view(shape),
@@ -245,6 +176,19 @@ class ListedBatches:
             relevance,
             kind,
         )
+
+    def forgotten(self, ids: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
+        """Tokens (sentences, tokens) with some of them unknown, so that no single word is relied on."""
+        unread = torch.from_numpy(rng.random(ids.shape) < FORGOTTEN) & mask.bool()
+        unread[:, 0] = False
+        return torch.where(unread, self.unknown, ids)
+
+
+def blurred(features: Tensor, boxes: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Features (k, width) with some left out and boxes (k, 4) moved a little: another look would have seen them so."""
+    kept = torch.from_numpy((rng.random(features.shape) >= LEFT_OUT).astype(np.float32))
+    moved = torch.from_numpy(rng.normal(0, MOVED, boxes.shape).astype(np.float32)) * boxes[:, [2, 3, 2, 3]]
+    return features * kept, boxes + moved
 
 
 def _sentences(
@@ -361,7 +305,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     words = {word: place for place, word in enumerate(json.loads(args.attributes.read_text()))}
-    teller = ListTeller(words, STATES, Prompter(AutoTokenizer.from_pretrained(args.model)))
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    teller = ListTeller(words, STATES, Prompter(tokenizer))
     frames = {"scenes": scene_frames(args.scenes)}
     for kind, path in (("photos", args.rows), ("written", args.written)):
         frames |= {kind: photo_frames(path)} if path else {}
@@ -370,7 +315,7 @@ def main() -> None:
         told["sorec"] = sorec_lists(args.sorec, held_out=False)
     if args.drawn:
         told["drawn"] = read_drawn(args.drawn)
-    batches = ListedBatches(args.cache, frames, told, teller, args.seed)
+    batches = ListedBatches(args.cache, frames, told, teller, tokenizer.unk_token_id, args.seed)
     matcher = start_matcher(args.matcher, states=args.what == "evaluate" or args.go_on)
     if args.what == "evaluate":
         report = evaluate(matcher.eval(), batches)

@@ -208,7 +208,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path, help="the model folder whose vocabulary is extended")
-    parser.add_argument("--texts", type=Path, nargs="+", required=True, help="rows in SOREC's format, or lines {sentence}")
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", required=True, help="rows in SOREC's format, or lines {sentence}"
+    )
     parser.add_argument("--vectors", type=Path, required=True, help="word vectors (.npz)")
     parser.add_argument("--out", type=Path, required=True, help="where the tokenizer is written")
     parser.add_argument("--model-out", type=Path, help="also write the model with extended embeddings there")

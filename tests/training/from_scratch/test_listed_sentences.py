@@ -1,0 +1,92 @@
+"""What the matcher is taught on real lists: the proposals that are of the object meant, in a blurred view, mirrored or not."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from piza.training.from_scratch.listed_frames import Frames, is_absent
+from piza.training.from_scratch.listed_sentences import ListedBatches, blurred
+from piza.training.from_scratch.object_lists import ListTeller, ObjectList
+from piza.training.from_scratch.train_matcher import STATES
+
+WORDS = {word: place for place, word in enumerate(["category=car", "arrow=left", "arrow=right"])}
+UNKNOWN = 999
+BOXES = np.array(
+    [[0.2, 0.5, 0.1, 0.2], [0.8, 0.5, 0.1, 0.2], [0.203, 0.5, 0.1, 0.2]] + [[0.5, 0.1, 0.1, 0.1]] * 125
+)
+
+
+def prompter(prompts):
+    ids = torch.tensor([[1, p[0].count("left"), p[0].count("right"), 7, 0] for p in prompts])
+    mask = torch.ones_like(ids)
+    mask[:, -1] = 0
+    return ids, mask, torch.zeros(1)
+
+
+@pytest.fixture
+def batches(tmp_path):
+    """A cache of one photo of 100 x 50 pixels, whose proposals 0 and 2 are of the left car and 1 of the right one."""
+    features = np.zeros((1, 128, STATES + len(WORDS) + 1), np.float16)
+    features[0, :, STATES] = 1  # cars
+    features[0, 0, STATES + 1] = 5  # an arrow to the left
+    np.save(tmp_path / "features.npy", features)
+    np.save(tmp_path / "boxes.npy", BOXES[None].astype(np.float32))
+    line = {"row": 0, "key": "dawn/a.jpg", "view": 0, "aspect": 0.5}
+    (tmp_path / "index.jsonl").write_text(json.dumps(line) + "\n")
+    cars = np.array([[15, 20, 25, 30], [75, 20, 85, 30]], float)
+    rows = [("The car on the left.", 0, None), ("The car on the right.", 1, None)]
+    one = ObjectList(cars, (100, 50), [["category=car"]] * 2, rows)
+    frames = {"written": Frames(["dawn/a.jpg"], [one])}
+    return ListedBatches(tmp_path, frames, {}, ListTeller(WORDS, STATES, prompter), UNKNOWN, seed=0)
+
+
+def test_what_is_right_are_the_proposals_of_the_object_also_in_a_mirrored_and_blurred_view(batches):
+    views = set()
+    for step in range(30):
+        [batch] = batches(step, 0).batches
+        for row in range(2):
+            mirrored = bool(batch.boxes[0, 0, 0] > 0.5)
+            right = batch.right[0, row, :-1].bool()
+            meant = [0, 2] if right[0] else [1]
+            assert right.nonzero()[:, 0].tolist() == meant
+            assert batch.right[0, row, -1] == 0 and batch.asked[0, row]
+            said = batch.ids[0, row]
+            if UNKNOWN not in said:  # "left" is still said of what now is on the left
+                assert bool(said[1]) == bool(batch.boxes[0, meant[0], 0] < 0.5)
+        arrows = batch.features[0, 0, STATES + 1 : STATES + 3]
+        views.add((mirrored, *(arrows > 0).tolist()))
+    assert {(False, True, False), (True, False, True)} <= views <= {
+        (False, True, False), (True, False, True), (False, False, False), (True, False, False),
+    }  # fmt: skip
+
+
+def test_words_are_forgotten_but_the_first_and_the_padding(batches):
+    ids, mask, _ = prompter([["the left car"]] * 2000)
+    found = batches.forgotten(ids, mask, np.random.default_rng(0))
+    share = (found == UNKNOWN).float().mean(0)
+    assert share[0] == 0 and share[4] == 0 and ((share[1:4] > 0.07) & (share[1:4] < 0.13)).all()
+    assert torch.equal(found[found != UNKNOWN], ids[found != UNKNOWN])
+
+
+def test_a_blurred_view_is_of_the_same_objects():
+    features, boxes = torch.ones(50, 40), torch.tensor([[0.5, 0.5, 0.1, 0.2]]).expand(50, 4)
+    seen, moved = blurred(features, boxes, np.random.default_rng(0))
+    assert 0.85 < seen.mean() < 0.95 and set(seen.unique().tolist()) == {0.0, 1.0}
+    assert (moved - boxes).abs().max() < 0.05 and not torch.equal(moved, boxes)
+
+
+@pytest.mark.parametrize(
+    ("words", "there", "absent"),
+    [
+        (["category=bus"], [["category=car"]], True),
+        (["category=bus"], [["category=bus"]], False),
+        (["category=truck"], [["category=vehicle"]], False),  # it may be one
+        (["category=car"], [["category=person"]], False),  # not every car is listed
+        (["category=person"], [["category=cyclist"]], False),
+    ],
+)
+def test_a_sentence_of_another_photo_is_of_nothing_only_where_nothing_may_be_it(words, there, absent):
+    one = ObjectList(np.zeros((1, 4)), (10, 10), there, [])
+    assert is_absent(words, one, "dawn") is absent
