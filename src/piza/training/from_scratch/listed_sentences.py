@@ -50,7 +50,7 @@ ABSENT = 0.12  # share of sentences that are true of nothing in the frame
 # without images, with the weight of their loss.
 LISTED = {"scenes": (1, 12, 96), "photos": (2, 8, 112), "written": (3, 8, 112)}
 TOLD = {"sorec": (5, 16, 8, 0.8), "drawn": (1, 40, 12, 0.3)}
-FORGOTTEN, LEFT_OUT, MOVED = 0.1, 0.1, 0.04  # shares of words and features; box noise as a share of the box
+FORGOTTEN, LEFT_OUT, MOVED = 0.06, 0.03, 0.02  # shares of words and features; box noise as a share of the box
 BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
 
 
