@@ -147,7 +147,7 @@ class ListedBatches:
                 features = torch.cat([features[:, :STATES], words, features[:, -1:]], 1)
                 boxes = torch.cat([1 - boxes[:, :1], boxes[:, 1:]], 1)
             overlap = overlaps_of(one, boxes.numpy(), mirrored)
-            if rng:
+            if rng and kind == "written":
                 features, boxes = blurred(features, boxes, rng)
             parts.append((features, boxes, self.cache.aspect[view]))
             best, owner = overlap.max(1), overlap.argmax(1)
@@ -162,7 +162,7 @@ class ListedBatches:
                     relevance[number, row] = torch.from_numpy(known.astype(np.float32))
             prompts += [["nothing"]] * (longest - len(rows))
         ids, mask, _ = self.teller.prompter(prompts)
-        if rng:
+        if rng and kind == "written":  # of a generated sentence every word decides
             ids = self.forgotten(ids, mask, rng)
         shape = (len(chosen), longest, -1)
         return ListedFrames(
