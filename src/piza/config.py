@@ -272,12 +272,19 @@ def read(cls: type[Settings], path: str | Path) -> Settings:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: expected a settings file of at most {MAX_BYTES // 10**6} MB")
-        config: Settings = _adapter(cls).validate_json(path.read_bytes())  # type: ignore[arg-type]
-        return config
-    except ValidationError as error:
-        raise InputError(_sentence(error, str(path))) from None
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return from_json(cls, content, str(path))
+
+
+def from_json(cls: type[Settings], text: str | bytes, source: str) -> Settings:
+    """Settings from JSON. Raises InputError in one sentence that names `source` and the field."""
+    try:
+        config: Settings = _adapter(cls).validate_json(text)  # type: ignore[arg-type]
+        return config
+    except ValidationError as error:
+        raise InputError(_sentence(error, source)) from None
 
 
 def to_dict(config: Any) -> dict[str, Any]:
