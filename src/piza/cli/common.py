@@ -111,6 +111,17 @@ def probability(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """A type for argparse: a finite number over 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number over 0, got {text!r}")
+    return value
+
+
 def share_below_one(text: str) -> float:
     """A type for argparse: a number of at least 0 and below 1."""
     try:
@@ -228,10 +239,10 @@ def _box(box_xyxy: Sequence[float]) -> str:
     return f"{x1:.1f}, {y1:.1f} to {x2:.1f}, {y2:.1f}  ({x2 - x1:.1f} x {y2 - y1:.1f} pixels)"
 
 
-def show_progress(done: int, total: int) -> None:
+def show_progress(done: int, total: int, of: str = "rows") -> None:
     """A line that rewrites itself, for people only."""
     if sys.stderr.isatty():
-        print(f"\r{done} of {total} rows", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        print(f"\r{done} of {total} {of}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:

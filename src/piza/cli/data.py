@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.cli.common import Parser, add_box_options, at_least, note
+from piza.cli.propose import add_propose
 from piza.cli.sentences import add_sentences
 from piza.errors import InputError
 from piza.files import check_writable
@@ -26,6 +27,7 @@ def add_data_commands(commands: Any) -> None:
     kinds = data.add_subparsers(metavar="KIND", required=True, parser_class=Parser)
     _add_scenes(kinds)
     add_sentences(kinds)
+    add_propose(kinds)
     _add_check(kinds)
     _add_stats(kinds)
     _add_view(kinds)
@@ -72,7 +74,9 @@ def _add_stats(kinds: Any) -> None:
 
 def _add_view(kinds: Any) -> None:
     view = kinds.add_parser("view", help="write a page of samples to look at")
-    _rows_argument(view)
+    view.add_argument(
+        "data", metavar="FILE", help="rows (.json); proposals, described or checked ones (.jsonl)"
+    )
     _images_option(view, "the folder of the images", required=True)
     view.add_argument("--out", metavar="PAGE.html", required=True, help="the page; it needs no other file")
     view.add_argument("--count", metavar="N", type=at_least(1), default=24, help="rows (default: 24)")
@@ -177,7 +181,12 @@ def _view(options: argparse.Namespace) -> None:
     from piza.data.view import sample, write_page
 
     check_writable(options.out)
-    values = read_values(options.data)
+    if options.data.lower().endswith(".jsonl"):
+        from piza.dataset.view import values_of_records
+
+        values = values_of_records(options.data)
+    else:
+        values = read_values(options.data)
     if not values:
         raise InputError(f"there are no rows to show in {options.data!r}")
     # Rows without an image are left out before the sample is drawn, so that it has as many as were asked for.

@@ -23,6 +23,7 @@ from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.model.families import family_named
 from piza.model.known_words import read_known_words, write_known_words
+from piza.model.object_words import read_object_words, write_object_words
 from piza.model.piza import Piza
 from piza.model.text import DOT
 
@@ -70,6 +71,8 @@ def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
     model.tokenizer.save_pretrained(folder)
     if model.prompter.known_words is not None:
         write_known_words(folder, model.prompter.known_words)
+    if model.object_words is not None:
+        write_object_words(folder, model.object_words)
 
 
 def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
@@ -100,6 +103,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     if not plain:
         load_weights(model, weights, str(folder / WEIGHTS))
     model.prompter.known_words = read_known_words(folder)
+    model.object_words = read_object_words(folder, config)
     return model.to(device).eval()
 
 

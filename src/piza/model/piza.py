@@ -24,6 +24,7 @@ from piza.model.box_history import BoxHistoryEncoder
 from piza.model.grounder import Grounding, ImageFeatures, TextFeatures
 from piza.model.matcher import ExpressionMatcher, log_odds
 from piza.model.nanodet_proposals import NanoDetProposals
+from piza.model.object_words import ObjectWords
 from piza.model.proposals import ProposalNetwork, Proposals
 from piza.model.relations import Relations
 from piza.model.text import Prompter
@@ -83,6 +84,9 @@ class Piza(nn.Module):
             ExpressionMatcher(base.text_config.vocab_size, base.d_model + config.num_attributes + 1)
             if config.num_proposals
             else None
+        )
+        self.object_words: ObjectWords | None = (
+            None  # names of what the list says of objects, where it is known
         )
         self.tokenizer = tokenizer
         self.prompter = Prompter(tokenizer, base.max_text_len, method.prefix_ids(detector))

@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from piza.model.io import load_folder, load_weights, save_folder
+from piza.model.object_words import ObjectWords
 from piza.model.piza import Piza
 from piza.training.from_scratch.cached_lists import LISTED
 from piza.training.from_scratch.street_crops import CATEGORIES
@@ -40,6 +41,7 @@ def assembled(base: Path, proposals: Path, matcher: Path) -> Piza:
     model = Piza(AutoModelForZeroShotObjectDetection.from_config(old.detector.config), old.tokenizer, config)
     load_weights(model, weights, f"{base}, {proposals} and {matcher}")
     model.prompter.known_words = old.prompter.known_words
+    model.object_words = ObjectWords(CATEGORIES, tuple(read_words().words))
     return model
 
 

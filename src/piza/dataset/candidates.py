@@ -1,0 +1,255 @@
+"""Where proposals come from: the embedded model's list, transformers' detectors and segmenters, label files, any function.
+
+A `Detector` looks at one image. Things of a ten-thousandth of a photo are a few pixels of what a network takes in, so
+`tiled` shows it the photo and overlapping parts of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from piza.data.labels import LabeledPhoto
+from piza.data.sorec import canonical_name
+from piza.errors import InputError, reason
+from piza.hub import find_model
+from piza.image import ImageArray, cut
+from piza.search.zoom_path import frame_window, input_size
+
+if TYPE_CHECKING:
+    from piza.model.piza import Piza
+
+Box: TypeAlias = tuple[float, float, float, float]
+
+ATTRIBUTE = 0.5  # probability from which on a word is said of an object
+OVERLAP = 0.15  # of a tile's side that its neighbor shows too
+RIM = 2.0  # pixels: what comes so near to a tile's inner rim is cut off there
+EXCLUSIVE = ("category",)  # groups of words that are no attributes here
+MAX_LABELS = 1000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A thing that somebody sees in an image: corners in its pixels, what it is ("" unknown), score, words ("color=red")."""
+
+    xyxy: Box
+    category: str = ""
+    score: float = 1.0
+    attributes: tuple[str, ...] = ()
+
+
+Detector: TypeAlias = Callable[[ImageArray], Sequence[Candidate]]
+"""uint8 (height, width, 3) RGB -> what is in it."""
+
+Proposer: TypeAlias = Callable[[ImageArray, str], Sequence[Candidate]]
+"""The same for a photo and its name."""
+
+
+def tiled(detector: Detector, tiles: int = 2) -> Proposer:
+    """A detector that is shown the photo, and its tiles x tiles overlapping parts; 1: the photo alone.
+
+    What a part's inner rim cuts off is left to its neighbor. The same thing seen twice comes twice.
+    """
+
+    def propose(image: ImageArray, name: str) -> list[Candidate]:
+        height, width = image.shape[:2]
+        found: list[Candidate] = []
+        for x1, y1, x2, y2 in windows((width, height), tiles):
+            part = np.ascontiguousarray(image[y1:y2, x1:x2])
+            for candidate in detector(part):
+                left, top, right, bottom = candidate.xyxy
+                cut_off = (
+                    (x1 > 0 and left < RIM)
+                    or (y1 > 0 and top < RIM)
+                    or (x2 < width and right > x2 - x1 - RIM)
+                    or (y2 < height and bottom > y2 - y1 - RIM)
+                )
+                if not cut_off:
+                    found.append(replace(candidate, xyxy=(left + x1, top + y1, right + x1, bottom + y1)))
+        return found
+
+    return propose
+
+
+def windows(size: tuple[int, int], tiles: int) -> list[tuple[int, int, int, int]]:
+    """The frame of (width, height) and its tiles x tiles parts, xyxy in whole pixels."""
+    across, down = (_spans(side, tiles) for side in size)
+    parts = [(x1, y1, x2, y2) for y1, y2 in down for x1, x2 in across]
+    return [(0, 0, *size), *(parts if tiles > 1 else [])]
+
+
+def _spans(side: int, tiles: int) -> list[tuple[int, int]]:
+    length = min(side, round(side / tiles * (1 + OVERLAP)))
+    starts = np.linspace(0, side - length, tiles).round().astype(int)
+    return [(int(start), int(start) + length) for start in starts]
+
+
+def model_list(model: "Piza") -> Detector:
+    """The list of objects of a model's own first look, with categories and attributes.
+
+    Raises InputError for a model that lists no objects, or does not name what it says of them.
+    """
+    from piza.model.proposals import Proposals
+
+    words, size_of = getattr(model, "object_words", None), model.config.first_pixels
+    if words is None:
+        raise InputError(
+            "the model names no objects of a first look: expected 'mini' or a model with objects.json"
+        )
+    names = words.attributes
+    groups: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        groups.setdefault(name.partition("=")[0], []).append(place)
+    kinds = {
+        name.partition("=")[2]: place for place, name in enumerate(names) if name.startswith("category=")
+    }
+
+    def look(image: ImageArray) -> list[Candidate]:
+        height, width = image.shape[:2]
+        frame = frame_window((width, height))
+        found: Any = model.encode_frame(cut(image, frame, input_size(frame, True, size_of, size_of)))
+        assert isinstance(found, Proposals)
+        boxes = found.boxes[-1, 0].float().cpu().numpy().astype(float)
+        corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
+        corners = np.clip(corners, 0, 1) * np.tile([width, height], 2)
+        shown = found.attributes[0].float().sigmoid().cpu().numpy()
+        scores = found.cell_logits[0, found.cells[0]].float().sigmoid().cpu().numpy()
+        cells: Any = getattr(found, "category_logits", None)
+        if cells is not None:
+            of_cells = cells[0, found.cells[0]].float().argmax(-1).tolist()
+            categories = [words.categories[place] for place in of_cells]
+        else:
+            listed = list(kinds)
+            best = shown[:, list(kinds.values())].argmax(-1)
+            categories = [listed[place] for place in best]
+        return [
+            Candidate(_box(box), category, float(score), _attributes(row, names, groups))
+            for box, category, score, row in zip(corners, categories, scores, shown, strict=True)
+        ]
+
+    return look
+
+
+def _attributes(shown: Any, names: Sequence[str], groups: Mapping[str, list[int]]) -> tuple[str, ...]:
+    """The best word of each group, where it is more likely than not."""
+    words = []
+    for group, places in groups.items():
+        best = max(places, key=lambda place: shown[place])
+        if group not in EXCLUSIVE and shown[best] >= ATTRIBUTE:
+            words.append(names[best])
+    return tuple(words)
+
+
+def zero_shot_detector(model: Any, labels: Sequence[str], device: str = "cpu") -> Detector:
+    """A zero-shot detector by transformers' pipeline, asked for things by name.
+
+    model: a folder or hub name, or a pipeline (or any function that answers as one). labels: what to look for, such as
+    ["traffic sign", "person"]. Raises InputError where there is no such model, and for no labels.
+    """
+    labels = [label.strip() for label in labels if label.strip()]
+    if not 0 < len(labels) <= MAX_LABELS:
+        raise InputError(
+            "a zero-shot detector needs the names of what to look for, such as 'traffic sign,person'"
+        )
+    pipe = _pipeline("zero-shot-object-detection", model, device)
+
+    def look(image: ImageArray) -> list[Candidate]:
+        found = []
+        for answer in pipe(_pillow(image), candidate_labels=labels):
+            corners = [answer["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]
+            found.append(
+                Candidate(_box(_inside(corners, image)), str(answer["label"]), float(answer["score"]))
+            )
+        return found
+
+    return look
+
+
+def mask_segmenter(model: Any, device: str = "cpu") -> Detector:
+    """A segmenter of everything (SAM, SAM 2) by transformers' mask generation: the boxes of its masks, without categories.
+
+    model: a folder or hub name, or a pipeline (or any function that answers as one). Raises InputError where there is no such
+    model.
+    """
+    pipe = _pipeline("mask-generation", model, device)
+
+    def look(image: ImageArray) -> list[Candidate]:
+        answer = pipe(_pillow(image))
+        found = []
+        for mask, score in zip(answer["masks"], answer["scores"], strict=True):
+            mask = np.asarray(mask).astype(bool)
+            if mask.any():
+                rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+                corners = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+                found.append(Candidate(_box(corners), "", float(score)))
+        return found
+
+    return look
+
+
+def labeled_boxes(photos: Sequence[LabeledPhoto]) -> Proposer:
+    """The boxes of label files (`piza.data.labels.read_labels`), with their categories; fields of text become attributes.
+
+    Raises InputError, when asked, about a photo that has other sides than its labels say; of a photo that the labels do not
+    name, nothing is proposed.
+    """
+    named = {canonical_name(photo.image): photo for photo in photos}
+
+    def propose(image: ImageArray, name: str) -> list[Candidate]:
+        photo = named.get(canonical_name(name))
+        if photo is None:
+            return []
+        height, width = image.shape[:2]
+        if (photo.width, photo.height) != (width, height):
+            raise InputError(
+                f"the photo {name!r} has {width} x {height} pixels, but its labels are for {photo.width} x {photo.height}"
+            )
+        found = []
+        for box in photo.boxes:
+            words = tuple(
+                f"{key}={value}" for key, value in box.extra.items() if isinstance(value, str) and value
+            )
+            score = box.extra.get("score", 1.0)
+            known = isinstance(score, (int, float)) and not isinstance(score, bool)
+            found.append(Candidate(box.xyxy, box.category, float(score) if known else 1.0, words))
+        return found
+
+    return propose
+
+
+def _pipeline(task: str, model: Any, device: str) -> Any:
+    """A pipeline of transformers, of a folder or hub name; anything that can be called is taken as it is."""
+    if callable(model):
+        return model
+    folder: Path = find_model(model)
+    from transformers import pipeline
+
+    make: Any = pipeline
+    try:
+        return make(
+            task,
+            model=str(folder),
+            device=device,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    except Exception as error:  # damaged files, a package that is missing: each raises its own kind
+        raise InputError(f"{folder} is no model for {task} that can be read: {reason(error)}") from None
+
+
+def _pillow(image: ImageArray) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(image)
+
+
+def _inside(corners: Sequence[Any], image: ImageArray) -> list[float]:
+    sides = (image.shape[1], image.shape[0]) * 2
+    return [min(max(float(value), 0.0), float(side)) for value, side in zip(corners, sides, strict=True)]
+
+
+def _box(corners: Sequence[Any]) -> Box:
+    x1, y1, x2, y2 = (float(value) for value in corners)
+    return x1, y1, x2, y2
