@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.cli.common import Parser, add_box_options, at_least, note
+from piza.cli.describe import add_describe
 from piza.cli.propose import add_propose
 from piza.cli.sentences import add_sentences
 from piza.errors import InputError
@@ -28,6 +29,7 @@ def add_data_commands(commands: Any) -> None:
     _add_scenes(kinds)
     add_sentences(kinds)
     add_propose(kinds)
+    add_describe(kinds)
     _add_check(kinds)
     _add_stats(kinds)
     _add_view(kinds)

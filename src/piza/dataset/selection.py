@@ -37,6 +37,7 @@ class SelectionConfig:
     min_score: float = 0.2
     per_photo: int = Field(default=20, ge=1)
     categories: tuple[str, ...] = ()  # only these; none: all
+    without: tuple[str, ...] = ("tree", "hedge", "pole")  # scenery, of which no sentence is about one
 
     def __post_init__(self) -> None:
         if self.min_share >= self.max_share:
@@ -132,7 +133,9 @@ def _unfit(candidate: Candidate, size: tuple[int, int], config: SelectionConfig)
     share = (x2 - x1) * (y2 - y1) / (size[0] * size[1])
     if not np.isfinite(candidate.score) or candidate.score < config.min_score:
         return "low score"
-    if config.categories and candidate.category not in config.categories:
+    if candidate.category in config.without or (
+        config.categories and candidate.category not in config.categories
+    ):
         return "other category"
     if share > config.max_share:
         return "too large"

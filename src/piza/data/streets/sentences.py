@@ -1,6 +1,6 @@
 """Sentences about the objects of a photo, by the generator of `piza.data.scenes`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -40,6 +40,7 @@ def street_sentences(
     min_side: float = MIN_SIDE,
     max_share: float = MAX_SHARE,
     all_signs: bool = True,
+    only: Collection[int] | None = None,
 ) -> tuple[list[Expression], Facts]:
     """Sentences that are each true of exactly one object, whatever the uncertain ones are; and the facts they rest on.
 
@@ -48,10 +49,12 @@ def street_sentences(
         sided: False for a photo that may be mirrored: neither left nor right is said.
         min_side, max_share: of targets, see `targets_of`.
         all_signs: False where only signs of known kinds are labeled: a sentence then names the kind.
+        only: the numbers of the objects that sentences are wanted about; None: of all.
     """
     if not objects:
         return [], Facts([], size)
     facts = Facts(objects, size, rough=True)
     writer = Writer(objects, size, rng, facts, sided, all_signs)
     targets = targets_of(objects, size, min_side, max_share)
+    targets = [number for number in targets if only is None or number in only]
     return expressions(objects, size, rng, per_object, writer, targets, ROUNDS), facts

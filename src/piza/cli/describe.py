@@ -1,0 +1,166 @@
+"""`piza data describe`: sentences about proposals."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from piza.cli.common import at_least, note, positive, show_progress
+from piza.errors import InputError
+
+if TYPE_CHECKING:
+    from piza.dataset.describe import Describing
+
+KEY = "OPENAI_API_KEY"
+
+
+def add_describe(kinds: Any) -> None:
+    """Add `piza data describe` to the parser's `kinds`."""
+    describe = kinds.add_parser(
+        "describe", help="write sentences about proposals, by a language model or offline"
+    )
+    describe.add_argument("proposals", metavar="PROPOSALS.jsonl", help="what `piza data propose` wrote")
+    describe.add_argument("--images", metavar="DIR", required=True, help="the folder of the photos")
+    describe.add_argument(
+        "--out", metavar="DESCRIBED.jsonl", required=True, help="a file that is there is gone on with"
+    )
+    describe.add_argument(
+        "--count", metavar="N", type=at_least(1), default=2, help="sentences a thing (default: 2)"
+    )
+    describe.add_argument(
+        "--model",
+        metavar="NAME",
+        help="of the endpoint; without one, whose list tells what is there (default: mini)",
+    )
+    online = describe.add_argument_group("by a vision-language model behind an OpenAI-compatible endpoint")
+    online.add_argument(
+        "--endpoint", metavar="URL", help="such as http://localhost:8000/v1; photos are sent there"
+    )
+    online.add_argument(
+        "--prompt",
+        metavar="NAME",
+        action="append",
+        help="sorec (default), short, or a text file; may be repeated",
+    )
+    online.add_argument(
+        "--key-env", metavar="NAME", default=KEY, help=f"the variable that holds the key (default: {KEY})"
+    )
+    online.add_argument(
+        "--answers", metavar="FILE", help="where answers are kept (default: OUT.answers.jsonl)"
+    )
+    online.add_argument(
+        "--parallel", metavar="N", type=at_least(1), default=4, help="questions at once (default: 4)"
+    )
+    online.add_argument("--per-minute", metavar="N", type=positive, help="questions a minute, at most")
+    online.add_argument("--max-questions", metavar="N", type=at_least(0), help="in this run, at most")
+    online.add_argument(
+        "--max-cost", metavar="X", type=positive, help="of all answers, at most; with the prices"
+    )
+    online.add_argument("--price-in", metavar="X", type=positive, help="of a million tokens that are sent")
+    online.add_argument(
+        "--price-out", metavar="X", type=positive, help="of a million tokens that are answered"
+    )
+    online.add_argument("--timeout", metavar="S", type=positive, help="seconds for an answer (default: 120)")
+    online.add_argument(
+        "--retries", metavar="N", type=at_least(0), help="where the endpoint is busy (default: 5)"
+    )
+    online.add_argument("--temperature", metavar="T", type=float, help="0 to 2 (default: 0.7)")
+    offline = describe.add_argument_group("by the generator, offline")
+    offline.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="same seed, same sentences")
+    offline.add_argument(
+        "--tiles", metavar="N", type=at_least(1), default=2, help="as of propose (default: 2)"
+    )
+    offline.add_argument(
+        "--mirrored", action="store_true", help="photos may be mirrored: never say left or right"
+    )
+    describe.set_defaults(run=_describe)
+
+
+ONLINE = (
+    "prompt",
+    "answers",
+    "per_minute",
+    "max_questions",
+    "max_cost",
+    "price_in",
+    "price_out",
+    "timeout",
+    "retries",
+    "temperature",
+)
+
+
+def _describe(options: argparse.Namespace) -> int:
+    done = _online(options) if options.endpoint else _offline(options)
+    for message in done.failed:
+        note(message)
+    if done.before:
+        note(f"{done.before} things were described before")
+    for why, count in done.without.most_common():
+        note(f"{count} things without a sentence: {why}")
+    if done.stopped:
+        note(f"stopped, because {done.stopped}; run it again to go on")
+    print(f"{done.sentences} sentences about {done.described} things in {options.out}")
+    return 1 if done.failed or done.stopped else 0
+
+
+def _online(options: argparse.Namespace) -> "Describing":
+    from piza.config import override
+    from piza.dataset.describe import describe_with_endpoint
+    from piza.dataset.endpoint import Endpoint, EndpointConfig
+    from piza.dataset.questions import read_prompt
+    from piza.files import check_writable
+
+    if not options.model:
+        raise InputError("--endpoint needs --model, the name of the model there")
+    settings = {name: getattr(options, name) for name in ONLINE if name not in ("prompt", "answers")}
+    config = override(EndpointConfig(url=options.endpoint, model=options.model), **settings)
+    prompts = [read_prompt(name) for name in dict.fromkeys(options.prompt or ["sorec"])]
+    check_writable(options.out)
+    answers = Path(options.answers or f"{options.out}.answers.jsonl")
+    key = os.environ.get(options.key_env) or None
+    with Endpoint(config, answers, key) as endpoint:
+        done = describe_with_endpoint(
+            options.proposals,
+            options.images,
+            options.out,
+            endpoint,
+            prompts,
+            options.count,
+            options.parallel,
+            show_things,
+        )
+        spent = endpoint.spent
+    cost = f", cost {spent.cost:.4g}" if spent.cost else ""
+    note(f"asked {spent.asked} questions; {spent.tokens_in} and {spent.tokens_out} tokens in all{cost}")
+    return done
+
+
+def _offline(options: argparse.Namespace) -> "Describing":
+    import piza
+    from piza.dataset.candidates import model_list, tiled
+    from piza.dataset.describe import describe_with_generator
+    from piza.dataset.records import Proposal, read_records
+
+    for name in ONLINE:
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} needs --endpoint, where the model is")
+    read_records(options.proposals, Proposal)
+    name = options.model or "mini"
+    proposer = tiled(model_list(piza.load(name)), options.tiles)
+    return describe_with_generator(
+        options.proposals,
+        options.images,
+        options.out,
+        proposer,
+        options.count,
+        options.seed,
+        not options.mirrored,
+        {"model": name, "tiles": options.tiles},
+        show_things,
+    )
+
+
+def show_things(done: int, total: int) -> None:
+    """As `show_progress`, of things."""
+    show_progress(done, total, "things")

@@ -1,0 +1,61 @@
+"""Sentences about proposals without a language model: the generator of drawn scenes, on what a detector sees in the photo.
+
+A sentence is true of one thing only, as far as the detector sees: whatever else may be there must not fit it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from piza.data.labels import LabeledBox, LabeledPhoto
+from piza.data.scenes.signs import KINDS
+from piza.data.streets.objects import MaybeBox, street_objects
+from piza.data.streets.sentences import street_sentences
+from piza.dataset.candidates import Candidate
+from piza.dataset.records import Proposal
+from piza.image import ImageArray
+
+GENERATOR = "generator"
+SURE = 0.5  # score from which on something else in the photo is taken for real, so that sentences may name it
+MAYBE = 0.15  # and from which on it may be there
+KNOWN = ("color", "state", "arrow", "view", "gender")  # groups of words that a sentence may rest on
+
+
+def generated(
+    image: ImageArray,
+    proposals: Sequence[Proposal],
+    seen: Sequence[Candidate],
+    seed: int,
+    count: int,
+    sided: bool = True,
+) -> list[list[str]]:
+    """Up to `count` sentences about each proposal of one photo; none where nothing fits it alone.
+
+    image: uint8 (height, width, 3) RGB. seen: all that a detector sees in the photo, large things too. sided: False for a
+    photo that may be mirrored.
+    """
+    height, width = image.shape[:2]
+    boxes = tuple(LabeledBox(p.box_xyxy, p.category or "unknown", _known(p)) for p in proposals)
+    photo = LabeledPhoto(proposals[0].image, width, height, boxes)
+    maybe = [MaybeBox(c.xyxy, c.score, c.category) for c in seen if c.category]
+    trusted = {c.category for c in seen}
+    objects = street_objects(photo, image, maybe, trusted, min_score=MAYBE, sure_score=SURE)
+    rng = np.random.default_rng([seed, *photo.image.encode("utf-8", "surrogateescape")])
+    sentences, _ = street_sentences(
+        objects, (width, height), rng, count, sided, min_side=0.0, max_share=1.0, only=range(len(proposals))
+    )
+    texts: list[list[str]] = [[] for _ in proposals]
+    for sentence in sentences:
+        if sentence.ref not in texts[sentence.index]:
+            texts[sentence.index].append(sentence.ref)
+    return texts
+
+
+def _known(proposal: Proposal) -> dict[str, str]:
+    """The words of a proposal that the generator knows what to do with."""
+    words: dict[str, str] = {}
+    for word in proposal.attributes:
+        name, _, value = word.partition("=")
+        if name in KNOWN or (name == "kind" and proposal.category == "sign" and value in KINDS):
+            words[name] = value
+    return words
