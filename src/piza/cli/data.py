@@ -10,6 +10,7 @@ from piza.cli.common import Parser, add_box_options, at_least, note
 from piza.cli.describe import add_describe
 from piza.cli.propose import add_propose
 from piza.cli.sentences import add_sentences
+from piza.cli.split import add_split
 from piza.errors import InputError
 from piza.files import check_writable
 
@@ -30,6 +31,7 @@ def add_data_commands(commands: Any) -> None:
     add_sentences(kinds)
     add_propose(kinds)
     add_describe(kinds)
+    add_split(kinds)
     _add_check(kinds)
     _add_stats(kinds)
     _add_view(kinds)

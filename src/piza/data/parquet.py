@@ -25,10 +25,11 @@ def write_hf(
     folder: str | Path,
     split: str = "train",
     images_dir: str | Path | None = None,
+    like: Sequence[dict[str, Any]] | None = None,
 ) -> Path:
     """Write FOLDER/data/SPLIT-00000-of-00001.parquet; its path. `rows` as `sorec.read_values` gives them.
 
-    `images_dir`: embed the images, byte for byte, in every row (repeated bytes within a row group are stored once). Raises
+    `like`: all rows of the folder, whose parts must have the same columns; None: these. `images_dir`: embed the images, byte for byte, in every row (repeated bytes within a row group are stored once). Raises
     InputError when pyarrow or an image is missing, or the folder cannot be written to.
     """
     pyarrow, parquet = import_pyarrow()
@@ -39,7 +40,7 @@ def write_hf(
         check_writable(folder)
     path = folder / "data" / f"{split}-00000-of-00001.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = _columns(rows, images_dir is not None)
+    columns = _columns(rows if like is None else like, images_dir is not None)
     schema = _schema(pyarrow, columns)
     with atomic_write(path) as temporary:
         # An image in a hundred rows becomes one entry of a dictionary, however large.

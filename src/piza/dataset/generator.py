@@ -13,9 +13,11 @@ from piza.data.streets.objects import MaybeBox, street_objects
 from piza.data.streets.sentences import street_sentences
 from piza.dataset.candidates import Candidate
 from piza.dataset.records import Proposal
+from piza.dataset.selection import SelectionConfig, merge_duplicates
 from piza.image import ImageArray
 
 GENERATOR = "generator"
+TOLD = 0.4  # score from which on a proposal is what its category says; below, nothing is said of it
 SURE = 0.5  # score from which on something else in the photo is taken for real, so that sentences may name it
 MAYBE = 0.15  # and from which on it may be there
 KNOWN = ("color", "state", "arrow", "view", "gender")  # groups of words that a sentence may rest on
@@ -35,19 +37,24 @@ def generated(
     photo that may be mirrored.
     """
     height, width = image.shape[:2]
-    boxes = tuple(LabeledBox(p.box_xyxy, p.category or "unknown", _known(p)) for p in proposals)
+    told = [number for number, p in enumerate(proposals) if p.category and p.score >= TOLD]
+    boxes = tuple(
+        LabeledBox(proposals[n].box_xyxy, proposals[n].category, _known(proposals[n])) for n in told
+    )
     photo = LabeledPhoto(proposals[0].image, width, height, boxes)
-    maybe = [MaybeBox(c.xyxy, c.score, c.category) for c in seen if c.category]
-    trusted = {c.category for c in seen}
-    objects = street_objects(photo, image, maybe, trusted, min_score=MAYBE, sure_score=SURE)
+    seen = [c for c in merge_duplicates(seen, SelectionConfig().duplicate_iou) if c.category]
+    maybe = [MaybeBox(c.xyxy, c.score, c.category) for c in seen]
+    objects = street_objects(
+        photo, image, maybe, {c.category for c in seen}, min_score=MAYBE, sure_score=SURE
+    )
     rng = np.random.default_rng([seed, *photo.image.encode("utf-8", "surrogateescape")])
     sentences, _ = street_sentences(
-        objects, (width, height), rng, count, sided, min_side=0.0, max_share=1.0, only=range(len(proposals))
+        objects, (width, height), rng, count, sided, min_side=0.0, max_share=1.0, only=range(len(told))
     )
     texts: list[list[str]] = [[] for _ in proposals]
     for sentence in sentences:
-        if sentence.ref not in texts[sentence.index]:
-            texts[sentence.index].append(sentence.ref)
+        if sentence.ref not in texts[told[sentence.index]]:
+            texts[told[sentence.index]].append(sentence.ref)
     return texts
 
 
