@@ -11,6 +11,7 @@ from piza.cli.describe import add_describe
 from piza.cli.propose import add_propose
 from piza.cli.sentences import add_sentences
 from piza.cli.split import add_split
+from piza.cli.verify import add_verify
 from piza.errors import InputError
 from piza.files import check_writable
 
@@ -36,6 +37,7 @@ def add_data_commands(commands: Any) -> None:
     _add_stats(kinds)
     _add_view(kinds)
     _add_convert(kinds)
+    add_verify(kinds)
 
 
 def _add_scenes(kinds: Any) -> None:

@@ -4,10 +4,7 @@ An image is uploaded once and known by a token from then on; what comes back are
 the model was given.
 """
 
-import hashlib
 import json
-import mimetypes
-from importlib import resources
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,6 +18,7 @@ from piza.server.errors import NotFoundError
 from piza.server.queue import IsCancelled
 from piza.server.schemas import MAX_SENTENCES, Questions, Upload, read
 from piza.server.search import locate_all, read_image, search
+from piza.server.static_files import add_static_routes
 from piza.server.store import (
     MEGABYTE,
     AppState,
@@ -43,45 +41,11 @@ MAX_DIGITS = 9  # of a number in an address
 def page_routes(state: AppState) -> APIRouter:
     """/, /docs, /static/..., and everything under /page."""
     router = APIRouter(include_in_schema=False)
-    _static_routes(router)
+    add_static_routes(router, {"/": "index.html", "/docs": "docs.html"})
     _image_routes(router, state)
     _search_routes(router, state)
     _file_routes(router, state)
     return router
-
-
-def _static_routes(router: APIRouter) -> None:
-    """The files of the package, read once: an address is a key of a table and never becomes a path."""
-    folder = resources.files("piza.server") / "static"
-    files = {
-        file.name: file.read_bytes() for file in folder.iterdir() if not file.name.startswith((".", "_"))
-    }
-
-    def answer(name: str, request: Request) -> Response:
-        if name not in files:
-            raise NotFoundError(f"there is no file {name[:100]!r}")
-        tag = f'"{hashlib.sha256(files[name]).hexdigest()[:16]}"'
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        kind = {"js": "text/javascript", "svg": "image/svg+xml"}.get(name.rsplit(".", 1)[-1])
-        return Response(files[name], media_type=kind or mimetypes.guess_type(name)[0], headers=headers)
-
-    @router.get("/")
-    async def index(request: Request) -> Response:
-        return answer("index.html", request)
-
-    @router.get("/docs")
-    async def docs(request: Request) -> Response:
-        return answer("docs.html", request)
-
-    @router.get("/favicon.ico")
-    async def icon(request: Request) -> Response:
-        return answer("icon.svg", request)
-
-    @router.get("/static/{name}")
-    async def static(name: str, request: Request) -> Response:
-        return answer(name, request)
 
 
 def _image_routes(router: APIRouter, state: AppState) -> None:

@@ -1,0 +1,60 @@
+"""Sentences that say the same in nearly the same words, within one photo."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+from piza.dataset.language_rules import words
+
+SAME_THING = 0.85  # how alike two sentences about one thing may be, of 1
+
+# Words that may be left out or exchanged without another thing being meant.
+_FILLERS = frozenset(
+    "a an the is are it its this that there which who object thing positioned located situated placed seen visible "
+    "appears being can be of in to scene image picture photo".split()
+)
+_SAME = {"colored": "color", "coloured": "color", "grey": "gray", "beside": "next", "automobile": "car"}
+
+
+class Twin(NamedTuple):
+    """Two sentences of one photo that say the same. first, second: their places, first < second. alike: 0 to 1.
+
+    same_thing: whether they are about one thing; else nobody can tell which of two things is meant.
+    """
+
+    first: int
+    second: int
+    alike: float
+    same_thing: bool
+
+
+def content(text: str) -> tuple[str, ...]:
+    """The words that say which thing is meant, in order."""
+    return tuple(_SAME.get(word, word) for word in words(text) if word not in _FILLERS)
+
+
+def twins(texts: Sequence[str], photos: Sequence[Hashable], things: Sequence[Hashable]) -> Iterator[Twin]:
+    """The pairs of sentences that say the same.
+
+    Of different things those are named whose words are the same, fillers aside: one other word may be what tells them
+    apart. Of one thing those that are more than `SAME_THING` alike.
+
+    Args:
+        texts: the sentences.
+        photos: which photo each is about; only sentences about one photo are compared.
+        things: which thing each is about.
+    """
+    said = [content(text) for text in texts]
+    first_with: dict[tuple[Hashable, tuple[str, ...]], int] = {}
+    about: dict[tuple[Hashable, Hashable], list[int]] = defaultdict(list)
+    for place, (photo, thing) in enumerate(zip(photos, things, strict=True)):
+        other = first_with.setdefault((photo, said[place]), place)
+        if other != place and things[other] != thing:
+            yield Twin(other, place, 1.0, False)
+        for earlier in about[photo, thing]:
+            alike = SequenceMatcher(None, said[earlier], said[place], autojunk=False).ratio()
+            if alike > SAME_THING:
+                yield Twin(earlier, place, alike, True)
+                break
+        about[photo, thing].append(place)
