@@ -8,7 +8,9 @@ from piza.dataset.records import Checked, CheckedSentence, Decision, Finding, pr
 SIZE = (400, 300)
 
 
-def record(number=0, texts=("The red car on the left.", "A red car beside a tree."), doubt=0.1, bbox=None, image=None):
+def record(
+    number=0, texts=("The red car on the left.", "A red car beside a tree."), doubt=0.1, bbox=None, image=None
+):
     image = image or f"photo {number}.jpg"
     bbox = bbox or (10.25 + number, 20.5, 30.0, 40.0)
     findings = (Finding("elsewhere", 0.9, "leads to another thing"),) if doubt > 0.5 else ()
@@ -19,7 +21,9 @@ def record(number=0, texts=("The red car on the left.", "A red car beside a tree
     )  # fmt: skip
 
 
-def decided(one, decision="accept", who="ann", sentence=0, text=None, bbox=None, when="2026-11-29T10:00:00.000+00:00"):
+def decided(
+    one, decision="accept", who="ann", sentence=0, text=None, bbox=None, when="2026-11-29T10:00:00.000+00:00"
+):
     text = one.sentences[sentence].text if text is None else text
     return Decision(one.id, sentence, decision, text, bbox or one.bbox, who, when)
 

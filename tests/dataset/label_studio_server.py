@@ -35,17 +35,38 @@ def serving(folder, **environment):
         port = taken.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-    values = {**kept, "HOME": str(folder), "COLLECT_ANALYTICS": "False", "LABEL_STUDIO_LATEST_VERSION_CHECK": "False"}
-    command = [program(), "start", "--no-browser", "--data-dir", folder, "--internal-host", "127.0.0.1", "--port", str(port)]
+    values = {
+        **kept,
+        "HOME": str(folder),
+        "COLLECT_ANALYTICS": "False",
+        "LABEL_STUDIO_LATEST_VERSION_CHECK": "False",
+    }
+    command = [
+        program(),
+        "start",
+        "--no-browser",
+        "--data-dir",
+        folder,
+        "--internal-host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with open(folder / "server.log", "w") as log:
         process = subprocess.Popen(
-            [str(part) for part in command], env={**values, **environment}, stdout=log, stderr=log, start_new_session=True
+            [str(part) for part in command],
+            env={**values, **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     address = f"http://127.0.0.1:{port}"
     try:
         end = time.monotonic() + PATIENCE
         while not _answers(address):
-            assert process.poll() is None and time.monotonic() < end, Path(folder / "server.log").read_text()[-2000:]
+            assert process.poll() is None and time.monotonic() < end, Path(folder / "server.log").read_text()[
+                -2000:
+            ]
             time.sleep(1)
         yield address
     finally:
@@ -74,7 +95,9 @@ class Person:
             "csrfmiddlewaretoken": re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1],
             "email": email, "password": PASSWORD, "allow_newsletters": "false",
         }  # fmt: skip
-        self._open("/user/signup/", urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded")
+        self._open(
+            "/user/signup/", urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
+        )
         self.token = self.ask("/api/token/", {})["token"]
 
     def ask(self, path, values=None, method=None):
@@ -101,5 +124,10 @@ class Person:
                 part["value"]["text"] = [text]
             if part["type"] == "rectanglelabels" and box:
                 part["value"].update(zip(("x", "y", "width", "height"), box, strict=True))
-        choices = {"from_name": "decision", "to_name": "photo", "type": "choices", "value": {"choices": [choice]}}
+        choices = {
+            "from_name": "decision",
+            "to_name": "photo",
+            "type": "choices",
+            "value": {"choices": [choice]},
+        }
         return self.ask(f"/api/tasks/{task}/annotations/", {"result": [*prediction, choices]})

@@ -3,7 +3,15 @@
 import pytest
 from tests.dataset.checked import decided, record
 
-from piza.dataset.decisions import Rules, agreements, check_decisions, cohens_kappa, rows, states, whole_pixels
+from piza.dataset.decisions import (
+    Rules,
+    agreements,
+    check_decisions,
+    cohens_kappa,
+    rows,
+    states,
+    whole_pixels,
+)
 from piza.errors import InputError
 
 ONE = record(texts=("The red car on the left.",))

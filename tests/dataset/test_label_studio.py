@@ -27,8 +27,15 @@ def exported(choice="accept", who=1, place=0, one=ONE, **changes):
     """A task as Label Studio exports it."""
     task = copy.deepcopy(task_of(one, place, "/data/upload/1/a.jpg"))
     result = [*task.pop("predictions")[0]["result"]]
-    result.append({"from_name": "decision", "to_name": "photo", "type": "choices", "value": {"choices": [choice]}})
-    annotation = {"completed_by": who, "result": result, "was_cancelled": False, "updated_at": "2026-11-29T10:00:00.123456Z"}
+    result.append(
+        {"from_name": "decision", "to_name": "photo", "type": "choices", "value": {"choices": [choice]}}
+    )
+    annotation = {
+        "completed_by": who,
+        "result": result,
+        "was_cancelled": False,
+        "updated_at": "2026-11-29T10:00:00.123456Z",
+    }
     return {"id": 7, **task, "annotations": [annotation], **changes}
 
 
@@ -190,7 +197,10 @@ def test_nobody_there_is_told():
 @pytest.mark.slow
 @pytest.mark.skipif(program() is None, reason="label-studio is not installed (PIZA_LABEL_STUDIO, PATH)")
 def test_two_people_and_a_third_in_the_real_program(tmp_path, monkeypatch, capsys):
-    records = [record(n, texts=(f'A "car" <b>n°</b> {n}.',), image=f'a "photo" ü{n % 2}.jpg', doubt=n / 10) for n in range(4)]
+    records = [
+        record(n, texts=(f'A "car" <b>n°</b> {n}.',), image=f'a "photo" ü{n % 2}.jpg', doubt=n / 10)
+        for n in range(4)
+    ]
     photos = write_photos(tmp_path / "photos", records)
     write_records(tmp_path / "checked.jsonl", records)
     log, out = tmp_path / "decisions.jsonl", tmp_path / "rows.json"
@@ -200,29 +210,45 @@ def test_two_people_and_a_third_in_the_real_program(tmp_path, monkeypatch, capsy
 
         def verify(way, *arguments):
             common = [str(tmp_path / "checked.jsonl"), "--decisions", str(log)]
-            code = main(["data", "verify", way, *common, *(["--url", address] if way != "rows" else []), *arguments])
+            code = main(
+                ["data", "verify", way, *common, *(["--url", address] if way != "rows" else []), *arguments]
+            )
             said = capsys.readouterr()
             return code, said.out + said.err
 
         code, said = verify("push", "--images", str(photos))
         assert code == 0 and "4 tasks added to project 1" in said
         assert "0 tasks added" in verify("push", "--images", str(photos), "--project", "1")[1]
-        tasks = {task["data"]["id"]: task for task in ann.ask("/api/projects/1/export?exportType=JSON&download_all_tasks=true")}
+        tasks = {
+            task["data"]["id"]: task
+            for task in ann.ask("/api/projects/1/export?exportType=JSON&download_all_tasks=true")
+        }
         order = sorted(tasks.values(), key=lambda task: task["id"])
-        assert [task["data"]["text"] for task in order] == [one.sentences[0].text for one in reversed(records)]
+        assert [task["data"]["text"] for task in order] == [
+            one.sentences[0].text for one in reversed(records)
+        ]
         assert len({task["data"]["image"] for task in order}) == 2  # a photo is uploaded once
-        assert ann._open(order[0]["data"]["image"], None, "image/jpeg") == (photos / records[3].image).read_bytes()
+        assert (
+            ann._open(order[0]["data"]["image"], None, "image/jpeg")
+            == (photos / records[3].image).read_bytes()
+        )
         for person, choices in ((ann, "aafr"), (bob, "aaar")):
             for one, choice in zip(records, choices, strict=True):
                 words = {"a": "accept", "f": "fix", "r": "reject"}[choice]
                 person.annotate(tasks[one.id]["id"], words, "Better." if choice == "f" else None)
         code, said = verify("pull", "--project", "1")
         assert code == 0 and "8 new decisions" in said and "2 kept, 1 rejected, 1 disputed, 0 open" in said
-        assert "ann@example.com and bob@example.com: 4 in common, same choice 75.0 %, kappa 0.56; IoU of 3 boxes 1.00" in said
+        assert (
+            "ann@example.com and bob@example.com: 4 in common, same choice 75.0 %, kappa 0.56; IoU of 3 boxes 1.00"
+            in said
+        )
         before = log.read_bytes()
         assert "0 new decisions" in verify("pull", "--project", "1")[1] and log.read_bytes() == before
         # What the two dispute goes to a third.
-        assert "1 tasks added to project 2, 1 in all; 3 sentences are settled" in verify("push", "--images", str(photos))[1]
+        assert (
+            "1 tasks added to project 2, 1 in all; 3 sentences are settled"
+            in verify("push", "--images", str(photos))[1]
+        )
         (third,) = cid.ask("/api/projects/2/export?exportType=JSON&download_all_tasks=true")
         assert ann.ask("/api/projects/2/")["maximum_annotations"] == 1
         cid.annotate(third["id"], "fix", "Better.")
@@ -236,6 +262,15 @@ def test_two_people_and_a_third_in_the_real_program(tmp_path, monkeypatch, capsy
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
         assert "refuses the token" in verify("pull", "--project", "1")[1]
     rows = json.loads(out.read_text())
-    assert [row["ref"] for row in rows] == [records[0].sentences[0].text, records[1].sentences[0].text, "Better."]
-    assert rows[0] == {"image": 'a "photo" ü0.jpg', "bbox": [10, 20, 30, 40], "ref": 'A "car" <b>n°</b> 0.', "id": 1}
+    assert [row["ref"] for row in rows] == [
+        records[0].sentences[0].text,
+        records[1].sentences[0].text,
+        "Better.",
+    ]
+    assert rows[0] == {
+        "image": 'a "photo" ü0.jpg',
+        "bbox": [10, 20, 30, 40],
+        "ref": 'A "car" <b>n°</b> 0.',
+        "id": 1,
+    }
     assert len(read_records(log, Decision)) == 9 and decided(records[0]).text == rows[0]["ref"]

@@ -5,7 +5,15 @@ import json
 import pytest
 from tests.conftest import SHARED
 
-from piza.dataset.language_rules import LANGUAGE, LONG, MARK, SHORT, LanguageRules, is_english, language_findings
+from piza.dataset.language_rules import (
+    LANGUAGE,
+    LONG,
+    MARK,
+    SHORT,
+    LanguageRules,
+    is_english,
+    language_findings,
+)
 from piza.dataset.near_duplicates import twins
 
 
@@ -71,7 +79,9 @@ def test_another_language_is_found(text):
     assert LANGUAGE in kinds(text) and LANGUAGE not in kinds(text, english=False)
 
 
-@pytest.mark.parametrize("text", ["The café's sign.", "A VW bus, number 12.", "Red Müller truck, left lane.", "Hydrant"])
+@pytest.mark.parametrize(
+    "text", ["The café's sign.", "A VW bus, number 12.", "Red Müller truck, left lane.", "Hydrant"]
+)
 def test_english_with_foreign_names_is_english(text):
     assert is_english(text)
 

@@ -44,7 +44,9 @@ def send(client, place, who="ann", decision="accept", **values):
 
 def test_the_doubtful_come_first_and_a_decision_is_on_the_disk_when_it_is_answered(client, log):
     first = client.get("/review/next", params={"who": "ann"}).json()
-    assert first["text"] == "A doubtful <b>sentence</b> here." and first["findings"] == ["leads to another thing"]
+    assert first["text"] == "A doubtful <b>sentence</b> here." and first["findings"] == [
+        "leads to another thing"
+    ]
     assert (first["left"], first["total"]) == (3, 3)
     assert send(client, first["place"]).json() == {"left": 2}
     (written,) = read_records(log, Decision)
@@ -97,7 +99,10 @@ def test_a_restart_goes_on_where_it_was(folder, log):
         ({"decision": "fix", "text": " ", "bbox": [1, 2, 3, 4]}, "the sentence is empty"),
         ({"decision": "fix", "text": "a car", "bbox": [390, 2, 30, 4]}, "reaches out of its photo"),
         ({"decision": "fix", "text": "a car", "bbox": [3, 2, 0, 4]}, "sides over 0"),
-        ({"decision": "fix", "text": RECORDS[1].sentences[0].text, "bbox": list(RECORDS[1].bbox)}, "nothing was changed"),
+        (
+            {"decision": "fix", "text": RECORDS[1].sentences[0].text, "bbox": list(RECORDS[1].bbox)},
+            "nothing was changed",
+        ),
         ({"text": "a" * 2000}, "1000"),
         ({"more": 1}, "no field 'more'"),
     ],
@@ -108,7 +113,9 @@ def test_what_cannot_be_used_is_refused_and_writes_nothing(client, log, values, 
     assert log.read_bytes() == b""
 
 
-@pytest.mark.parametrize("address", ["/review/3", "/review/-1", "/review/x", "/review/0/other.jpg", "/static/../review.py"])
+@pytest.mark.parametrize(
+    "address", ["/review/3", "/review/-1", "/review/x", "/review/0/other.jpg", "/static/../review.py"]
+)
 def test_what_is_not_there_is_not_found(client, address):
     assert client.get(address).status_code == 404
 

@@ -25,7 +25,8 @@ if CHROMIUM is None:
 QUIET = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync".split()
 PATIENCE = 60_000  # milliseconds; the machine may be busy
 RECORDS = [
-    record(n, texts=(f"The <i>car</i> number {n}.",), doubt=0.9 - n / 10, bbox=(100.0 + n, 80.0, 20.0, 16.0)) for n in range(4)
+    record(n, texts=(f"The <i>car</i> number {n}.",), doubt=0.9 - n / 10, bbox=(100.0 + n, 80.0, 20.0, 16.0))
+    for n in range(4)
 ]
 
 
@@ -68,7 +69,9 @@ def page_of(browser, place, address):
     page = context.new_page()
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: "Content Security Policy" in message.text and wrong.append(message.text))
+    page.on(
+        "console", lambda message: "Content Security Policy" in message.text and wrong.append(message.text)
+    )
     page.goto(address)
     try:
         yield page

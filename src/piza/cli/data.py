@@ -8,6 +8,7 @@ from typing import Any
 
 from piza.cli.common import Parser, add_box_options, at_least, note
 from piza.cli.describe import add_describe
+from piza.cli.machine_check import add_machine_check
 from piza.cli.propose import add_propose
 from piza.cli.sentences import add_sentences
 from piza.cli.split import add_split
@@ -33,11 +34,12 @@ def add_data_commands(commands: Any) -> None:
     add_propose(kinds)
     add_describe(kinds)
     add_split(kinds)
+    add_machine_check(kinds)
+    add_verify(kinds)
     _add_check(kinds)
     _add_stats(kinds)
     _add_view(kinds)
     _add_convert(kinds)
-    add_verify(kinds)
 
 
 def _add_scenes(kinds: Any) -> None:

@@ -35,8 +35,12 @@ def _add_page(ways: Any) -> None:
     _images(page)
     page.add_argument("--who", metavar="NAME", help="the name the page suggests (default: the user's)")
     page.add_argument("--host", default="127.0.0.1", help="the address to answer at (default: 127.0.0.1)")
-    page.add_argument("--port", type=at_least(0), default=7861, help="the port (default: 7861); 0 takes a free one")
-    page.add_argument("--allow-host", metavar="NAME", action="append", default=[], help="a name the page is reached by")
+    page.add_argument(
+        "--port", type=at_least(0), default=7861, help="the port (default: 7861); 0 takes a free one"
+    )
+    page.add_argument(
+        "--allow-host", metavar="NAME", action="append", default=[], help="a name the page is reached by"
+    )
     page.set_defaults(run=_page)
 
 
@@ -45,14 +49,20 @@ def _add_push(ways: Any) -> None:
     _common(push)
     _images(push)
     _server(push)
-    push.add_argument("--project", metavar="N", type=at_least(1), help="go on with this project instead of making one")
+    push.add_argument(
+        "--project", metavar="N", type=at_least(1), help="go on with this project instead of making one"
+    )
     push.add_argument("--title", default="piza: sentences", help="of the project (default: piza: sentences)")
-    push.add_argument("--image-url", metavar="URL", help="photos are there, NAME after it, and are not uploaded")
+    push.add_argument(
+        "--image-url", metavar="URL", help="photos are there, NAME after it, and are not uploaded"
+    )
     push.set_defaults(run=_push)
 
 
 def _add_pull(ways: Any) -> None:
-    pull = ways.add_parser("pull", help=f"append the reviews in a Label Studio project to a log (token in {TOKEN})")
+    pull = ways.add_parser(
+        "pull", help=f"append the reviews in a Label Studio project to a log (token in {TOKEN})"
+    )
     _common(pull)
     _server(pull)
     pull.add_argument("--project", metavar="N", type=at_least(1), required=True, help="the project's number")
@@ -62,16 +72,24 @@ def _add_pull(ways: Any) -> None:
 def _add_rows(ways: Any) -> None:
     rows = ways.add_parser("rows", help="write what was accepted or fixed as rows, and how far people agree")
     _common(rows)
-    rows.add_argument("--out", metavar="ROWS.json", required=True, help="the rows to write, in SOREC's format")
+    rows.add_argument(
+        "--out", metavar="ROWS.json", required=True, help="the rows to write, in SOREC's format"
+    )
     rows.add_argument("--agreement", metavar="FILE.json", help="also write the agreement there")
     rows.set_defaults(run=_rows)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checked", metavar="CHECKED.jsonl", help="what `piza data machine-check` wrote")
-    parser.add_argument("--decisions", metavar="LOG.jsonl", required=True, help="the log; it is only appended to")
     parser.add_argument(
-        "--reviewers", metavar="N", type=at_least(1), default=2, help="people who must agree on a sentence (default: 2)"
+        "--decisions", metavar="LOG.jsonl", required=True, help="the log; it is only appended to"
+    )
+    parser.add_argument(
+        "--reviewers",
+        metavar="N",
+        type=at_least(1),
+        default=2,
+        help="people who must agree on a sentence (default: 2)",
     )
 
 
@@ -80,7 +98,9 @@ def _images(parser: argparse.ArgumentParser) -> None:
 
 
 def _server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default="http://localhost:8080", help="of Label Studio (default: http://localhost:8080)")
+    parser.add_argument(
+        "--url", default="http://localhost:8080", help="of Label Studio (default: http://localhost:8080)"
+    )
 
 
 def _page(options: argparse.Namespace) -> None:
@@ -125,9 +145,19 @@ def _push(options: argparse.Namespace) -> None:
     # Who has decided already is known by the log; a project of what is left needs fewer people.
     reviews = max(1, rules.reviewers - min(len(decided.get(key, {})) for key in keys))
     project, added = push(
-        _studio(options), records, keys, options.images, options.title, reviews, options.project, options.image_url, note
+        _studio(options),
+        records,
+        keys,
+        options.images,
+        options.title,
+        reviews,
+        options.project,
+        options.image_url,
+        note,
     )
-    print(f"{added} tasks added to project {project}, {len(keys)} in all; {len(standing) - len(keys)} sentences are settled")
+    print(
+        f"{added} tasks added to project {project}, {len(keys)} in all; {len(standing) - len(keys)} sentences are settled"
+    )
 
 
 def _pull(options: argparse.Namespace) -> int:
@@ -162,7 +192,9 @@ def _rows(options: argparse.Namespace) -> None:
     check_decisions(decisions, records, repr(options.decisions))
     kept = rows(records, decisions, rules)
     if not kept:
-        raise InputError(f"no sentence was accepted or fixed by {rules.reviewers} people yet, so there are no rows to write")
+        raise InputError(
+            f"no sentence was accepted or fixed by {rules.reviewers} people yet, so there are no rows to write"
+        )
     write_values(kept, options.out)
     if options.agreement:
         standing = [one.state for one in states(records, decisions, rules).values()]

@@ -186,9 +186,7 @@ def check_kept(decision: Decision, record: Checked) -> None:
     check_box(decision.bbox, (record.width, record.height))
 
 
-def states(
-    records: Sequence[Checked], decisions: Iterable[Decision], rules: Rules
-) -> dict[Key, Settled]:
+def states(records: Sequence[Checked], decisions: Iterable[Decision], rules: Rules) -> dict[Key, Settled]:
     """Where each sentence of the records stands, in their order."""
     decided = latest(decisions)
     keys = [(record.id, place) for record in records for place in range(len(record.sentences))]
@@ -218,7 +216,10 @@ def whole_pixels(bbox: Box, size: tuple[int, int]) -> list[int]:
     and high."""
     x, y, width, height = bbox
     left, top = min(round(x), size[0] - 1), min(round(y), size[1] - 1)
-    right, bottom = max(min(round(x + width), size[0]), left + 1), max(min(round(y + height), size[1]), top + 1)
+    right, bottom = (
+        max(min(round(x + width), size[0]), left + 1),
+        max(min(round(y + height), size[1]), top + 1),
+    )
     return [left, top, right - left, bottom - top]
 
 

@@ -99,7 +99,9 @@ def push(
             if key is not None and isinstance(data, dict):
                 known.add(key)
                 addresses[str(data.get("photo"))] = str(data.get("image"))
-    say(f"project {project} at {server.url}/projects/{project}; if this is interrupted, go on with --project {project}")
+    say(
+        f"project {project} at {server.url}/projects/{project}; if this is interrupted, go on with --project {project}"
+    )
     missing = [key for key in wanted if key not in known]
     for part in batches(missing, TASKS_AT_ONCE):
         tasks = []
@@ -142,7 +144,14 @@ def task_of(record: Checked, place: int, address: str) -> dict[str, Any]:
     }
     size = {"original_width": record.width, "original_height": record.height, "image_rotation": 0}
     result = [
-        {"id": "box", "from_name": "box", "to_name": "photo", "type": "rectanglelabels", **size, "value": value},
+        {
+            "id": "box",
+            "from_name": "box",
+            "to_name": "photo",
+            "type": "rectanglelabels",
+            **size,
+            "value": value,
+        },
         {"id": "sentence", **_words("sentence", sentence.text)},
         *([{"id": "doubts", **_words("doubts", joined(sentence.findings))}] if sentence.findings else []),
     ]
@@ -154,7 +163,10 @@ def task_of(record: Checked, place: int, address: str) -> dict[str, Any]:
         "sentence": place,
         "bbox": list(record.bbox),
     }
-    return {"data": data, "predictions": [{"model_version": "piza", "score": 1 - record.doubt, "result": result}]}
+    return {
+        "data": data,
+        "predictions": [{"model_version": "piza", "score": 1 - record.doubt, "result": result}],
+    }
 
 
 def _words(name: str, text: str) -> dict[str, Any]:
@@ -183,7 +195,9 @@ def decisions_of(
         key = _key(data)
         record = records.get(key[0]) if key else None
         if key is None or record is None or not isinstance(data, Mapping) or key[1] >= len(record.sentences):
-            pulled.problems.append(f"{name} is about none of these sentences; it was added by hand, or is of another set")
+            pulled.problems.append(
+                f"{name} is about none of these sentences; it was added by hand, or is of another set"
+            )
             continue
         if data.get("text") != record.sentences[key[1]].text or data.get("bbox") != list(record.bbox):
             pulled.problems.append(f"{name} was changed by hand: its sentence or box is not that of {key[0]}")
@@ -211,9 +225,7 @@ def _key(data: Any) -> Key | None:
     return None
 
 
-def _decision(
-    annotation: Mapping[str, Any], key: Key, record: Checked, users: Mapping[int, str]
-) -> Decision:
+def _decision(annotation: Mapping[str, Any], key: Key, record: Checked, users: Mapping[int, str]) -> Decision:
     who = _who(annotation.get("completed_by"), users)
     parts: dict[str, list[Mapping[str, Any]]] = {}
     result = annotation.get("result")
@@ -222,14 +234,18 @@ def _decision(
             parts.setdefault(str(part.get("from_name")), []).append(part)
     choices = [choice for part in parts.get("decision", []) for choice in part["value"].get("choices", ())]
     if len(choices) != 1 or choices[0] not in CHOICES:
-        raise InputError(f"{who} chose {', '.join(map(str, choices)) or 'nothing'}, expected accept, fix or reject")
+        raise InputError(
+            f"{who} chose {', '.join(map(str, choices)) or 'nothing'}, expected accept, fix or reject"
+        )
     choice = choices[0]
     original = record.sentences[key[1]].text
     texts = [text for part in parts.get("sentence", []) for text in part["value"].get("text", ())]
     if choice == "reject":
         return Decision(*key, "reject", original, record.bbox, who, _when(annotation))
     if len(texts) > 1 or len(parts.get("box", [])) > 1:
-        raise InputError(f"{who} left {len(parts.get('box', []))} boxes and {len(texts)} sentences, expected one of each")
+        raise InputError(
+            f"{who} left {len(parts.get('box', []))} boxes and {len(texts)} sentences, expected one of each"
+        )
     text = str(texts[0]) if texts else original
     box = _box(parts["box"][0], record, who) if parts.get("box") else record.bbox
     if _is_same(box, record.bbox):

@@ -39,7 +39,9 @@ class LabelStudio:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"expected the address of Label Studio such as http://localhost:8080, got {self.url!r}")
+            raise InputError(
+                f"expected the address of Label Studio such as http://localhost:8080, got {self.url!r}"
+            )
         if not self.token.strip() or not self.token.isascii() or not self.token.isprintable():
             raise InputError(
                 "expected a token of Label Studio in LABEL_STUDIO_API_KEY: make one under Account & Settings, "
@@ -131,7 +133,9 @@ class LabelStudio:
             except (OSError, ValueError) as error:  # not reached, cut off, or no JSON
                 if not again or last:
                     why = getattr(error, "reason", error)
-                    raise InputError(f"cannot use Label Studio at {self.url!r}: {reason(_as_error(why))}") from None
+                    raise InputError(
+                        f"cannot use Label Studio at {self.url!r}: {reason(_as_error(why))}"
+                    ) from None
             time.sleep(PAUSE * 2**attempt)
         raise AssertionError
 
@@ -176,7 +180,9 @@ class LabelStudio:
                 "and legacy tokens only where they are turned on"
             )
         if error.code == 404:
-            return InputError(f"Label Studio at {self.url!r} has nothing at {path.partition('?')[0]} ({words})")
+            return InputError(
+                f"Label Studio at {self.url!r} has nothing at {path.partition('?')[0]} ({words})"
+            )
         return InputError(f"Label Studio refused {path.partition('?')[0]} with status {error.code}: {words}")
 
     def _strange(self, what: str) -> InputError:
@@ -204,7 +210,10 @@ def _form_of(path: Path) -> tuple[str, bytes]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror}") from None
-    return f"multipart/form-data; boundary={boundary}", head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
+    return (
+        f"multipart/form-data; boundary={boundary}",
+        head.encode() + data + f"\r\n--{boundary}--\r\n".encode(),
+    )
 
 
 def batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

@@ -63,9 +63,7 @@ def language_findings(text: str, rules: LanguageRules = LanguageRules()) -> list
         findings.append(Finding(LANGUAGE, 1.0, "does not look like English"))
     mark = spoken_mark(text)
     if mark:
-        findings.append(
-            Finding(MARK, 1.0, f"speaks of the mark that only its author saw: {mark!r}")
-        )
+        findings.append(Finding(MARK, 1.0, f"speaks of the mark that only its author saw: {mark!r}"))
     count = len(text.split())
     if count < rules.min_words:
         findings.append(Finding(SHORT, 0.8, f"has {count} words, expected {rules.min_words} at least"))

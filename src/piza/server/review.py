@@ -95,7 +95,9 @@ class Review:
         who = " ".join(asked.who.split())
         if not who or not who.isprintable():
             raise InputError("expected your name, so that the log says who decided")
-        text, bbox = (" ".join(asked.text.split()), asked.bbox) if asked.decision == "fix" else (original, record.bbox)
+        text, bbox = (
+            (" ".join(asked.text.split()), asked.bbox) if asked.decision == "fix" else (original, record.bbox)
+        )
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
         decision = Decision(identity, sentence, asked.decision, text, bbox, who, when)
         if asked.decision == "fix":
@@ -174,7 +176,9 @@ def create_review(review: Review, host: str, allowed_hosts: Sequence[str] = ()) 
     from piza.server.middleware import wrap
 
     state = ReviewState(review)
-    app = FastAPI(title="piza review", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="piza review", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
     add_handlers(app)
     router = APIRouter(include_in_schema=False)
     add_static_routes(router, {"/": "review.html"})
@@ -189,7 +193,9 @@ def _review_routes(router: APIRouter, state: ReviewState) -> None:
 
     @router.get("/review/config")
     async def config() -> Response:
-        return JSONResponse({"who": review.who, "total": len(review.keys), "reviewers": review.rules.reviewers})
+        return JSONResponse(
+            {"who": review.who, "total": len(review.keys), "reviewers": review.rules.reviewers}
+        )
 
     @router.get("/review/next")
     async def next_item(who: str = "", after: str = "-1") -> Response:
@@ -204,7 +210,9 @@ def _review_routes(router: APIRouter, state: ReviewState) -> None:
     @router.post("/review/{place}")
     async def decide(place: str, request: Request) -> Response:
         number = _place(review, place)
-        asked = await read_body(request, state.parsers, _no_form, lambda values: read(DecisionRequest, values))
+        asked = await read_body(
+            request, state.parsers, _no_form, lambda values: read(DecisionRequest, values)
+        )
         review.decide(number, asked)
         return JSONResponse({"left": review.left(" ".join(asked.who.split()))})
 
@@ -221,7 +229,9 @@ def _review_routes(router: APIRouter, state: ReviewState) -> None:
             return crop_jpeg(pixels, review.window(number), CLOSE_SIDE, enlarge=True)
 
         return Response(
-            await state.image_queue.run(work), media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
+            await state.image_queue.run(work),
+            media_type="image/jpeg",
+            headers={"Cache-Control": "private, max-age=600"},
         )
 
 

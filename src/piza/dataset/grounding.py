@@ -1,0 +1,194 @@
+"""Asking a grounder about a sentence and its box: what the sentence leads to, and what it leads to without the thing.
+
+The second question is for ambiguity: where the thing in the box is taken away and the sentence still finds something, it
+may fit both. A model that lists objects has the thing taken from its list, which costs a matching; for any other one, the
+thing is painted over with what is around it, which costs a search.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from piza.boxes import area_xyxy, clip_xyxy, cxcywh_to_xyxy, iou_xyxy
+from piza.image import ImageArray, cut
+from piza.search.predictor import in_frame, without_gradients
+from piza.search.protocols import Detections
+from piza.search.zoom_path import frame_window, input_size
+
+SAME = 0.5  # IoU from which on two boxes are of one thing
+TAKEN = 0.3  # IoU with the box from which on a listed object goes with it
+INSIDE = 0.7  # or such a part of the object lies in the box
+LIST_SCALE = (
+    1.5  # the frame is larger than for a search, times the model's own side: small things are read better
+)
+MARGIN = 0.15  # of the box's sides, painted over as well
+SMALL = 96  # pixels: larger holes are filled at a smaller size, where a blur is as good
+
+
+class Seen(NamedTuple):
+    """What a grounder sees for a sentence. boxes: (k, 4) xyxy in pixels of the frame, best first. shares: (k,) of one
+    probability, what is left of 1 being that there is no such thing."""
+
+    boxes: NDArray[Any]
+    shares: NDArray[Any]
+
+
+class Answer(NamedTuple):
+    """What a sentence leads to, and what it leads to where the thing in its box is gone."""
+
+    before: Seen
+    after: Seen
+
+
+class Asker(Protocol):
+    """Whoever can be asked."""
+
+    @property
+    def name(self) -> str:
+        """Who it is, for the settings of a step."""
+
+    def ask(self, image: ImageArray, questions: Sequence[tuple[str, Sequence[float]]]) -> list[Answer]:
+        """An answer a question: a sentence, and the box that it should lead to, xyxy in pixels of the image."""
+
+
+@dataclass(frozen=True)
+class ListAsker:
+    """A model that lists the objects of an image (`PizaConfig.num_proposals`), such as `mini`.
+
+    model: a `piza.model.piza.Piza`. name: what it is called.
+    """
+
+    model: Any
+    name: str = "mini"
+
+    def ask(self, image: ImageArray, questions: Sequence[tuple[str, Sequence[float]]]) -> list[Answer]:
+        """See `Asker.ask`: one look at the image, whatever the number of questions."""
+        window = frame_window((image.shape[1], image.shape[0]))
+        pixels = round(LIST_SCALE * self.model.config.first_pixels)
+        by_box: dict[tuple[float, ...], list[int]] = {}
+        for place, (_, box) in enumerate(questions):
+            by_box.setdefault(tuple(box), []).append(place)
+        answers: dict[int, Answer] = {}
+        with without_gradients():
+            found = self.model.encode_frame(cut(image, window, input_size(window, True, pixels, pixels)))
+            texts = self.model.encode_text([sentence for sentence, _ in questions])
+            before = self.model.first_look(texts, found, 0.0)
+            listed = in_frame(Detections(_normalized(found), np.zeros(0)), window)
+            for box, places in by_box.items():
+                left = _without(found, ~_goes_with(listed, np.array(box)))
+                after = self.model.first_look([texts[place] for place in places], left, 0.0)
+                for place, gone in zip(places, after, strict=True):
+                    answers[place] = Answer(_seen(before[place], window), _seen(gone, window))
+        return [answers[place] for place in range(len(questions))]
+
+
+@dataclass(frozen=True)
+class SearchAsker:
+    """Anything that can be searched with: `.locate(image, sentences)` gives a `Result` a sentence. name: what it is called."""
+
+    locator: Any
+    name: str
+
+    def ask(self, image: ImageArray, questions: Sequence[tuple[str, Sequence[float]]]) -> list[Answer]:
+        """See `Asker.ask`: two searches a question."""
+        sentences = list(dict.fromkeys(sentence for sentence, _ in questions))
+        before = dict(zip(sentences, self.locator.locate(image, sentences), strict=True))
+        by_box: dict[tuple[float, ...], list[int]] = {}
+        for place, (_, box) in enumerate(questions):
+            by_box.setdefault(tuple(box), []).append(place)
+        answers: dict[int, Answer] = {}
+        for box, places in by_box.items():
+            asked = [questions[place][0] for place in places]
+            after = self.locator.locate(painted_over(image, box), asked)
+            for place, result in zip(places, after, strict=True):
+                answers[place] = Answer(_seen_by_search(before[questions[place][0]]), _seen_by_search(result))
+        return [answers[place] for place in range(len(questions))]
+
+
+def asker_of(model: Any, name: str) -> Asker:
+    """The asker that suits a model: by its list of objects where it is one of torch's that lists them, else by searches."""
+    from piza.model.piza import Piza
+
+    if isinstance(model, Piza) and model.proposals is not None:
+        return ListAsker(model, name)
+    return SearchAsker(model, name)
+
+
+def painted_over(image: ImageArray, box_xyxy: Sequence[float]) -> ImageArray:
+    """A copy of an image with a box filled by what is around it."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box_xyxy
+    grow_x, grow_y = MARGIN * (x2 - x1) + 1, MARGIN * (y2 - y1) + 1
+    left, top = max(int(x1 - grow_x), 0), max(int(y1 - grow_y), 0)
+    right, bottom = min(int(x2 + grow_x) + 1, width), min(int(y2 + grow_y) + 1, height)
+    around = max(right - left, bottom - top)
+    part = (
+        slice(max(top - around, 0), min(bottom + around, height)),
+        slice(max(left - around, 0), min(right + around, width)),
+    )
+    window = np.ascontiguousarray(image[part])
+    mask = np.zeros(window.shape[:2], np.uint8)
+    mask[top - part[0].start : bottom - part[0].start, left - part[1].start : right - part[1].start] = 255
+    scale = min(1.0, SMALL / max(mask.shape))
+    small = cv2.resize(window, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small_mask = cv2.resize(mask, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_NEAREST)
+    filled = cv2.resize(
+        cv2.inpaint(small, small_mask, 3, cv2.INPAINT_TELEA), (window.shape[1], window.shape[0])
+    )
+    window[mask > 0] = filled[mask > 0]
+    painted = image.copy()
+    painted[part] = window
+    return painted
+
+
+def _goes_with(boxes: NDArray[Any], box: NDArray[Any]) -> NDArray[Any]:
+    """Which of some boxes (k, 4) are of the thing in a box, or of a part of it."""
+    area = np.maximum(area_xyxy(boxes), 1e-9)
+    inside = area_xyxy(clip_xyxy(boxes, box)) / area
+    return np.asarray((iou_xyxy(boxes, box) > TAKEN) | (inside > INSIDE))
+
+
+def _normalized(found: Any) -> NDArray[Any]:
+    """(k, 4) the listed boxes, xyxy, normalized to the frame."""
+    return cxcywh_to_xyxy(found.boxes[-1][0].float().cpu().numpy().astype(np.float64))
+
+
+def _without(found: Any, keep: NDArray[Any]) -> Any:
+    """`Proposals` with some objects only; at least one, as there is nothing to match with an empty list."""
+    import torch
+
+    kept = np.flatnonzero(keep) if keep.any() else np.array([len(keep) - 1])
+    places = torch.from_numpy(kept).to(found.cells.device)
+    return replace(
+        found,
+        cells=found.cells[:, places],
+        states=found.states[:, places],
+        attributes=found.attributes[:, places],
+        boxes=found.boxes[:, :, places],
+    )
+
+
+def _seen(detections: Detections, window: NDArray[Any]) -> Seen:
+    return Seen(in_frame(detections, window), np.asarray(detections.scores, dtype=np.float64))
+
+
+def _seen_by_search(result: Any) -> Seen:
+    """The answer and the rejected ones of a search, and what its last look saw besides, each thing once."""
+    boxes: list[Any] = [result.box_xyxy, *(box for box, _ in result.rejected)]
+    shares = [float(result.score), *(float(score) for _, score in result.rejected)]
+    if result.path:
+        boxes += list(result.path[-1].candidates_xyxy)
+        shares += [float(score) for score in result.path[-1].candidate_scores]
+    kept: list[int] = []
+    for place in range(len(boxes)):
+        if not any(float(iou_xyxy(np.array(boxes[place]), np.array(boxes[other]))) >= SAME for other in kept):
+            kept.append(place)
+    found = np.array([boxes[place] for place in kept], dtype=np.float64).reshape(-1, 4)
+    share = np.array([shares[place] for place in kept])
+    share = share / max(share.sum(), 1.0)
+    order = np.argsort(-share, kind="stable")
+    return Seen(found[order], share[order])

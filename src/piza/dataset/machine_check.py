@@ -1,0 +1,179 @@
+"""The step between describing and verifying: machines look at each sentence, so that people begin with the doubtful ones."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from piza.data.sorec import find_image
+from piza.dataset.doubt import doubt_of
+from piza.dataset.grounding import Asker
+from piza.dataset.language_rules import LanguageRules, language_findings
+from piza.dataset.near_duplicates import Twin, twins
+from piza.dataset.records import (
+    Checked,
+    CheckedSentence,
+    Described,
+    Finding,
+    RecordWriter,
+    Sentence,
+    proposal_fields,
+    read_records,
+)
+from piza.errors import InputError
+from piza.image import ImageArray, open_image
+
+SAME_AS_ANOTHER, SAID_TWICE = "says the same", "said twice"
+TWICE = 0.6  # how grave it is to say the same of one thing twice; one of the two may stay
+
+
+@dataclass
+class CheckResult:
+    """What a run did. checked: proposals in it, before: those of earlier runs. kinds: how many sentences have each kind of
+    finding, over the whole file."""
+
+    checked: int = 0
+    before: int = 0
+    sentences: int = 0
+    doubted: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+
+
+def machine_check(
+    described: str | Path,
+    images_dir: str | Path,
+    out: str | Path,
+    asker: Asker | None,
+    rules: LanguageRules = LanguageRules(),  # noqa: B008
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckResult:
+    """Check the sentences of a file of `piza data describe`; a run that was stopped goes on where it was.
+
+    Args:
+        described: the file.
+        images_dir: the folder of the photos.
+        out: the file to write, `piza.dataset.records.Checked` a line, in the order of `described`, photo by photo.
+        asker: a grounder that every sentence is asked of; None: language alone.
+        rules: what sentences should be like.
+        progress: called with photos done, and all.
+
+    Raises:
+        InputError: for a file of another step, a photo that is not there or has another size than it had, other settings than
+            the file was begun with, and other sentences than were checked before.
+    """
+    records = read_records(described, Described)
+    photos: dict[str, list[Described]] = defaultdict(list)
+    for record in records:
+        photos[record.image].append(record)
+    if asker is not None:
+        for image in photos:
+            find_image(images_dir, image)
+    made_with = {"asked": asker.name if asker else None, **asdict(rules)}
+    result = CheckResult()
+    with RecordWriter(out, Checked, made_with) as writer:
+        before = {record.id: record for record in writer.existing}
+        _compare(before, records, described, out)
+        result.before = len(before)
+        everything = list(writer.existing)
+        for number, (image, things) in enumerate(photos.items(), start=1):
+            waiting = [record for record in things if record.id not in before]
+            if waiting:
+                done = _checked(things, waiting, image, images_dir, asker, rules)
+                writer.write(*done)
+                everything += done
+                result.checked += len(done)
+            progress(number, len(photos))
+    _count(result, everything)
+    return result
+
+
+def check_things(
+    things: Sequence[Described], image: ImageArray | None, asker: Asker | None, rules: LanguageRules
+) -> list[Checked]:
+    """The proposals of one photo with what is doubted in their sentences.
+
+    image: the photo, (height, width, 3) RGB; only looked at where there is an asker.
+    """
+    places = [(thing, place) for thing in things for place in range(len(thing.sentences))]
+    texts = [thing.sentences[place].text for thing, place in places]
+    findings = [language_findings(text, rules) for text in texts]
+    for twin in twins(texts, [0] * len(texts), [thing.id for thing, _ in places]):
+        for own, other in ((twin.second, twin.first), (twin.first, twin.second)):
+            if not twin.same_thing or own == twin.second:
+                findings[own].append(twin_finding(twin, texts[other]))
+    doubts = [0.0] * len(texts)
+    if asker is not None and image is not None and texts:
+        answers = asker.ask(image, [(text, thing.box_xyxy) for text, (thing, _) in zip(texts, places)])
+        for number, ((thing, _), answer) in enumerate(zip(places, answers, strict=True)):
+            doubts[number], finding = doubt_of(texts[number], thing.box_xyxy, answer)
+            findings[number] += [finding] if finding else []
+    found: dict[str, list[tuple[Sentence, list[Finding], float]]] = defaultdict(list)
+    for (thing, place), own, doubt in zip(places, findings, doubts, strict=True):
+        found[thing.id].append((thing.sentences[place], own, doubt))
+    return [_record(thing, found[thing.id]) for thing in things]
+
+
+def twin_finding(twin: Twin, other: str) -> Finding:
+    """The finding about one of two sentences that say the same. other: the other one."""
+    if twin.same_thing:
+        return Finding(SAID_TWICE, TWICE, f"says nearly the same of this thing as {other!r:.90}")
+    return Finding(SAME_AS_ANOTHER, 1.0, f"says the same as a sentence about another thing, {other!r:.90}")
+
+
+def _record(thing: Described, found: Sequence[tuple[Sentence, list[Finding], float]]) -> Checked:
+    sentences = tuple(
+        CheckedSentence(
+            sentence.text, sentence.by, sentence.prompt, tuple(sorted(findings, key=lambda one: -one.score))
+        )
+        for sentence, findings, _ in found
+    )
+    graves = [finding.score for _, findings, _ in found for finding in findings]
+    doubt = max([*graves, *(doubt for _, _, doubt in found)], default=0.0)
+    return Checked(**proposal_fields(thing), sentences=sentences, doubt=round(doubt, 4))
+
+
+def _checked(
+    things: Sequence[Described],
+    waiting: Sequence[Described],
+    image: str,
+    images_dir: str | Path,
+    asker: Asker | None,
+    rules: LanguageRules,
+) -> list[Checked]:
+    """The waiting ones of a photo's things, which are compared with all of them."""
+    pixels = None
+    if asker is not None:
+        pixels = open_image(find_image(images_dir, image))
+        size = pixels.shape[1], pixels.shape[0]
+        if size != (things[0].width, things[0].height):
+            raise InputError(
+                f"{image!r} has {size[0]} x {size[1]} pixels, but its proposals are of a photo of {things[0].width} x "
+                f"{things[0].height}: it was changed since"
+            )
+    wanted = {thing.id for thing in waiting}
+    return [record for record in check_things(things, pixels, asker, rules) if record.id in wanted]
+
+
+def _compare(
+    before: dict[str, Checked], records: Sequence[Described], described: str | Path, out: str | Path
+) -> None:
+    known = {record.id: record for record in records}
+    for identity, checked in before.items():
+        record = known.get(identity)
+        said = [sentence.text for sentence in checked.sentences]
+        if record is None or said != [sentence.text for sentence in record.sentences]:
+            raise InputError(
+                f"{str(out)!r} holds the proposal {identity!r} with other sentences than {str(described)!r}: it was made from "
+                "another file, so write to a new one"
+            )
+
+
+def _count(result: CheckResult, records: Sequence[Checked]) -> None:
+    kinds: dict[str, int] = defaultdict(int)
+    for record in records:
+        for sentence in record.sentences:
+            result.sentences += 1
+            result.doubted += bool(sentence.findings)
+            for kind in {finding.kind for finding in sentence.findings}:
+                kinds[kind] += 1
+    result.kinds = dict(sorted(kinds.items(), key=lambda item: -item[1]))
