@@ -1,5 +1,6 @@
 """Where models are found: in the package, in a folder, on the model hub."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def find_model(name: str | Path) -> Path:
 def is_export(folder: Path) -> bool:
     """Whether `piza export` wrote this folder."""
     return (folder / EXPORT_NOTE).is_file()
+
+
+def hash_files(folder: Path) -> str:
+    """A digest of the files in a model's folder, names and contents: equal for equal models only."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest.update(f"{path.name}\n".encode() + hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def embedded() -> list[str]:

@@ -232,7 +232,7 @@ def _at_address(address: str, recursive: bool) -> Iterator[NamedImage]:
     if address.lower().startswith(("http://", "https://")):
         yield _remote(address)
         return
-    system, path = _reach(address)
+    system, path = reach(address)
     magic = glob.has_magic(path)
     try:
         if magic:
@@ -243,7 +243,7 @@ def _at_address(address: str, recursive: bool) -> Iterator[NamedImage]:
             yield _remote(address)
             return
     except Exception as error:  # as many kinds as there are file systems
-        raise InputError(f"{address!r} cannot be listed: {_why(error)}") from None
+        raise InputError(f"{address!r} cannot be listed: {why(error)}") from None
     given = len(_parts(_before_magic(path) if magic else path))
     images = 0
     for name in sorted(names, key=natural_key):
@@ -261,14 +261,14 @@ def _parts(path: str) -> list[str]:
 
 def _fetcher(address: str) -> Callable[[], bytes]:
     def fetch() -> bytes:
-        system, path = _reach(address)
+        system, path = reach(address)
         try:
             with system.open(path, "rb") as file:
                 content: bytes = file.read(MAX_REMOTE_BYTES + 1)
         except FileNotFoundError:
             raise InputError(f"{address!r} does not exist, expected an image file") from None
         except Exception as error:  # as many kinds as there are file systems
-            raise InputError(f"{address!r} cannot be read: {_why(error)}") from None
+            raise InputError(f"{address!r} cannot be read: {why(error)}") from None
         if len(content) > MAX_REMOTE_BYTES:
             raise InputError(f"{address!r} is too large: over {MAX_REMOTE_BYTES // 2**20:,} MB")
         return content
@@ -276,7 +276,7 @@ def _fetcher(address: str) -> Callable[[], bytes]:
     return fetch
 
 
-def _reach(address: str) -> tuple[Any, str]:
+def reach(address: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     from fsspec.core import url_to_fs
 
@@ -285,11 +285,12 @@ def _reach(address: str) -> tuple[Any, str]:
     except ImportError as error:  # a protocol whose package is not installed: fsspec says which one it is
         raise InputError(f"{address!r} cannot be reached: {reason(error)}") from None
     except Exception as error:
-        raise InputError(f"{address!r} cannot be reached: {_why(error)}") from None
+        raise InputError(f"{address!r} cannot be reached: {why(error)}") from None
     return system, path
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
+    """What a file system complains about, to quote in an InputError."""
     return reason(error) if str(error).strip() else type(error).__name__
 
 

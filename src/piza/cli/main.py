@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from piza import __version__
+from piza.cli.batch import add_batch
 from piza.cli.common import Parser, guard
 from piza.cli.convert import add_convert
 from piza.cli.data import add_data_commands
@@ -14,7 +15,7 @@ from piza.cli.train import add_train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0, 1 when `data check` found errors or all images of `locate` failed,
+    """Run one command. Returns the exit code: 0, 1 when `data check` found errors or all images of `locate` or `batch` failed,
     2 for bad input, 130 for Ctrl-C."""
 
     def run() -> int | None:
@@ -30,6 +31,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"piza {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     add_locate(commands)
+    add_batch(commands)
     add_evaluate(commands)
     add_report(commands)
     add_train(commands)

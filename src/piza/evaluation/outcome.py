@@ -14,6 +14,7 @@ from piza.boxes import iou_xyxy, xywh_to_xyxy, xyxy_to_xywh
 from piza.data.sorec import Row, read_text
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable
+from piza.hub import hash_files
 from piza.result import Result
 
 Box = tuple[float, ...]
@@ -149,12 +150,8 @@ def resume(path: str | Path, rows: Sequence[Row], run: str) -> list[Outcome]:
 
 def run_mark(folder: str | Path, **settings: Any) -> str:
     """A mark that tells runs apart: equal only for equal files of the model in `folder` and equal settings (plain values)."""
-    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8)
-    for path in sorted(Path(folder).iterdir()):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest.update(f"\n{path.name}\n".encode() + hashlib.file_digest(file, "blake2b").digest())
-    return digest.hexdigest()
+    content = json.dumps([hash_files(Path(folder)), settings], sort_keys=True)
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def _part(path: Path) -> Path:
