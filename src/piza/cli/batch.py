@@ -1,14 +1,13 @@
 """`piza batch`: a manifest of images and sentences, answered by many workers and written in parts."""
 
 import argparse
-from functools import partial
 from typing import Any
 
 from piza.cli.common import (
     add_model_options,
     add_search_options,
     at_least,
-    load_model,
+    model_loader,
     note,
     search_options,
 )
@@ -60,9 +59,6 @@ def _batch(options: argparse.Namespace) -> int:
     from piza.cli.progress import Progress
 
     source = model_source(options.model, options.device)
-    load = partial(
-        load_model, argparse.Namespace(**{n: getattr(options, n) for n in ("model", "device", "runtime")})
-    )
     device = f"{options.device}, {options.runtime}" if options.runtime else options.device
     with Progress("row") as bar:
 
@@ -73,7 +69,7 @@ def _batch(options: argparse.Namespace) -> int:
             options.manifest,
             options.images,
             options.out,
-            model=ModelSource(load, source.name, device, source.digest),
+            model=ModelSource(model_loader(options), source.name, device, source.digest),
             workers=options.workers,
             ray=options.ray,
             shard=options.shard,

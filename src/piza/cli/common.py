@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from piza.errors import InputError
@@ -212,6 +213,12 @@ def load_model(options: argparse.Namespace) -> Any:
     from piza.runtimes import load_exported
 
     return load_exported(options.model, options.runtime)
+
+
+def model_loader(options: argparse.Namespace) -> Callable[[], Any]:
+    """`load_model` with these options, as a function that other processes can be sent."""
+    names = ("model", "device", "runtime")
+    return partial(load_model, argparse.Namespace(**{name: getattr(options, name) for name in names}))
 
 
 def describe(result: "Result") -> str:

@@ -14,6 +14,7 @@ from piza.cli.common import (
     add_search_options,
     at_least,
     load_model,
+    model_loader,
     note,
     search_options,
     share_below_one,
@@ -43,6 +44,12 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--limit", metavar="N", type=at_least(1), help="take the first N rows only")
     parser.add_argument(
         "--missing", choices=("error", "skip"), default="error", help="rows without an image (default: error)"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=at_least(1),
+        help="processes of one thread each, for the same numbers sooner (default: ask in this process)",
     )
     add_box_options(parser)
     add_search_options(parser)
@@ -121,7 +128,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if done:
             note(f"going on with {options.predictions}.part, which holds {len(done)} rows")
         lines = predictions_file(options.predictions, mark, done, len(rows[: options.limit]))
-    model = load_model(options)
+    model = model_loader(options) if options.workers else load_model(options)
     with lines as write:
         found, scores = _run(model, options, rows, absent, {**settings, "done": done, "write": write})
     if found.skipped:
@@ -183,6 +190,7 @@ def _run(
         "limit": options.limit,
         "on_missing": options.missing,
         "progress": show_progress,
+        "workers": options.workers or 0,
         **settings,
     }
     if absent is None:

@@ -5,7 +5,7 @@ same, with its best guess; what can be hoped for is a low score, so that a thres
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -104,7 +104,7 @@ def absent_rows(rows: Sequence[Row], absent: Sequence[Absent], limit: int | None
 
 
 def evaluate_both(
-    model: Locator,
+    model: Locator | Callable[[], Locator],
     rows: Sequence[Row],
     absent: Sequence[Absent],
     images_dir: str | Path,

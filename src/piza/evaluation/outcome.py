@@ -95,7 +95,7 @@ def predictions_file(
     Every line is handed to the system at once, and after an interruption the .part file stays, so that `resume` can read
     it. run: a mark of the run, kept in every line as "run" unless empty. done: outcomes of an earlier run that was
     stopped, which stand before the new lines. rows: when the block ends well, lines with an index of `rows` or more are
-    dropped; None keeps all.
+    dropped, and the others stand in order of their index; None keeps all as they were written.
 
     Raises InputError when `path` cannot be written.
     """
@@ -112,7 +112,8 @@ def predictions_file(
         yield lambda line: _write(file, text(line).encode(), part)
     if rows is not None:
         lines = part.read_text(encoding="utf-8").split("\n")
-        _rewrite(part, (f"{line}\n" for line in lines if line and json.loads(line)["index"] < rows))
+        found = sorted((json.loads(line)["index"], line) for line in lines if line)
+        _rewrite(part, (f"{line}\n" for index, line in found if index < rows))
     part.replace(path)
 
 

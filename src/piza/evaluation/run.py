@@ -1,11 +1,14 @@
 """Running a model over rows and counting how often it is right."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
+from piza.batch.crew import GivenUp, run_tasks
+from piza.batch.processes import Processes
 from piza.data.sorec import Row, find_image
 from piza.errors import InputError
 from piza.evaluation.intervals import Interval, intervals
@@ -29,6 +32,9 @@ Baseline: TypeAlias = Callable[..., list[Result]]
 """Another way to answer rows with a model, to compare a search with: a function (model, image, rows, **options) -> one
 result a row. `rows` are all about `image`, and of them a fair baseline reads the expressions only. See
 `piza.evaluation.baselines`."""
+
+Group: TypeAlias = Sequence[tuple[int, Row]]
+"""The rows about one image, each with its place among all."""
 
 
 @dataclass
@@ -63,7 +69,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Locator,
+    model: Locator | Callable[[], Locator],
     rows: Sequence[Row],
     images_dir: str | Path,
     limit: int | None = None,
@@ -72,14 +78,16 @@ def evaluate(
     write: Callable[[dict[str, Any]], None] | None = None,
     done: Sequence[Outcome] = (),
     baseline: Baseline | None = None,
+    workers: int = 0,
     **options: Any,
 ) -> Evaluation:
     """Ask `model` every row, and compare its first answer with the row's box.
 
-    An image is opened once, and all its sentences are asked in one call.
+    An image is opened once, and all its sentences are asked in one call, so that all numbers but the time are the same for
+    any number of workers.
 
     Args:
-        model: what is asked.
+        model: what is asked; with workers, a function without arguments that loads it and that they can import.
         rows: sentences with their true boxes, in pixels of the image.
         images_dir: the folder that the rows' image names are relative to.
         limit: take the first rows only.
@@ -90,40 +98,34 @@ def evaluate(
         done: outcomes of an earlier run over the same rows (`resume`). Images of which all rows are among them are not
             asked again; of other images they are ignored.
         baseline: asked instead of `model.locate`.
+        workers: processes of one thread each; 0 asks in this process.
         options: keywords of `model.locate`, or of the baseline.
 
     Raises:
         InputError: when there are no rows, an image is missing, or a sentence cannot be asked.
     """
     rows = _check(rows, images_dir, limit, on_missing)
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, list[tuple[int, Row]]] = {}
     for index, row in enumerate(rows):
-        groups.setdefault(row.image, []).append(index)
+        groups.setdefault(row.image, []).append((index, row))
     if on_missing == "error":
         for image in groups:
             find_image(images_dir, image)
 
     known = {outcome.index: outcome for outcome in done}
-    outcomes: list[Outcome] = []
+    whole = [group for group in groups.values() if all(index in known for index, _ in group)]
+    outcomes = [known[index] for group in whole for index, _ in group]
+    todo = [group for group in groups.values() if any(index not in known for index, _ in group)]
     skipped = 0
-    for image, indices in groups.items():
-        if all(index in known for index in indices):
-            outcomes += [known[index] for index in indices]
-            continue
-        begin = time.perf_counter()
-        try:
-            decoded = decode_image(find_image(images_dir, image))
-        except InputError:
-            if on_missing == "error":
-                raise
-            skipped += len(indices)
+    job = EvaluateJob(model, images_dir, on_missing, baseline, options)
+    for group, found in _answers(job, todo, workers):
+        if found is None:
+            skipped += len(group)
         else:
-            results = _ask(model, decoded, [rows[index] for index in indices], baseline, options)
-            milliseconds = 1000 * (time.perf_counter() - begin) / len(indices)
-            for index, result in zip(indices, results, strict=True):
-                outcomes.append(outcome_of(index, rows[index], result, milliseconds))
-                if write is not None:
-                    write(outcomes[-1].to_dict())
+            outcomes += found
+            if write is not None:
+                for outcome in found:
+                    write(outcome.to_dict())
         if progress is not None:
             progress(len(outcomes) + skipped, len(rows))
     if not outcomes:
@@ -131,6 +133,56 @@ def evaluate(
             f"none of the {len(rows)} rows has an image that can be opened in {str(images_dir)!r}"
         )
     return summarize(outcomes, skipped)
+
+
+@dataclass(frozen=True)
+class EvaluateJob:
+    """Asks the rows of one image, given with their indices; answers with their outcomes, or None for an image to skip.
+
+    The fields are the arguments of `evaluate`.
+    """
+
+    model: Any
+    images_dir: str | Path
+    on_missing: str
+    baseline: Baseline | None
+    options: dict[str, Any]
+
+    def start(self) -> Callable[[Group], list[Outcome] | None]:
+        """See `piza.batch.crew.Job`."""
+        return partial(self.answer, self.model())
+
+    def answer(self, model: Locator, group: Group) -> list[Outcome] | None:
+        """The outcomes of the rows of one image. Raises InputError as `evaluate` does."""
+        begin = time.perf_counter()
+        rows = [row for _, row in group]
+        try:
+            decoded = decode_image(find_image(self.images_dir, rows[0].image))
+        except InputError:
+            if self.on_missing == "error":
+                raise
+            return None
+        results = _ask(model, decoded, rows, self.baseline, self.options)
+        milliseconds = 1000 * (time.perf_counter() - begin) / len(rows)
+        return [
+            outcome_of(index, row, result, milliseconds)
+            for (index, row), result in zip(group, results, strict=True)
+        ]
+
+
+def _answers(
+    job: EvaluateJob, groups: Sequence[Group], workers: int
+) -> Iterator[tuple[Group, list[Outcome] | None]]:
+    """Each group with its outcomes, as they arrive."""
+    if not workers:
+        for group in groups:
+            yield group, job.answer(job.model, group)
+        return
+    for group, found in run_tasks(Processes(job), min(workers, len(groups)), groups):
+        if isinstance(found, GivenUp):
+            image = group[0][1].image
+            raise InputError(f"two workers ended while they looked at the image {image!r}: {found.reason}")
+        yield group, found
 
 
 def summarize(outcomes: Sequence[Outcome], skipped: int = 0) -> Evaluation:
