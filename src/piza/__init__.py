@@ -61,8 +61,8 @@ def locate_many(
 ) -> "Iterator[ImageResults]":
     """Find what each sentence describes in each of many images: an iterator of a name with its results or an error.
 
-    source: files, folders, patterns, lists, addresses or pixels (`piza.batch.sources.find_images`). model: a name, kept loaded
-    as by `locate`, or a model. options: `recursive`, `on_error`, and the keywords of `model.locate`
+    source: files, films, folders, patterns, lists, addresses or pixels (`piza.batch.sources.find_images`). model: a name, kept loaded
+    as by `locate`, or a model. options: `recursive`, `every`, `on_error`, and the keywords of `model.locate`
     (`piza.batch.locate.locate_many`).
     """
     from piza.batch.locate import locate_many

@@ -180,7 +180,7 @@ def _open_file(image: str | Path | bytes) -> Image.Image:
         if not image:
             raise InputError(f"{name} is empty, expected an image file")
     else:
-        _check_file(image, name)
+        check_file(image)
     try:
         with _quiet():
             opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS)
@@ -242,17 +242,19 @@ def _shrunk(image: Image.Image, size: tuple[int, int], box: tuple[float, float, 
     return np.array(image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP))
 
 
-def _check_file(path: str | Path, name: str) -> None:
+def check_file(path: str | Path, expected: str = "an image file") -> None:
+    """Raise InputError, which says what is expected, unless a path leads to a regular file that is not empty."""
+    name = repr(str(path))
     try:
         path = Path(path)
         if path.is_dir():
-            raise InputError(f"{name} is a folder, expected an image file")
+            raise InputError(f"{name} is a folder, expected {expected}")
         if not path.exists():
-            raise InputError(f"{name} does not exist, expected an image file")
+            raise InputError(f"{name} does not exist, expected {expected}")
         if not path.is_file():  # a pipe or a device, which may never end
-            raise InputError(f"{name} is not a regular file, expected an image file")
+            raise InputError(f"{name} is not a regular file, expected {expected}")
         if path.stat().st_size == 0:
-            raise InputError(f"{name} is empty, expected an image file")
+            raise InputError(f"{name} is empty, expected {expected}")
     except OSError as error:  # a name too long, a folder that may not be looked into
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
 

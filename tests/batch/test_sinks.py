@@ -45,6 +45,7 @@ def test_json_lines(photos, tmp_path):
     assert lines[0] == {
         "image": str(photos / "1.png"), "sentence": "the red zorgle", "box_xyxy": [16, 12, 32, 24], "score": 0.75,
         "found": True, "num_looks": 2, "stopped": "stop", "unknown_words": ["zorgle"], "error": None,
+        "frame": None, "timecode": None,
     }  # fmt: skip
     assert lines[1]["found"] is False and lines[1]["score"] == 0.375
     assert lines[4]["image"].endswith("3.png") and "is not an image" in lines[4]["error"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from piza.batch.sources import NamedImage, Source, find_images
+from piza.batch.video import FrameTime
 from piza.errors import InputError
 from piza.image import DecodedImage, ImageArray, ImageReference, ImageSource, decode_image
 from piza.result import Result
@@ -28,12 +29,14 @@ class ImageResults:
     error: why there are no results, in one sentence; None where all is well.
     inside: the name inside of the folder or the list that was given, for files about this image; empty for the last part
         of `name`.
+    frame: where in its film the image is; None for a photo.
     """
 
     name: str
     results: list[Result] = field(default_factory=list)
     error: str | None = None
     inside: str = ""
+    frame: FrameTime | None = None
 
 
 def locate_many(
@@ -43,6 +46,7 @@ def locate_many(
     *,
     on_error: Literal["record", "raise"] = "record",
     recursive: bool = False,
+    every: int = 1,
     **options: Any,
 ) -> Iterator[ImageResults]:
     """Finds what each sentence describes in each image; one image is in memory at a time.
@@ -56,6 +60,7 @@ def locate_many(
         on_error: what happens when an image cannot be read: "record" yields an `ImageResults` with the error and goes on,
             "raise" raises it.
         recursive: take the images in folders of a folder, too.
+        every: of a film, take each so-many-th frame, from the first one on.
         options: keywords of `model.locate`.
 
     Returns:
@@ -63,15 +68,18 @@ def locate_many(
             exists, those of an address or of pixels until the next image is taken (or, with `keep_image`, always).
 
     Raises:
-        InputError: at once for a wrong `on_error` or no sentence; when the first image is taken, for a source without
+        InputError: at once for a wrong `on_error` or `every`, or no sentence; when the first image is taken, for a source without
             images, and for sentences or options that cannot be used, which would fail for every image.
     """
     if on_error not in ("record", "raise"):
         raise InputError(f"on_error: expected 'record' or 'raise', got {on_error!r}")
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise InputError(f"every: expected a number of frames of at least 1, got {every!r}")
     asked = [sentences] if isinstance(sentences, str) else list(sentences)
     if not asked:
         raise InputError("expected one sentence or more, got none")
-    return _locate_each(model, find_images(source, recursive=recursive), asked, on_error == "record", options)
+    images = find_images(source, recursive=recursive, every=every)
+    return _locate_each(model, images, asked, on_error == "record", options)
 
 
 def _locate_each(
@@ -85,7 +93,7 @@ def _locate_each(
         except InputError as error:
             if not record:
                 raise
-            yield ImageResults(image.name, error=str(error), inside=image.inside)
+            yield ImageResults(image.name, error=str(error), inside=image.inside, frame=image.frame)
             continue
         try:
             results = model.locate(decoded, sentences, **options)
@@ -94,11 +102,11 @@ def _locate_each(
                 record and answered
             ):  # before any answer it is about the sentences or options, not this image
                 raise
-            yield ImageResults(image.name, error=str(error), inside=image.inside)
+            yield ImageResults(image.name, error=str(error), inside=image.inside, frame=image.frame)
             continue
         answered = True
         if isinstance(image.source, (str, Path)) and not options.get("keep_image"):
             for result in results:  # a result outlives the pixels, and its file can be read again
                 result.source = ImageReference(image.source)
-        yield ImageResults(image.name, results, inside=image.inside)
-        del decoded  # before the next one is read
+        yield ImageResults(image.name, results, inside=image.inside, frame=image.frame)
+        del decoded, image  # before the next one is read

@@ -54,7 +54,8 @@ def write(results: Iterable[ImageResults], path: str | Path) -> Written:
     | drawings, .drawings | a folder: a drawing of each search |
     | crops, .crops | a folder: each box that was found with its surroundings, cut from the image |
 
-    The last three name a folder, or end its name ("monday.yolo"); files in it are named like the images.
+    The last three name a folder, or end its name ("monday.yolo"); files in it are named like the images, those about a film
+    by timecode in a folder of its name.
 
     Raises:
         InputError: before the first result is taken, for a name of another format, a place that cannot be written to, a
@@ -109,11 +110,24 @@ def to_record(name: str, result: Result) -> dict[str, Any]:
 
 
 def to_records(found: ImageResults) -> list[dict[str, Any]]:
-    """`to_record` of each answer; of an image without answers one record, with its error and None for all else."""
+    """`to_record` of each answer, and `frame` (its number) and `timecode`, both None for a photo; of an image without
+    answers one record, with its error and None for all else."""
+    frame = frame_fields(found)
     if found.error is None:
-        return [to_record(found.name, result) for result in found.results]
+        return [to_record(found.name, result) | frame for result in found.results]
     empty = ("sentence", "box_xyxy", "score", "found", "num_looks", "stopped", "unknown_words")
-    return [{"image": found.name, **dict.fromkeys(empty), "error": found.error}]
+    return [{"image": found.name, **dict.fromkeys(empty), "error": found.error} | frame]
+
+
+def frame_fields(found: ImageResults) -> dict[str, Any]:
+    """Where in a film the image is: `frame`, counted from 0, and `timecode`, "00:00:12.480"; both None for a photo."""
+    frame = found.frame
+    return {"frame": frame and frame.number, "timecode": frame and frame.timecode}
+
+
+def _of_film(found: ImageResults) -> dict[str, Any]:
+    """`frame_fields` of a frame of a film; nothing of a photo."""
+    return frame_fields(found) if found.frame else {}
 
 
 def count(results: Iterable[ImageResults], written: Written) -> Iterator[ImageResults]:
@@ -140,7 +154,7 @@ def _write_csv(results: Iterable[ImageResults], path: Path) -> None:
         atomic_write(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
-        table = csv.DictWriter(file, (*fields, "unknown_words", "error"))
+        table = csv.DictWriter(file, (*fields, "unknown_words", "error", "frame", "timecode"))
         table.writeheader()
         for found in results:
             for record in to_records(found):
@@ -156,7 +170,7 @@ def _write_parquet(results: Iterable[ImageResults], path: Path) -> None:
         [
             ("image", text), ("sentence", text), ("box_xyxy", pyarrow.list_(number)), ("score", number),
             ("found", pyarrow.bool_()), ("num_looks", pyarrow.int64()), ("stopped", text), ("unknown_words", texts),
-            ("error", text),
+            ("error", text), ("frame", pyarrow.int64()), ("timecode", text),
         ]
     )  # fmt: skip
     with (
@@ -190,12 +204,13 @@ def _write_coco(results: Iterable[ImageResults], path: Path) -> None:
     failed: list[dict[str, Any]] = []
     for found in results:
         if found.error is not None:
-            failed.append({"file_name": found.name, "error": found.error})
+            failed.append({"file_name": found.name, "error": found.error} | _of_film(found))
         elif found.results:
             width, height = found.results[0].frame_size
             name = found.inside if found.inside and found.inside not in taken else found.name
             taken.add(name)
-            images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
+            size = {"width": width, "height": height}
+            images.append({"id": len(images) + 1, "file_name": name} | size | _of_film(found))
             for result in found.results:
                 if entry := to_coco(result, len(images), annotation_id=len(annotations) + 1):
                     annotations.append(entry)
@@ -216,7 +231,9 @@ def _write_label_studio(results: Iterable[ImageResults], path: Path) -> None:
         separator = "\n"
         for found in results:
             for result in found.results:
-                file.write(f"{separator}{to_json(to_label_studio(result, found.name))}")
+                task = to_label_studio(result, found.name)
+                task["data"] |= _of_film(found)
+                file.write(f"{separator}{to_json(task)}")
                 separator = ",\n"
         file.write("\n]\n")
 

@@ -1,4 +1,4 @@
-"""Images from anywhere, one after the other: only names are ever listed, and an image is read when its turn comes.
+"""Images and films from anywhere, one after the other: only names are ever listed, and an image is read when its turn comes.
 
 Addresses (`s3://...`, `https://...`) are read through fsspec, which is imported only for them.
 """
@@ -9,14 +9,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+from piza.batch.video import FrameTime, count_frames, import_av, is_video_name, read_frames
 from piza.errors import InputError, reason
 
 if TYPE_CHECKING:
     from piza.image import ImageSource
 
-Source: TypeAlias = "ImageSource | Iterable[ImageSource | NamedImage]"
+Source: TypeAlias = "ImageSource | NamedVideo | Iterable[ImageSource | NamedImage | NamedVideo]"
 """An image, a name that stands for several (see `find_images`), or any iterable of these."""
 
 IMAGE_SUFFIXES = frozenset(
@@ -53,32 +54,72 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S+")
 class NamedImage:
     """An image that has not been read yet.
 
-    name: how results call it: as it was given, or as it was found in a folder that was given.
+    name: how results call it: as it was given, or as it was found in a folder that was given; a frame of a film has its
+        time behind it, as W3C's media fragments do: "film.mp4#t=00:00:12.480".
     source: what `piza.image.open_image` takes, or a function that fetches it.
     inside: its name inside of the folder, the pattern's folder or the list that was given; the last part of its name where
-        it was given by itself.
+        it was given by itself. Of a frame: "film.mp4/00-00-12.480.png".
+    frame: where in its film it is; None for a photo.
     """
 
     name: str
     source: "ImageSource | Callable[[], bytes]"
     inside: str
+    frame: FrameTime | None = None
 
     def read(self) -> "ImageSource":
         """What `open_image` takes; a file behind an address is fetched now. Raises InputError where that fails."""
         return self.source() if callable(self.source) else self.source
 
 
+@dataclass(frozen=True, eq=False)
+class NamedVideo:
+    """A film that has not been read yet: its name, what opens it, and its name `inside` as that of `NamedImage`."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+    inside: str
+
+    def frames(self, every: int = 1) -> Iterator[NamedImage]:
+        """Every `every`-th frame, decoded when it is taken. A film that cannot be read, or not to its end, is one more
+        image whose `read` raises InputError."""
+        try:
+            for time, pixels in read_frames(self.open, repr(self.name), every):
+                inside = f"{self.inside}/{time.timecode.replace(':', '-')}.png"
+                yield NamedImage(f"{self.name}#t={time.timecode}", pixels, inside, time)
+                del pixels  # before the next frame is decoded
+        except InputError as error:
+            yield NamedImage(self.name, _failing(str(error)), self.inside)
+
+    def count(self, every: int = 1) -> int | None:
+        """How many frames there are about; None where the film does not say. Raises InputError for what is no film."""
+        return count_frames(self.open, repr(self.name), every)
+
+
+Found: TypeAlias = NamedImage | NamedVideo
+
+
 def find_images(
-    source: Source, *, recursive: bool = False, strict: bool | None = None
+    source: Source, *, recursive: bool = False, strict: bool | None = None, every: int = 1
 ) -> Iterator[NamedImage]:
-    """The images that `source` stands for, each once, in the order in which they are given.
+    """The images that `source` stands for, as `find_sources`, and of each film every `every`-th frame in its turn."""
+    for found in find_sources(source, recursive=recursive, strict=strict):
+        if isinstance(found, NamedVideo):
+            yield from found.frames(every)
+        else:
+            yield found
+
+
+def find_sources(source: Source, *, recursive: bool = False, strict: bool | None = None) -> Iterator[Found]:
+    """The images and films that `source` stands for, each once, in the order in which they are given.
 
     Args:
         source: any of
-            an image file;
+            an image file, or a film (`piza.batch.video.VIDEO_SUFFIXES`);
             a folder: its image files (`IMAGE_SUFFIXES`) in natural order, so that 9.jpg comes before 10.jpg;
-            a pattern such as `photos/*.jpg` or `photos/**/*.png`: the image files that it matches, in natural order;
-            a text file (.txt) with the name or address of an image on each line, relative to the folder of the text file;
+            a pattern such as `photos/*.jpg` or `photos/**/*.png`: the image files that it matches, in natural order; films
+                where it ends as they do (`films/*.mp4`);
+            a text file (.txt) with the name or address of an image or a film on each line, relative to the folder of the text file;
             an address that fsspec knows, such as `https://...` or `s3://...`, of a file, a folder or a pattern;
             the bytes of a file, a Pillow image or an array;
             or an iterable of these, which is read as far as it is needed.
@@ -89,14 +130,14 @@ def find_images(
 
     Raises:
         InputError: for a folder or a list without an image, a pattern that matches none, an address that cannot be
-            reached, and (`strict`) a name that does not exist.
+            reached, a film without PyAV to read it, and (`strict`) a name that does not exist.
     """
     seen: set[str] = set()
     several = not isinstance(source, (str, Path, bytes, NamedImage)) and _is_iterable(source)
     strict = not several if strict is None else strict
     sources: Iterable[Any] = source if several else [source]  # type: ignore[assignment]
     for number, one in enumerate(sources, start=1):
-        if isinstance(one, NamedImage):
+        if isinstance(one, (NamedImage, NamedVideo)):
             yield one
         elif not isinstance(one, (str, Path)):
             name = f"image-{number}" if several else "image"
@@ -125,7 +166,7 @@ def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part], name
 
 
-def _expand(name: str, recursive: bool, strict: bool) -> Iterator[NamedImage]:
+def _expand(name: str, recursive: bool, strict: bool) -> Iterator[Found]:
     if is_address(name):
         yield from _at_address(name, recursive)
     elif _is(os.path.isdir, name):
@@ -143,7 +184,7 @@ def _expand(name: str, recursive: bool, strict: bool) -> Iterator[NamedImage]:
         yield _local(name)
 
 
-def _in_folder(folder: str, recursive: bool) -> Iterator[NamedImage]:
+def _in_folder(folder: str, recursive: bool) -> Iterator[Found]:
     waiting, visited = [folder], set()
     while waiting:
         here = waiting.pop()
@@ -163,12 +204,18 @@ def _in_folder(folder: str, recursive: bool) -> Iterator[NamedImage]:
                 yield _local(path, os.path.relpath(path, folder))
 
 
-def _matching(pattern: str) -> Iterator[NamedImage]:
-    found = (path for path in glob.iglob(pattern, recursive=True) if is_image_name(path))
+def _matching(pattern: str) -> Iterator[Found]:
+    wanted = _wanted_by(pattern)
+    found = (path for path in glob.iglob(pattern, recursive=True) if wanted(path))
     folder = _before_magic(pattern)
     for path in sorted(found, key=natural_key):
         if not os.path.isdir(path):
             yield _local(path, os.path.relpath(path, folder or "."))
+
+
+def _wanted_by(pattern: str) -> Callable[[str], bool]:
+    """What a pattern is meant to match: images, or films where it ends as they do."""
+    return is_video_name if is_video_name(pattern) else is_image_name
 
 
 def _before_magic(pattern: str) -> str:
@@ -176,7 +223,7 @@ def _before_magic(pattern: str) -> str:
     return os.path.dirname(re.split(r"[*?[]", pattern, maxsplit=1)[0])
 
 
-def _in_list(path: str) -> Iterator[NamedImage]:
+def _in_list(path: str) -> Iterator[Found]:
     folder, empty = os.path.dirname(path), True
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -201,16 +248,31 @@ def _in_list(path: str) -> Iterator[NamedImage]:
         raise InputError(f"{path!r} holds no name, expected names of images, one a line")
 
 
-def _local(path: str, inside: str = "") -> NamedImage:
-    return NamedImage(path, path, inside or os.path.basename(path))
+def _local(path: str, inside: str = "") -> Found:
+    inside = inside or os.path.basename(path)
+    if not is_video_name(path):
+        return NamedImage(path, path, inside)
+
+    def opened() -> IO[bytes]:
+        from piza.image import check_file
+
+        check_file(path, "a film")
+        return open(path, "rb")
+
+    import_av()
+    return NamedVideo(path, opened, inside)
 
 
-def _remote(address: str, inside: str = "") -> NamedImage:
+def _remote(address: str, inside: str = "") -> Found:
     path = re.split(r"[?#]", address, maxsplit=1)[0]
-    return NamedImage(address, _fetcher(address), inside or path.rstrip("/").rpartition("/")[2])
+    inside = inside or path.rstrip("/").rpartition("/")[2]
+    if not is_video_name(path):
+        return NamedImage(address, _fetcher(address), inside)
+    import_av()
+    return NamedVideo(address, lambda: _open_remote(address, "a film"), inside)
 
 
-def _place(image: NamedImage) -> str:
+def _place(image: Found) -> str:
     """A key that two names of the same image share."""
     try:
         return image.name if is_address(image.name) else os.path.realpath(image.name)
@@ -218,7 +280,7 @@ def _place(image: NamedImage) -> str:
         return image.name
 
 
-def _not_empty(found: Iterator[NamedImage], message: str, recursive: bool) -> Iterator[NamedImage]:
+def _not_empty(found: Iterator[Found], message: str, recursive: bool) -> Iterator[Found]:
     first = next(found, None)
     if first is None:
         hint = "" if recursive else ", leaving out its folders"
@@ -227,13 +289,14 @@ def _not_empty(found: Iterator[NamedImage], message: str, recursive: bool) -> It
     yield from found
 
 
-def _at_address(address: str, recursive: bool) -> Iterator[NamedImage]:
+def _at_address(address: str, recursive: bool) -> Iterator[Found]:
     """A file, or all image files of a folder or a pattern. On the web every address is a file: it lists no folders."""
     if address.lower().startswith(("http://", "https://")):
         yield _remote(address)
         return
     system, path = reach(address)
     magic = glob.has_magic(path)
+    wanted = _wanted_by(path) if magic else is_image_name
     try:
         if magic:
             names = system.glob(path)
@@ -248,7 +311,7 @@ def _at_address(address: str, recursive: bool) -> Iterator[NamedImage]:
     images = 0
     for name in sorted(names, key=natural_key):
         inside = _parts(name)[given:]
-        if is_image_name(name) and not any(part.startswith(".") for part in inside):
+        if wanted(name) and not any(part.startswith(".") for part in inside):
             images += 1
             yield _remote(system.unstrip_protocol(name), "/".join(inside))
     if not images:
@@ -261,17 +324,34 @@ def _parts(path: str) -> list[str]:
 
 def _fetcher(address: str) -> Callable[[], bytes]:
     def fetch() -> bytes:
-        system, path = reach(address)
-        try:
-            with system.open(path, "rb") as file:
-                content: bytes = file.read(MAX_REMOTE_BYTES + 1)
-        except FileNotFoundError:
-            raise InputError(f"{address!r} does not exist, expected an image file") from None
-        except Exception as error:  # as many kinds as there are file systems
-            raise InputError(f"{address!r} cannot be read: {why(error)}") from None
+        with _open_remote(address, "an image file") as file:
+            try:
+                content = file.read(MAX_REMOTE_BYTES + 1)
+            except Exception as error:  # as many kinds as there are file systems
+                raise InputError(f"{address!r} cannot be read: {why(error)}") from None
         if len(content) > MAX_REMOTE_BYTES:
             raise InputError(f"{address!r} is too large: over {MAX_REMOTE_BYTES // 2**20:,} MB")
         return content
+
+    return fetch
+
+
+def _open_remote(address: str, expected: str) -> IO[bytes]:
+    system, path = reach(address)
+    try:
+        file: IO[bytes] = system.open(path, "rb")
+        return file
+    except FileNotFoundError:
+        raise InputError(f"{address!r} does not exist, expected {expected}") from None
+    except Exception as error:  # as many kinds as there are file systems
+        raise InputError(f"{address!r} cannot be read: {why(error)}") from None
+
+
+def _failing(message: str) -> Callable[[], bytes]:
+    """A source that cannot be read."""
+
+    def fetch() -> bytes:
+        raise InputError(message)
 
     return fetch
 

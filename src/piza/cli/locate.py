@@ -1,18 +1,29 @@
-"""`piza locate`: sentences about one image or many."""
+"""`piza locate`: sentences about one image or many, or the frames of a film."""
 
 import argparse
+import itertools
 import json
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piza.batch.sources import LIST_SUFFIX, NamedImage, find_images, is_address, is_image_name
+from piza.batch.sources import (
+    LIST_SUFFIX,
+    Found,
+    NamedImage,
+    NamedVideo,
+    find_sources,
+    is_address,
+    is_image_name,
+)
+from piza.batch.video import is_video_name
 from piza.cli.common import (
     add_model_options,
     add_search_options,
+    at_least,
     describe,
     load_model,
     note,
@@ -34,14 +45,20 @@ def add_locate(commands: Any) -> None:
         "locate",
         help="find what a sentence describes in an image",
         usage="piza locate SOURCE [SOURCE ...] SENTENCE [SENTENCE ...] [options]",
-        description="Find what each sentence describes in each image. A source is an image, a folder, a quoted pattern "
+        description="Find what each sentence describes in each image. A source is an image, a film, a folder, a quoted pattern "
         "('photos/*.jpg'), a text file with a name on each line, or an address (https://, s3://). Arguments that are "
-        "files or folders, or are named like images, are sources; they come before the sentences.",
+        "files or folders, or are named like images or films, are sources; they come before the sentences.",
     )
     parser.add_argument("image", metavar="SOURCE", help="an image, or what stands for several; one or more")
     parser.add_argument("rest", metavar="SENTENCE", nargs="+", help="what to find, in words; one or more")
     parser.add_argument(
         "--recursive", action="store_true", help="take the images in folders of a folder, too"
+    )
+    parser.add_argument(
+        "--every",
+        metavar="N",
+        type=at_least(1),
+        help="of a film, take every N-th frame (default: 1, all of them)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON; for several answers, a list")
     parser.add_argument(
@@ -65,7 +82,7 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     """The sources of images and the sentences of a command, sources first.
 
     The first argument is a source. So is each further one before the first sentence that exists as a file or folder, is an
-    address, a pattern without blanks, or ends like the name of an image or a list, whether or not it exists: a misspelled
+    address, a pattern without blanks, or ends like the name of an image, a film or a list, whether or not it exists: a misspelled
     name is reported, not searched for.
 
     Raises InputError when there is no sentence, and for a sentence that is empty, no text, or a file or folder.
@@ -98,6 +115,7 @@ def _exists(text: str) -> bool:
 def _is_source_name(text: str) -> bool:
     return (
         is_image_name(text)
+        or is_video_name(text)
         or is_address(text)
         or (not any(c.isspace() for c in text) and ("*" in text or text.lower().endswith(LIST_SUFFIX)))
     )
@@ -105,24 +123,30 @@ def _is_source_name(text: str) -> bool:
 
 def _locate(options: argparse.Namespace) -> int:
     sources, sentences = split_arguments([options.image, *options.rest])
-    images = _find_images(sources, options.recursive)
+    images = list(find_sources(sources, recursive=options.recursive, strict=True))
+    films = sum(isinstance(image, NamedVideo) for image in images)
+    if options.every is not None and not films:
+        raise InputError("--every is about the frames of films, and no film was given")
+    every = options.every or 1
+    writes, drawing = _check_out(options.out, [] if films else range(1, len(images) * len(sentences) + 1))
     one = len(images) == 1 and sources == [images[0].name]
-    writes, drawings = _check_out(options.out, len(images) * len(sentences))
-    if one:  # it is refused, if need be, before a model is loaded
+    total = _count(images, every, strict=one)
+    if one and isinstance(images[0], NamedImage):  # it is refused, if need be, before a model is loaded
         from piza.image import decode_image
 
         images = [NamedImage(images[0].name, decode_image(images[0].read()), images[0].inside)]
+    one = one and not films
     model = _load(options)
     from piza.batch.locate import locate_many
     from piza.batch.sinks import Written, count, write
 
     on_error: Any = "raise" if one else "record"
-    results = locate_many(model, images, sentences, on_error=on_error, **search_options(options))
+    results = locate_many(model, images, sentences, on_error=on_error, every=every, **search_options(options))
     printed = options.json or not writes
     if not one:
-        results = _with_progress(results, len(images), printed)
-    if drawings:
-        results = _drawn(results, drawings)
+        results = _with_progress(results, total, printed)
+    if drawing:
+        results = _drawn(results, drawing)
     if printed and options.json:
         results = _printed_json(results, a_list=not one or len(sentences) > 1)
     elif printed:
@@ -134,38 +158,65 @@ def _locate(options: argparse.Namespace) -> int:
     else:
         for _ in count(results, written):
             pass
-    _note_drawings(drawings[: written.answers])
+    if drawing:
+        _note_drawings(drawing, written.answers)
     if written.failed:
-        note(f"{written.failed} of {len(images)} images failed, such as {written.failure}")
-    return 1 if written.failed == len(images) else 0
+        note(
+            f"{written.failed} of {written.images + written.failed} images failed, such as {written.failure}"
+        )
+    return 0 if written.images else 1
 
 
-def _find_images(sources: Sequence[str], recursive: bool) -> list[NamedImage]:
-    """All images, unread. Raises InputError for a source that does not exist or has none."""
-    return list(find_images(sources, recursive=recursive, strict=True))
+def _count(images: Sequence[Found], every: int, strict: bool) -> int | None:
+    """How many images and frames there are about; None where a film does not say.
+
+    Raises InputError (`strict`) for what is no film.
+    """
+    total = 0
+    for image in images:
+        count: int | None = 1
+        if isinstance(image, NamedVideo):
+            try:
+                count = image.count(every)
+            except InputError:
+                if strict:
+                    raise
+        if count is None:
+            return None
+        total += count
+    return total
 
 
-def _check_out(out: str | None, count: int) -> tuple[bool, list[Path]]:
-    """Whether --out names answers to write; if not, the drawings to make, one an answer.
+def _check_out(out: str | None, numbers: Iterable[int]) -> tuple[bool, Callable[[int], Path] | None]:
+    """Whether --out names answers to write; if not, where the drawing of an answer goes, by its number.
 
-    Raises InputError for what cannot be written.
+    numbers: of the answers that are sure to come; none where nobody knows, as about a film. Raises InputError for what
+    cannot be written.
     """
     if out is None:
-        return False, []
+        return False, None
     from piza.visualize.draw import FORMATS, check_drawing_path
 
     if Path(out).suffix.lower() not in FORMATS:
         from piza.batch.sinks import check_results_path
 
         check_results_path(out)
-        return True, []
-    drawings = _drawing_paths(out, count)
-    for path in drawings:
-        check_drawing_path(path)
-    return False, drawings
+        return True, None
+    known = list(numbers)
+
+    def drawing(number: int) -> Path:
+        """The file itself, or of several out-1.png, out-2.png, ..."""
+        path = Path(out)
+        return path if len(known) == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+    for number in known or [1]:
+        check_drawing_path(drawing(number))
+    return False, drawing
 
 
-def _with_progress(results: Iterable["ImageResults"], total: int, printed: bool) -> Iterator["ImageResults"]:
+def _with_progress(
+    results: Iterable["ImageResults"], total: int | None, printed: bool
+) -> Iterator["ImageResults"]:
     """The results; beside them on stderr a bar with pace and time left, or a line now and then.
 
     There is no bar where answers are printed on the same terminal, which show the progress themselves.
@@ -185,17 +236,19 @@ def _with_progress(results: Iterable["ImageResults"], total: int, printed: bool)
     for done, found in enumerate(results, start=1):
         yield found
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+        if now - last >= SECONDS_BETWEEN_LINES and (total is None or done < total):
             pace, last = done / (now - begin), now
-            minutes = (total - done) / pace / 60
-            note(f"{done} of {total} images, {pace:.2g} a second, {minutes:.0f} minutes left")
+            of_all, left = "", ""
+            if total is not None:
+                of_all, left = f" of {total}", f", {(total - done) / pace / 60:.0f} minutes left"
+            note(f"{done}{of_all} images, {pace:.2g} a second{left}")
 
 
-def _drawn(results: Iterable["ImageResults"], drawings: Sequence[Path]) -> Iterator["ImageResults"]:
-    paths = iter(drawings)
+def _drawn(results: Iterable["ImageResults"], drawing: Callable[[int], Path]) -> Iterator["ImageResults"]:
+    numbers = itertools.count(1)
     for found in results:
         for result in found.results:
-            result.save_drawing(next(paths))
+            result.save_drawing(drawing(next(numbers)))
         yield found
 
 
@@ -216,9 +269,12 @@ def _printed_json(results: Iterable["ImageResults"], a_list: bool) -> Iterator["
     """Answers as they come in; a list is closed when all are there."""
     before = "[\n"
     for found in results:
-        answers = [{"image": found.name, **result.to_dict()} for result in found.results]
+        name: dict[str, Any] = {"image": found.name}
+        if found.frame is not None:
+            name |= {"frame": found.frame.number, "timecode": found.frame.timecode}
+        answers = [{**name, **result.to_dict()} for result in found.results]
         if found.error is not None:
-            answers = [{"image": found.name, "error": found.error}]
+            answers = [{**name, "error": found.error}]
         for answer in answers:
             text = json.dumps(answer, indent=2)
             print(f"{before}{textwrap.indent(text, '  ')}" if a_list else text, end="" if a_list else "\n")
@@ -228,12 +284,12 @@ def _printed_json(results: Iterable["ImageResults"], a_list: bool) -> Iterator["
         print("\n]")
 
 
-def _note_drawings(drawings: Sequence[Path]) -> None:
-    if len(drawings) > MAX_NOTES:
-        note(f"drew {drawings[0]} to {drawings[-1]}, {len(drawings)} in all")
+def _note_drawings(drawing: Callable[[int], Path], count: int) -> None:
+    if count > MAX_NOTES:
+        note(f"drew {drawing(1)} to {drawing(count)}, {count} in all")
         return
-    for path in drawings:
-        note(f"drew {path}")
+    for number in range(1, count + 1):
+        note(f"drew {drawing(number)}")
 
 
 def _load(options: argparse.Namespace) -> Any:
@@ -244,15 +300,3 @@ def _load(options: argparse.Namespace) -> Any:
     from piza.grounders.base import load_grounder
 
     return load_grounder(options.grounder, options.device)
-
-
-def _drawing_paths(out: str | None, count: int) -> list[Path]:
-    """One path an answer: `out` itself, or for several out-1.png, out-2.png, ..."""
-    if out is None:
-        return []
-    path = Path(out)
-    if count == 1:
-        return [path]
-    if not path.name:
-        raise InputError(f"cannot draw to {out!r}: expected a file name")
-    return [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]
