@@ -26,14 +26,15 @@ __all__ = ["InputError", "Piza", "Result", "Step", "load", "locate", "locate_man
 _models: "dict[tuple[str, str], Piza]" = {}
 
 
-def load(name: str = "mini", device: object = "cpu") -> "Piza":
+def load(name: str = "mini", device: object = "auto") -> "Piza":
     """Load a model: "mini" (embedded in the package), a folder or a name on the model hub.
 
     A folder may hold a whole model (`piza.model.io.save_folder`), an adapter (`piza.model.adapter_io.save_adapter`; its base
     is loaded too) or an exported model (`piza export`), which is run by the runtime that is installed.
 
-    `device` is "cpu", "cuda", "cuda:1" or a `torch.device`. Raises InputError when there is no such model or device, or when the files
-    of the model are damaged.
+    `device` is "auto" (a graphics card if there is one, otherwise the processor), "cpu", "cuda", "cuda:1", "mps" or a
+    `torch.device`; see `piza.devices.check_device`. Raises InputError when there is no such model or device, or when the files of
+    the model are damaged.
     """
     from piza.loading import load_model
 
@@ -44,7 +45,7 @@ def locate(
     image: "ImageSource",
     expression: "str | list[str]",
     model: str = "mini",
-    device: object = "cpu",
+    device: object = "auto",
     **options: Any,
 ) -> "Result | list[Result]":
     """`load(model, device).locate(image, expression, **options)`, keeping the loaded model for the next call."""
@@ -56,7 +57,7 @@ def locate_many(
     source: "Source",
     sentences: "str | Sequence[str]",
     model: "str | Locator" = "mini",
-    device: object = "cpu",
+    device: object = "auto",
     **options: Any,
 ) -> "Iterator[ImageResults]":
     """Find what each sentence describes in each of many images: an iterator of a name with its results or an error.

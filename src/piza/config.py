@@ -229,7 +229,7 @@ class TrainConfig:
     validate_limit: int | None = Field(default=None, ge=1)  # the first rows only
     validate_every: int | None = Field(default=None, ge=1)  # steps between validations; None: an epoch
 
-    device: str | None = None  # "cpu", "cuda", "cuda:1"; None: a graphics card if there is one
+    device: str = "auto"  # a graphics card if there is one; or "cpu", "cuda", "cuda:1", "mps"
     workers: int = Field(
         default=2, ge=1
     )  # processes that open images and cut windows, for each training process

@@ -1,22 +1,71 @@
-"""Which device torch can compute on here."""
+"""Which device torch computes on: one reading of `--device` and of every `device=`."""
+
+import re
 
 from piza.errors import InputError, reason
 
-DEVICES = ("cpu", "cuda", "mps")
+DEVICES = "auto, cpu, cuda, cuda:N or mps"
+AUTO = "auto"
 
 
-def check_device(device: object) -> str:
-    """The name of a device, such as "cpu" or "cuda:1", given so or as a `torch.device`.
+def check_device(device: object = AUTO, local_rank: int | None = None) -> str:
+    """The name of the device to compute on: "cpu", "cuda", "cuda:1" or "mps".
 
-    Raises InputError unless torch can compute on it.
+    Args:
+        device: such a name, a `torch.device`, or "auto": a graphics card that CUDA can use if there is one, otherwise the
+            processor. Apple's graphics ("mps") are used where they are named only, as nothing was tested on them.
+        local_rank: of a process among several on this machine; of several cards it takes the one of this number, unless
+            one is named.
+
+    Raises:
+        InputError: for another name, and for a device that torch cannot compute on here.
     """
+    name = str(device)
+    if re.fullmatch(r"auto|cpu(:0)?|cuda(:[0-9]+)?|mps(:0)?", name) is None:
+        raise InputError(f"device: expected {DEVICES}, got {name!r}")
     import torch
 
-    name = str(device)
-    if name.split(":")[0] not in DEVICES:
-        raise InputError(f"device: expected 'cpu', 'cuda', 'cuda:1' or 'mps', got {name!r}")
+    if name == AUTO:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    name = name if name.startswith("cuda") else name.removesuffix(":0")
+    if name == "cuda" and local_rank is not None:
+        name = f"cuda:{local_rank}"
     try:
         torch.zeros(1, device=name)
     except Exception as error:  # no such card, torch built without CUDA: each raises its own kind
-        raise InputError(f"the device {name!r} cannot be used here: {reason(error)}") from None
+        raise InputError(f"the device {name!r} cannot be used here: {_why(name, error)}") from None
     return name
+
+
+def check_cpu(device: object, what: str) -> None:
+    """Raise InputError unless "cpu" or "auto" was asked for, where `what` runs on the processor only."""
+    if str(device) not in (AUTO, "cpu"):
+        raise InputError(f"{what} runs on the cpu, not on {str(device)!r}")
+
+
+def device_failure(error: BaseException) -> str | None:
+    """A sentence about a device that is too small or lacks an operation; None for any other error.
+
+    Told by the names of torch's errors, so that nothing is imported.
+    """
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            f"the memory of the device does not suffice ({reason(error)}); --device cpu computes without it"
+        )
+    if isinstance(error, NotImplementedError) and "device" in str(error):
+        return f"the device cannot compute this ({reason(error)}); --device cpu can"
+    return None
+
+
+def _why(name: str, error: Exception) -> str:
+    import torch
+
+    if name.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            return "torch sees no graphics card with CUDA"
+        if int(name.partition(":")[2] or 0) >= count:
+            return f"there {'is one card, cuda:0' if count == 1 else f'are {count} cards, cuda:0 to cuda:{count - 1}'}"
+    elif name == "mps" and not torch.backends.mps.is_available():
+        return "torch sees no graphics of Apple's"
+    return reason(error)

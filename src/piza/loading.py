@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piza.devices import check_device
-from piza.errors import InputError
+from piza.devices import check_cpu, check_device
 from piza.hub import find_model, is_export
 
 if TYPE_CHECKING:
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from piza.runtimes.exported import ExportedModel
 
 
-def load_model(name: str | Path, device: object = "cpu") -> "Piza | ExportedModel":
+def load_model(name: str | Path, device: object = "auto") -> "Piza | ExportedModel":
     """The model in a folder, inside the package or on the hub, accelerated.
 
     A folder that `piza export` wrote is run by whichever of its runtimes is installed, on the CPU. Raises InputError when
@@ -22,10 +21,7 @@ def load_model(name: str | Path, device: object = "cpu") -> "Piza | ExportedMode
     if is_export(folder):
         from piza.runtimes import load_exported
 
-        if str(device) != "cpu":
-            raise InputError(
-                f"{str(folder)!r} is an exported model, which runs on the cpu, not on {str(device)!r}"
-            )
+        check_cpu(device, f"{str(folder)!r} is an exported model, which")
         return load_exported(folder)
     place = check_device(device)
     from piza.model import accelerate

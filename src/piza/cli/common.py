@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from piza.devices import AUTO, check_cpu, check_device, device_failure
 from piza.errors import InputError
 from piza.visualize.text import one_line
 
@@ -35,8 +36,8 @@ class Parser(argparse.ArgumentParser):
 def guard(action: Callable[[], int | None]) -> int:
     """Run a command and turn its errors into exit codes.
 
-    Returns what `action` returns (None is 0); 2 for bad input or a file that cannot be read or written, with one
-    sentence on stderr; 130 for Ctrl-C; 1 if the reader of stdout has gone.
+    Returns what `action` returns (None is 0); 2 for bad input, a file that cannot be read or written, or a device that
+    is too small, with one sentence on stderr; 130 for Ctrl-C; 1 if the reader of stdout has gone.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -54,6 +55,11 @@ def guard(action: Callable[[], int | None]) -> int:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+    except (RuntimeError, NotImplementedError) as error:
+        sentence = device_failure(error)
+        if sentence is None:
+            raise
+        return _fail(sentence, 2)
     except OSError as error:  # the disk is full, the folder was removed meanwhile
         place = f"{str(error.filename)!r}" if error.filename else "the output"
         return _fail(f"cannot read or write {place}: {error.strerror or error}", 2)
@@ -139,11 +145,20 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="NAME", default="mini", help="mini, a model folder or a hub name (default: mini)"
     )
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    add_device_option(parser)
     parser.add_argument(
         "--runtime",
         metavar="NAME",
         help="torch, or onnx or openvino for a folder that `piza export` wrote (default: what the model needs)",
+    )
+
+
+def add_device_option(parser: Any, default: str | None = AUTO) -> None:
+    """Add --device, which means the same in every command (`piza.devices.check_device`)."""
+    parser.add_argument(
+        "--device",
+        default=default,
+        help="auto (default: a graphics card if there is one), cpu, cuda, cuda:N or mps",
     )
 
 
@@ -208,8 +223,7 @@ def load_model(options: argparse.Namespace) -> Any:
         import piza
 
         return piza.load(options.model, device=options.device)
-    if options.device != "cpu":
-        raise InputError(f"the runtime {options.runtime!r} runs on the cpu, not on {options.device!r}")
+    check_cpu(options.device, f"the runtime {options.runtime!r}")
     from piza.runtimes import load_exported
 
     return load_exported(options.model, options.runtime)
@@ -219,6 +233,16 @@ def model_loader(options: argparse.Namespace) -> Callable[[], Any]:
     """`load_model` with these options, as a function that other processes can be sent."""
     names = ("model", "device", "runtime")
     return partial(load_model, argparse.Namespace(**{name: getattr(options, name) for name in names}))
+
+
+def chosen_device(options: argparse.Namespace) -> str:
+    """The name of the device that --device stands for with this model. Raises InputError where there is none."""
+    from piza.hub import find_model, is_export
+
+    if options.runtime not in (None, "torch") or is_export(find_model(options.model)):
+        check_cpu(options.device, "an exported model")
+        return "cpu"
+    return check_device(options.device)
 
 
 def describe(result: "Result") -> str:

@@ -13,6 +13,7 @@ from piza.cli.common import (
     add_model_options,
     add_search_options,
     at_least,
+    chosen_device,
     load_model,
     model_loader,
     note,
@@ -170,7 +171,7 @@ def _run_mark(options: argparse.Namespace, settings: dict[str, Any]) -> str:
     from piza.hub import find_model
 
     plain = {name: value for name, value in settings.items() if name != "baseline"}
-    where = {"device": options.device, "runtime": options.runtime}
+    where = {"device": chosen_device(options), "runtime": options.runtime}
     return run_mark(
         find_model(options.model), version=__version__, baseline=options.baseline, **where, options=plain
     )

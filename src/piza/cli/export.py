@@ -28,6 +28,6 @@ def _export(options: argparse.Namespace) -> None:
     from piza.runtimes.export import check_folder, export_model
 
     check_folder(Path(options.out))
-    export_model(piza.load(options.model), options.out, int8=options.int8)
+    export_model(piza.load(options.model, device="cpu"), options.out, int8=options.int8)
     size = sum(file.stat().st_size for file in Path(options.out).iterdir()) / 1e6
     note(f"wrote {options.out} ({size:.1f} MB)")

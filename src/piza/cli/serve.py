@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from piza.cli.common import at_least
+from piza.cli.common import add_device_option, at_least
 from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
 
@@ -16,7 +16,7 @@ def add_serve(commands: Any) -> None:
         action="append",
         help="mini, a model folder or a hub name; repeat it to offer several (default: mini)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    add_device_option(parser)
     parser.add_argument(
         "--host", default=HOST, help=f"the address to answer at (default: {HOST}, this computer only)"
     )

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from piza.cli.common import add_box_options, at_least
+from piza.cli.common import add_box_options, add_device_option, at_least
 from piza.errors import InputError
 
 NOT_SETTINGS = ("run", "option", "config")
@@ -114,7 +114,7 @@ def _add_machine(group: Any) -> None:
     add("--validate-limit", metavar="N", type=at_least(1), help="the first N rows only")
     add("--validate-every", metavar="N", type=at_least(1), help="steps between (default: an epoch)")
     add("--tracker", metavar="NAME", help="none (default), tensorboard or trackio")
-    add("--device", help="cpu, cuda or cuda:N (default: a graphics card if there is one)")
+    add_device_option(group, default=None)
     add("--workers", metavar="N", type=at_least(1), help="processes that read images (default: 2)")
     add("--log-every", metavar="N", type=at_least(1), help="steps (default: 20)")
     add("--save-every", metavar="SECONDS", type=float, help="between checkpoints (default: 300)")

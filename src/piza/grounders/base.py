@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from piza.boxes import area_xyxy, clip_xyxy, iou_xyxy
 from piza.config import LastLookEvidence, SearchConfig, ZoomPolicy
+from piza.devices import AUTO
 from piza.errors import InputError, reason
 from piza.grounders.transformers import transformers_grounder
 from piza.grounders.vlm import chat_grounder
@@ -298,7 +299,7 @@ class GrounderSearch:
         return locate_with(self.grounder, image, expression, search or self.config, self.zoom, **options)
 
 
-def load_grounder(name: str, device: str = "cpu") -> GrounderSearch:
+def load_grounder(name: str, device: str = "auto") -> GrounderSearch:
     """A grounder by one line of text, as the command line takes it.
 
     name: a folder or a hub name for `transformers_grounder`; or chat:MODEL@URL for `chat_grounder`, or
@@ -311,6 +312,8 @@ def load_grounder(name: str, device: str = "cpu") -> GrounderSearch:
             raise InputError(  # without quoting it: a URL may hold a password
                 "the grounder cannot be understood: expected chat:MODEL@URL, with a URL such as http://localhost:8000/v1"
             )
+        if device != AUTO:
+            raise InputError(f"a chat model runs where its server is; --device {device} does not reach it")
         unit = "thousandths" if match[1] else "pixels"
         return GrounderSearch(chat_grounder(match[3], match[2], os.environ.get(KEY) or None, unit))
     return GrounderSearch(transformers_grounder(name, device))

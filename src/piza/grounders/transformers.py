@@ -24,7 +24,7 @@ MIN_BOX = 1.0  # pixels; what is narrower in the image that was looked at is no 
 
 
 def transformers_grounder(
-    name_or_folder: str | Path, device: str = "cpu", threshold: float = 0.05
+    name_or_folder: str | Path, device: str = "auto", threshold: float = 0.05
 ) -> Callable[[NDArray[np.uint8], str], tuple[NDArray[Any], NDArray[Any]]]:
     """A zero-shot detector with its processor, in Hugging Face's format, as a `piza.grounders.base.Grounder`.
 
@@ -42,7 +42,7 @@ def transformers_grounder(
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
 
     folder = find_model(name_or_folder)
-    check_device(device)
+    device = check_device(device)
     try:
         kind = AutoConfig.from_pretrained(folder, **LOCAL).model_type
         if kind not in DINO + OWL:

@@ -35,7 +35,7 @@ class ServeConfig:
     allowed_origins: tuple[str, ...] = ()
 
 
-def serve(names: Sequence[str] = ("mini",), device: str = "cpu", config: ServeConfig | None = None) -> None:
+def serve(names: Sequence[str] = ("mini",), device: str = "auto", config: ServeConfig | None = None) -> None:
     """Answer until Ctrl-C or SIGTERM.
 
     names: the models on offer, the first one preselected. Raises InputError when the packages of piza[serve] are missing,

@@ -341,11 +341,10 @@ def draw_log(folder: Path, log: Log) -> None:
 
 
 def _device(config: TrainConfig) -> torch.device:
-    name = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
-    check_device(name)
-    device = torch.device(name)
+    local_rank = os.environ.get("LOCAL_RANK")
+    device = torch.device(check_device(config.device, None if local_rank is None else int(local_rank)))
+    if device.type == "mps" and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise InputError("several processes train on the cpu or on graphics cards with CUDA, not on 'mps'")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
