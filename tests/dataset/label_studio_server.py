@@ -5,6 +5,7 @@ import http.cookiejar
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -16,7 +17,8 @@ import urllib.request
 from pathlib import Path
 
 PROGRAM = "PIZA_LABEL_STUDIO"
-"""Where `label-studio` is, if not on the PATH. Its own environment keeps its many packages apart."""
+"""Where `label-studio` is, if not on the PATH, or the address of one that runs. Its own environment keeps its many packages
+apart."""
 
 PATIENCE = 600  # seconds until it answers; a quarter of a minute on two idle cores
 PASSWORD = "a long secret 1"
@@ -29,7 +31,10 @@ def program():
 
 @contextlib.contextmanager
 def serving(folder, **environment):
-    """The address of a server whose data are in `folder`."""
+    """The address of a server whose data are in `folder`, or of the one that runs."""
+    if program().startswith("http"):
+        yield program().rstrip("/")
+        return
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -84,16 +89,16 @@ def _answers(address):
 
 
 class Person:
-    """Somebody with an account, who annotates as the page does. token: a personal access token."""
+    """Somebody with a new account, who annotates as the page does. token: a personal access token."""
 
-    def __init__(self, address, email):
-        self.address, self.email = address, email
+    def __init__(self, address, name):
+        self.address, self.email = address, f"{name}-{secrets.token_hex(4)}@example.com"
         self._jar = http.cookiejar.CookieJar()
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._jar))
         page = self._opener.open(f"{address}/user/signup/").read().decode()
         form = {
             "csrfmiddlewaretoken": re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1],
-            "email": email, "password": PASSWORD, "allow_newsletters": "false",
+            "email": self.email, "password": PASSWORD, "allow_newsletters": "false",
         }  # fmt: skip
         self._open(
             "/user/signup/", urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
