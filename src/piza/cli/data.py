@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from piza.cli.audit import add_audit
 from piza.cli.common import Parser, add_box_options, at_least, note
 from piza.cli.describe import add_describe
 from piza.cli.machine_check import add_machine_check
@@ -40,6 +41,7 @@ def add_data_commands(commands: Any) -> None:
     _add_stats(kinds)
     _add_view(kinds)
     _add_convert(kinds)
+    add_audit(kinds)
 
 
 def _add_scenes(kinds: Any) -> None:

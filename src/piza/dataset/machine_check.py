@@ -75,13 +75,16 @@ def machine_check(
         _compare(before, records, described, out)
         result.before = len(before)
         everything = list(writer.existing)
+        done: list[Checked] = []
         for number, (image, things) in enumerate(photos.items(), start=1):
             waiting = [record for record in things if record.id not in before]
             if waiting:
-                done = _checked(things, waiting, image, images_dir, asker, rules)
+                done += _checked(things, waiting, image, images_dir, asker, rules)
+            if done and (asker is not None or number == len(photos)):  # without a model it is done at once
                 writer.write(*done)
                 everything += done
                 result.checked += len(done)
+                done = []
             progress(number, len(photos))
     _count(result, everything)
     return result
