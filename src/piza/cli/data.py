@@ -37,6 +37,7 @@ def add_data_commands(commands: Any) -> None:
     add_split(kinds)
     add_machine_check(kinds)
     add_verify(kinds)
+    add_split(kinds)
     _add_check(kinds)
     _add_stats(kinds)
     _add_view(kinds)
