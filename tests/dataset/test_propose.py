@@ -56,9 +56,12 @@ def test_what_is_no_proposal(candidate, reason):
 
 def test_duplicates_are_merged_and_the_better_stays():
     best, shifted, other = thing(500, 500), thing(503, 500, score=0.5), thing(530, 500, score=0.4)
-    part = Candidate((501, 501, 519, 513), "car", 0.3)  # of the first: inside it, but overlaps it by little
-    assert merge_duplicates([other, part, shifted, best], 0.5) == [best, other]
-    inside = Candidate((501, 501, 519, 509), "wheel", 0.3)
+    part = Candidate(
+        (501, 501, 519, 511), "car", 0.3
+    )  # of the first: inside it, though they overlap by less than half
+    far = Candidate((501, 501, 509, 509), "car", 0.35)  # much smaller: seen before or behind it
+    assert merge_duplicates([other, part, far, shifted, best], 0.5) == [best, other, far]
+    inside = Candidate((501, 501, 519, 511), "wheel", 0.3)
     assert merge_duplicates([best, inside], 0.5) == [best, inside]
 
 
@@ -70,8 +73,8 @@ def test_box_without_category_takes_that_of_its_duplicate():
 
 
 def test_spread_over_kinds_and_places():
-    cars = [thing(50 + 30 * n, 50, score=0.9 - n / 1000) for n in range(20)]
-    rare = [thing(500, 500, category="bin", score=0.6), thing(900, 900, category="person", score=0.6)]
+    cars = [thing(50 + 30 * n, 50, score=0.7 - n / 1000) for n in range(20)]
+    rare = [thing(500, 500, category="bin", score=0.64), thing(900, 900, category="person", score=0.64)]
     chosen = kept(*cars, *rare, per_photo=5)
     assert len(chosen) == 5 and set(rare) <= set(chosen)
     assert kept(*reversed([*cars, *rare]), per_photo=5) == chosen

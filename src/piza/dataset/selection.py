@@ -15,9 +15,12 @@ from piza.config import settings
 from piza.dataset.candidates import Candidate
 from piza.errors import InputError
 
-NESTED = 0.85  # of the smaller box: two of one kind, one in the other, are one thing
-SAME_KIND = 0.85  # what the next thing of a kind is worth, for each that is there already
-SAME_PLACE = 0.9  # and the next thing of a ninth of the photo
+NESTED = (
+    0.85  # of the smaller box, if it is nearly as large: two of one kind, one in the other, are one thing
+)
+NEARLY = 0.4  # of the larger box's area; a much smaller one is another thing behind or before it
+SAME_KIND = 0.97  # what the next thing of a kind is worth, for each that is there already
+SAME_PLACE = 0.98  # and the next thing of a ninth of the photo
 PLACES = (
     ("upper left", "upper middle", "upper right"),
     ("middle left", "center", "middle right"),
@@ -65,16 +68,16 @@ class Selection:
 def select(candidates: Sequence[Candidate], size: tuple[int, int], config: SelectionConfig) -> Selection:
     """What is kept of the candidates of a photo of (width, height) pixels. The same candidates give the same answer."""
     result = Selection()
-    clipped = [_clipped(candidate, size) for candidate in candidates]
-    sound = [
-        candidate
-        for candidate in clipped
-        if candidate.xyxy[2] > candidate.xyxy[0] and candidate.xyxy[3] > candidate.xyxy[1]
-    ]
-    result.dropped["no area"] += len(clipped) - len(sound)
+    sound: list[Candidate] = []
+    for candidate in candidates:
+        why = _unsound(candidate, size, config)
+        if why:
+            result.dropped[why] += 1
+        else:
+            sound.append(_clipped(candidate, size))
     merged = merge_duplicates(sound, config.duplicate_iou)
     result.dropped["duplicate"] += len(sound) - len(merged)
-    left = []
+    left: list[Candidate] = []
     for candidate in merged:
         why = _unfit(candidate, size, config)
         if why:
@@ -93,23 +96,24 @@ def merge_duplicates(candidates: Sequence[Candidate], duplicate_iou: float) -> l
     Duplicates are boxes that overlap by `duplicate_iou`, and boxes of one category of which one lies in the other.
     """
     ordered = sorted(candidates, key=lambda c: (-c.score, c.xyxy))
+    boxes = np.array([c.xyxy for c in ordered], np.float64).reshape(-1, 4)
+    areas = area_xyxy(boxes)
     kept: list[Candidate] = []
-    boxes = np.zeros((0, 4))
-    for candidate in ordered:
-        box = np.array(candidate.xyxy)
-        same = np.flatnonzero(iou_xyxy(box, boxes) > duplicate_iou) if len(kept) else np.zeros(0, int)
-        if not len(same) and len(kept):
-            inner = _shared(box, boxes) / np.minimum(area_xyxy(box), area_xyxy(boxes))
-            same = np.array(
-                [n for n in np.flatnonzero(inner > NESTED) if kept[n].category == candidate.category], int
-            )
-        if not len(same):
+    places: list[int] = []
+    for number, candidate in enumerate(ordered):
+        box, others = boxes[number], boxes[places]
+        same = iou_xyxy(box, others) > duplicate_iou
+        smaller, larger = np.minimum(areas[number], areas[places]), np.maximum(areas[number], areas[places])
+        nested = (_shared(box, others) > NESTED * smaller) & (smaller > NEARLY * larger)
+        for other in np.flatnonzero(nested & ~same):
+            same[other] = kept[other].category == candidate.category
+        if not same.any():
             kept.append(candidate)
-            boxes = np.concatenate([boxes, box[None]])
+            places.append(number)
             continue
-        first = kept[same[0]]
-        if not first.category and candidate.category:
-            kept[same[0]] = replace(first, category=candidate.category, attributes=candidate.attributes)
+        first = int(same.argmax())
+        if not kept[first].category and candidate.category:
+            kept[first] = replace(kept[first], category=candidate.category, attributes=candidate.attributes)
     return kept
 
 
@@ -127,12 +131,18 @@ def _clipped(candidate: Candidate, size: tuple[int, int]) -> Candidate:
     return replace(candidate, xyxy=(x1, y1, x2, y2))
 
 
+def _unsound(candidate: Candidate, size: tuple[int, int], config: SelectionConfig) -> str:
+    """Why a candidate says nothing; "" if it does."""
+    if not np.isfinite(candidate.score) or candidate.score < config.min_score:
+        return "low score"
+    x1, y1, x2, y2 = _clipped(candidate, size).xyxy
+    return "" if x2 > x1 and y2 > y1 else "no area"
+
+
 def _unfit(candidate: Candidate, size: tuple[int, int], config: SelectionConfig) -> str:
     """Why a candidate is no proposal; "" if it is one."""
     x1, y1, x2, y2 = candidate.xyxy
     share = (x2 - x1) * (y2 - y1) / (size[0] * size[1])
-    if not np.isfinite(candidate.score) or candidate.score < config.min_score:
-        return "low score"
     if candidate.category in config.without or (
         config.categories and candidate.category not in config.categories
     ):
