@@ -245,7 +245,9 @@ def test_photos_that_vanished_and_other_parts_in_the_folder(city, tmp_path, caps
 
 def test_card_says_what_is_known(city, tmp_path):
     (tmp_path / "d.jsonl.settings.json").write_text('{"with": "model|x", "count": 2}')
-    (tmp_path / "agreement.json").write_text('{"kappa": 0.8}')
+    (tmp_path / "agreement.json").write_text(
+        '{"kappa": 0.8, "agreement": [{"who": ["Ada", "Bob"], "sentences": 20, "same": 0.9, "kappa": 0.75, "iou": null}]}'
+    )
     more = [
         "--title",
         "My city",
@@ -266,6 +268,7 @@ def test_card_says_what_is_known(city, tmp_path):
         "# My city",
     ):
         assert words in card
+    assert "sentences 20, same 0.9, kappa 0.75, iou null" in card and "Ada" not in card
     assert "| all | 36 | 12 | 36 |" in card and "2 groups that stay together" in card
     assert split("--parts", "train=1,test=1") == 0
     assert "not stated" in open("out/README.md").read().lower()

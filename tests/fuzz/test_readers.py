@@ -23,12 +23,14 @@ from safetensors.torch import save
 from piza import config
 from piza.data import check, formats, sorec
 from piza.data.parquet_reader import read_hf
+from piza.dataset.records import Proposal, read_records
 from piza.errors import InputError
 from piza.evaluation.absent import read_absent
 from piza.evaluation.outcome import read_predictions
 from piza.grounders.vlm import boxes_in
 from piza.image import image_size, open_image
 from piza.model.io import read_json
+from piza.model.object_words import ObjectWords
 from piza.model.text import Prompter
 from piza.runtimes.exported import FORMAT, _read_note
 from piza.search.predictor import check_sentences
@@ -53,6 +55,10 @@ JSON = st.recursive(
 )
 
 ROW = {"image": "a.jpg", "bbox": [1, 2, 3.5, 4], "ref": "the red car", "id": 1}
+PROPOSAL = {
+    "step": "propose", "id": "a", "image": "a.jpg", "width": 64, "height": 48, "bbox": [1, 2, 3.5, 4], "category": "car",
+    "score": 0.5, "source": "mini", "attributes": ["color=red"], "kept_because": "",
+}  # fmt: skip
 COCO = {
     "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48, "caption": "the red car"}],
     "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "caption": "the red car"}],
@@ -220,6 +226,11 @@ FILES = {
     "config.json": (documents({"model_type": "bert", "sizes": [1, 2], "auto_map": {}}), read_json),
     "export.json": (documents(NOTE), _read_note),
     "checkpoint": (damaged(save({"a": torch.zeros(2, 3)}, {"config": "{}", "crc32": "0"})), load_checkpoint),
+    "proposals": (lines_of(PROPOSAL), lambda path: read_records(path, Proposal)),
+    "objects.json": (
+        documents({"categories": [], "attributes": ["color=red"]}),
+        lambda path: config.read(ObjectWords, path),
+    ),
     "log.csv": (damaged(LOG) | st.binary(max_size=60), read_log),
 }
 

@@ -184,13 +184,22 @@ def _made(about: About) -> list[str]:
 
 
 def _agreement(about: About) -> list[str]:
+    """What `piza data verify rows --agreement` wrote, people without their names; or any other numbers."""
     if not about.agreement:
         return [f"{UNKNOWN.capitalize()}: no review was given."]
-    return [
-        "| | |",
-        "|---|---|",
-        *(f"| {_plain(k)} | {_plain(json.dumps(v))} |" for k, v in about.agreement.items()),
-    ]
+    lines = ["| | |", "|---|---|"]
+    for name, value in about.agreement.items():
+        pairs = value if isinstance(value, list) else []
+        if not pairs or not all(isinstance(pair, dict) for pair in pairs):
+            lines.append(f"| {_plain(name)} | {_plain(json.dumps(value))} |")
+        for number, pair in enumerate(pairs, start=1):
+            said = ", ".join(f"{key} {_number(v)}" for key, v in pair.items() if key != "who")
+            lines.append(f"| pair {number} of people | {_plain(said)} |")
+    return lines
+
+
+def _number(value: Any) -> str:
+    return short(float(value)) if isinstance(value, (int, float)) else json.dumps(value)
 
 
 def _plain(text: str) -> str:
