@@ -105,5 +105,5 @@ def test_a_manifest_that_is_not_there(tmp_path):
 
 
 def test_parquet_without_a_column(tmp_path):
-    with pytest.raises(InputError, match="'image' is missing.*it has file, sentence"):
+    with pytest.raises(InputError, match=r"'image' is missing.*it has file, sentence"):
         read_manifest(write(tmp_path / "m.parquet", [{"file": "a.png", "sentence": "the car"}]))

@@ -99,9 +99,12 @@ class LocalFolder:
 
     def prepare(self) -> None:
         """See `Folder`."""
-        if not self._path.is_dir():
-            check_writable(self._path)
-            self._path.mkdir()
+        try:
+            if not self._path.is_dir():
+                check_writable(self._path)
+                self._path.mkdir()
+        except OSError as error:
+            raise InputError(f"cannot write to {self.place!r}: {error.strerror}") from None
         sweep_temporary(self._path)
 
     def write(self, name: str, content: bytes) -> None:
