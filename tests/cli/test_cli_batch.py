@@ -83,8 +83,8 @@ def test_all_images_fail(place, capsys):
         ["m.jsonl", "--images", "photos", "--out", "new", "--shard", "3/2"],
         ["m.jsonl", "--images", "photos", "--out", "new", "--workers", "-1"],
         ["m.jsonl", "--images", "photos", "--out", "new", "--model", "maxi"],
-        ["m.jsonl", "--images", "photos", "--out", "new", "--model", "photos"],
-        ["m.jsonl", "--images", "photos", "--out", "new", "--device", "tpu", "--model", "model"],
+        ["m.jsonl", "--images", "photos", "--out", "new", "--model", "photos", "--workers", "0"],
+        ["m.jsonl", "--images", "photos", "--out", "new", "--device", "tpu", "--workers", "0"],
     ],
 )
 def test_bad_input(place, arguments, capsys):

@@ -92,7 +92,9 @@ def run_tasks(crew: Crew, size: int, tasks: Iterable[_Task]) -> Iterator[tuple[_
                     starting.add(worker)
                     crew.start(worker)
             for event in crew.wait():
+                began = event.worker not in starting
                 starting.discard(event.worker)
+                free.discard(event.worker)
                 task = busy.pop(event.worker, None)
                 if event.kind == "stop":
                     raise InputError(str(event.value))
@@ -104,11 +106,11 @@ def run_tasks(crew: Crew, size: int, tasks: Iterable[_Task]) -> Iterator[tuple[_
                 elif event.kind == "died" and task is not None:
                     if queue.put_back(task, event.value):
                         yield task, GivenUp(event.value)
-                elif event.kind == "died":
+                elif event.kind == "died" and not began:
                     failed_starts += 1
                     if failed_starts > MAX_DEATHS:
                         raise InputError(f"the workers end before they begin: {event.value}")
-                else:
+                elif event.kind == "ready":
                     failed_starts = 0
     finally:
         crew.close()

@@ -74,17 +74,19 @@ class PartFolder:
     def begin(self) -> set[str]:
         """Make the folder, or go on in it; the names of the parts that are there.
 
-        Raises InputError when it holds another run or other files, or cannot be written to.
+        A run that wrote no part leaves nothing that could be lost, and another one may take its folder. Raises InputError when
+        the folder holds parts of another run or other files, or cannot be written to.
         """
         self._folder.prepare()
         names = {name for name in self._folder.names() if not is_temporary(name)}
-        if RUN_FILE in names:
-            self._compare(self._read_run())
-        elif names:
+        if RUN_FILE not in names and names:
             raise InputError(
                 f"cannot write to {self._folder.place!r}: expected a new or an empty folder, or one of an earlier run"
             )
-        else:
+        there = self._read_run() if RUN_FILE in names else {}
+        if names - {RUN_FILE}:
+            self._compare(there)
+        elif there.get("run") != self._mark:
             content = {
                 "run": self._mark,
                 **self._settings,

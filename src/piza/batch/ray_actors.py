@@ -32,8 +32,12 @@ class RayActors:
                 )
             except Exception as error:  # no cluster, another version: each raises its own kind
                 raise InputError(f"the Ray cluster {address!r} cannot be reached: {reason(error)}") from None
-        self._job = self._ray.put(job)
         gpus = 1 if device.startswith("cuda") else 0
+        resources = self._ray.cluster_resources()
+        for name, number in (("CPU", 1), ("GPU", gpus)):
+            if resources.get(name, 0) < number:
+                raise InputError(f"the Ray cluster {address!r} has no {name} for a worker")
+        self._job = self._ray.put(job)
         environment = {"env_vars": {"OMP_NUM_THREADS": "1"}}
         make = self._ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, runtime_env=environment)
         self._make = make(Actor)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from piza.search.predictor import search_config
 FIRST_IMAGES = 20
 """If none of the first images that are to be asked about is there, the folder of images is the wrong one."""
 
-SEARCH = ("budget", "accept_threshold", "max_looks", "min_score", "greedy", "whole_frame")
+SEARCH = tuple(signature(search_config).parameters)[1:]
+"""Keywords of `piza.locate` that a batch takes."""
 
 
 @dataclass
@@ -102,19 +104,16 @@ def run_batch(
         "search": search,
         "part_rows": part_rows,
     }
-    parts = split_parts(rows, part_rows)
     folder = PartFolder(open_folder(out), settings, rows.has_text_ids)
     there = folder.begin()
-    works = [
-        _Work(part_name(n), parts[n], int(rows.starts[parts[n].stop] - rows.starts[parts[n].start]), {})
-        for n in range(mine - 1, len(parts), shares)
-    ]
+    works = _works(rows, part_rows)[mine - 1 :: shares]
     count = BatchCount(rows=sum(work.num_rows for work in works), num_parts=len(works))
     missing = list(_missing(works, rows, folder, there, retry, count))
     progress = progress or (lambda _: None)
     progress(count)
     if missing:
-        _check_first_images(missing, rows, root)
+        if not there:
+            _check_first_images(missing, rows, root)
         crew = _crew(LocateJob(source, root.place, search), workers, ray)
         size = min(max(workers, 1), sum(len(work.images) for work in missing))
         for _ in _answer(missing, rows, folder, crew, size, count):
@@ -142,6 +141,15 @@ class _Work:
     num_rows: int
     answers: dict[int, Records]
     retried: bool = False
+
+
+def _works(rows: Manifest, part_rows: int) -> list[_Work]:
+    """All parts of a run, by number."""
+    parts = split_parts(rows, part_rows)
+    sizes = [int(rows.starts[images.stop] - rows.starts[images.start]) for images in parts]
+    return [
+        _Work(part_name(number), images, size, {}) for number, (images, size) in enumerate(zip(parts, sizes))
+    ]
 
 
 def _missing(
