@@ -220,6 +220,14 @@ def test_workers_that_are_killed(place):
     assert (place / "was-here").exists() and run(workers=2).before == 24
 
 
+def test_a_program_whose_work_is_not_guarded(place):
+    (place / "program.py").write_text("from tests.batch.stand_in import run\nrun(workers=2)\n")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+    done = subprocess.run([sys.executable, "program.py"], env=environment, capture_output=True, text=True)
+    assert "put its own work under if __name__ == '__main__'" in done.stderr.splitlines()[-1]
+    assert done.stderr.count("Traceback") == 1
+
+
 def test_workers_that_cannot_begin(place):
     with pytest.raises(InputError, match="end before they begin: it ended with code 3"):
         run(model=stand_in.load_and_die, workers=1)

@@ -8,12 +8,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Literal
 
 from piza.batch.crew import Event, Job, how_it_failed, limit_threads
 from piza.errors import InputError
 
 SECONDS_TO_END = 2.0
+NO_GUARD = 93
+"""The exit code of a worker that would start workers: a program is run once more in each, to find what it defines."""
 
 
 class Processes:
@@ -29,6 +31,8 @@ class Processes:
 
     def start(self, worker: int) -> None:
         """See `Crew`."""
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise SystemExit(NO_GUARD)
         self._drop(worker)
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(theirs, self._job), daemon=True)
@@ -51,7 +55,7 @@ class Processes:
             try:
                 kind, value = self._workers[worker][1].recv()
             except (EOFError, OSError):
-                kind, value = "died", self._how_it_ended(worker)
+                kind, value = self._how_it_ended(worker)
             events.append(Event(worker, kind, value))
             if kind == "died":
                 self._drop(worker)
@@ -75,14 +79,19 @@ class Processes:
             process.kill()
             process.join()
 
-    def _how_it_ended(self, worker: int) -> str:
+    def _how_it_ended(self, worker: int) -> tuple[Literal["died", "stop"], str]:
         process = self._workers[worker][0]
         process.join(SECONDS_TO_END)
         code = process.exitcode
         if code is not None and code < 0:
             hint = ", as when memory runs out" if -code == signal.SIGKILL else ""
-            return f"it was ended by {signal.Signals(-code).name}{hint}"
-        return f"it ended with code {code}"
+            return "died", f"it was ended by {signal.Signals(-code).name}{hint}"
+        if code == NO_GUARD:
+            return (
+                "stop",
+                "workers run your program once more: put its own work under if __name__ == '__main__':",
+            )
+        return "died", f"it ended with code {code}"
 
 
 def serve(connection: Connection, job: Job) -> None:
