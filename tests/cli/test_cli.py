@@ -81,7 +81,7 @@ def test_locate_prints_box_score_windows_and_time(fake, photo, capsys):
     ):
         assert said in out
     assert err == ""
-    assert fake.loaded == [("mini", "cpu")] and fake.asked == [(["the red car"], {})]
+    assert fake.loaded == [("mini", "auto")] and fake.asked == [(["the red car"], {})]
 
 
 def test_options_reach_the_model(fake, photo):

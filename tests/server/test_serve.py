@@ -43,7 +43,7 @@ def test_options_reach_the_server(monkeypatch):
     options = "--model a --model b --port 0 --queue-size 3 --timeout 5 --upload 2 --allow-host x --allow-origin https://Y.example"
     assert main(["serve", *options.split()]) == 0
     config = server.ServeConfig(server.HOST, 0, 3, 5.0, 2.0, ("x",), ("https://y.example",))
-    assert given == [(["a", "b"], "cpu", config)]
+    assert given == [(["a", "b"], "auto", config)]
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
