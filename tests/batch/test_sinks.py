@@ -107,7 +107,9 @@ def test_yolo(photos, tmp_path):
     write(answers(photos, min_score=0.5), folder)
     assert files(folder) == ["classes.txt", "data.yaml", "labels/1.txt", "labels/2.txt", "labels/more/1.txt"]
     assert (folder / "classes.txt").read_text().splitlines() == SENTENCES
-    assert yaml.safe_load((folder / "data.yaml").read_text()) == {"nc": 2, "names": SENTENCES}
+    assert yaml.safe_load((folder / "data.yaml").read_text()) == {
+        "train": "images", "val": "images", "nc": 2, "names": SENTENCES
+    }  # fmt: skip
     assert (folder / "labels/1.txt").read_text() == "0 0.375000 0.375000 0.250000 0.250000\n"
     write(answers(photos, min_score=0.9), tmp_path / "sure.yolo")
     assert (tmp_path / "sure.yolo/labels/1.txt").read_text() == ""

@@ -241,7 +241,8 @@ def _write_label_studio(results: Iterable[ImageResults], path: Path) -> None:
 def _write_yolo(results: Iterable[ImageResults], folder: Path) -> None:
     """A line an answer that found something: its class, and the center and size of its box as shares of the frame.
 
-    An image in which nothing was found has an empty file, one without answers none. The classes are the sentences.
+    An image in which nothing was found has an empty file, one without answers none. The classes are the sentences. Programs
+    that read data.yaml expect the images in images/, where they may be copied or linked.
     """
     names = _FileNames()
     classes: dict[str, int] = {}
@@ -258,7 +259,9 @@ def _write_yolo(results: Iterable[ImageResults], folder: Path) -> None:
         if len(classes) > known:
             names_of_classes = [re.sub(r"\s+", " ", sentence) for sentence in classes]
             _write_text(folder / "classes.txt", names_of_classes)
-            _write_text(folder / "data.yaml", [f"nc: {len(classes)}", f"names: {to_json(names_of_classes)}"])
+            splits = ["train: images", "val: images"]  # where other programs look for images of labels/
+            lines_of_data = [*splits, f"nc: {len(classes)}", f"names: {to_json(names_of_classes)}"]
+            _write_text(folder / "data.yaml", lines_of_data)
         if found.error is None:
             _write_text(folder / "labels" / f"{names.of(found)}.txt", lines)
     folder.mkdir(exist_ok=True)
