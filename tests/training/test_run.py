@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 
 import numpy as np
 import pytest
@@ -320,8 +321,6 @@ def _one_of_two(place, out, process, port):
 
 def test_two_processes_share_the_work(place, tmp_path):
     """Also stopped in one of them, which stops both, and gone on."""
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -336,6 +335,56 @@ def test_two_processes_share_the_work(place, tmp_path):
 
 def _start(process, place, out, port):
     _one_of_two(place, out, process, port)
+
+
+WATCHED = dict(steps=3, micro_batch=1, min_scale=0.7, augment=True, validate_every=3, validate_limit=5)
+
+
+def _half_of_a_step(process, place, out, port):
+    os.environ.update(WORLD_SIZE="2", RANK=str(process), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    train_model(settings(place, out, batch=3, **WATCHED, validate=str(place / "rows.json")))
+
+
+def test_two_processes_are_one_with_the_doubled_batch(place, tmp_path):
+    """The same windows, dropout, losses, gradients, validation and weights, but for the order in which numbers are added."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.start_processes(
+        _half_of_a_step, args=(place, tmp_path / "two", port), nprocs=2, start_method="fork"
+    )
+    train_model(settings(place, tmp_path / "one", batch=6, **WATCHED, validate=str(place / "rows.json")))
+    tables = {}
+    for name in ("one", "two"):
+        folder = tmp_path / name / "training"
+        tables[name] = [
+            {key: float(value) for key, value in line.items() if key not in ("s_per_step", "s_left")}
+            for line in csv.DictReader(open(folder / "log.csv"))
+        ]
+        assert len(tables[name]) == 3 and tables[name][0]["norm"] > 0
+    for one, two in zip(tables["one"], tables["two"], strict=True):
+        assert two == pytest.approx(one, rel=1e-3, abs=2e-4)
+    validations = [(tmp_path / name / "training" / "validation.csv").read_text() for name in ("one", "two")]
+    assert validations[0] == validations[1] and ",5\n" in validations[0].replace("\r", "")
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    begun = weights_of_a_start(place, tmp_path)
+    moved = sum(float((one[n] - begun[n]).square().sum()) for n in one) ** 0.5
+    apart = sum(float((one[n] - two[n]).square().sum()) for n in one) ** 0.5
+    assert moved > 0 and apart < 0.02 * moved
+
+
+def weights_of_a_start(place, tmp_path):
+    """The weights before the first step: those of a training whose rate is next to nothing."""
+    train_model(
+        settings(
+            place,
+            tmp_path / "zero",
+            batch=6,
+            **{**WATCHED, "validate_every": None, "validate_limit": None, "steps": 1},
+            lr=1e-30,
+        )
+    )
+    return weights(tmp_path / "zero")
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,17 @@ class WindowBatch:
 
 
 def collate(
-    windows: Sequence[TrainingWindow], size: tuple[int, int], rng: np.random.Generator | None
+    windows: Sequence[TrainingWindow], size: tuple[int, int], rngs: Sequence[np.random.Generator] | None
 ) -> WindowBatch:
-    """Cut windows and resize them to (width, height); with `rng`, photometrically augmented. Windows without sentences are
-    left out."""
+    """Cut windows and resize them to (width, height); with `rngs`, one a window, photometrically augmented. Windows without
+    sentences are left out."""
+    drawn: Sequence[np.random.Generator | None] = rngs or [None] * len(windows)
+    pixels = [
+        window.pixels(size, rng) for window, rng in zip(windows, drawn, strict=True) if window.sentences
+    ]
     windows = [window for window in windows if window.sentences]
     return WindowBatch(
-        torch.from_numpy(np.stack([window.pixels(size, rng) for window in windows])),
+        torch.from_numpy(np.stack(pixels)),
         [window.sentences for window in windows],
         torch.tensor([window.progress for window in windows]),
         [targets_of(window) for window in windows],

@@ -3,10 +3,13 @@
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+Value = TypeVar("Value")
 
 
 def join_processes(device: torch.device | str = "cpu") -> tuple[int, int]:
@@ -23,6 +26,15 @@ def wait_for_all(processes: int) -> None:
     """Return when every process has come here."""
     if processes > 1:
         dist.barrier()
+
+
+def gather(value: Value, processes: int) -> list[Value]:
+    """The values that all processes give, in their order; any that can be pickled."""
+    if processes == 1:
+        return [value]
+    values: list[Any] = [None] * processes
+    dist.all_gather_object(values, value)
+    return values
 
 
 def average_gradients(parameters: Sequence[nn.Parameter], processes: int, stop: bool) -> bool:

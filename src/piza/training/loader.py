@@ -20,9 +20,14 @@ one would have seen."""
 
 @dataclass
 class MicroBatches(Generic[B]):
-    """Batches of one step that go through the model one after the other; their losses are added up."""
+    """Batches of one step that go through the model one after the other; their losses are added up.
+
+    numbers: of each batch, among those of the step in all processes; dropout is a function of it and the step. None: it is
+    one of the process and the step.
+    """
 
     batches: list[B]
+    numbers: list[int] | None = None
 
 
 class WorkerKilled(RuntimeError):

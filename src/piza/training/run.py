@@ -248,10 +248,10 @@ def _connect(
 def _validation(
     setup: Setup, settings: TrainerConfig, tracker: Tracker, log: Log, done: int
 ) -> Validation | None:
-    if not (setup.validation and setup.is_first):
+    if not setup.validation:
         return None
     assert settings.save_every_steps is not None
-    table = TrainingLog(setup.folder / VALIDATION_LOG, keep_to=done, report=log)
+    table = TrainingLog(setup.folder / VALIDATION_LOG, keep_to=done, report=log) if setup.is_first else None
     return Validation(
         setup.start.model,
         setup.validation,
@@ -261,6 +261,8 @@ def _validation(
         table,
         log,
         tracker.record,
+        setup.processes,
+        setup.process,
     )
 
 

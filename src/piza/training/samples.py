@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +134,12 @@ def group_rows(
     return AnnotatedImages(annotations, sizes, skipped)
 
 
+class _Drawn(NamedTuple, Generic[T]):
+    item: T
+    place: int  # among the windows of the step in all processes
+    rng: np.random.Generator  # of what is still to be drawn for it
+
+
 class _OpenedImage(NamedTuple):
     name: str
     image: NDArray[np.uint8]  # (height, width, 3) RGB
@@ -170,38 +176,43 @@ class Samples:
         # One scale for all processes, so that none waits for another.
         scale = float(np.random.default_rng([config.seed, step]).uniform(config.min_scale, 1.0))
         pixels = round(config.first_pixels * scale), round(config.later_pixels * scale)
-        rng = np.random.default_rng([config.seed, step, process])
-        windows: dict[tuple[int, int], list[TrainingWindow]] = {}
-        frames: dict[tuple[int, int], list[ListedFrame]] = {}
-        begin = (step * config.processes + process) * config.batch
-        for number in range(begin, begin + config.batch):
+        windows: dict[tuple[int, int], list[_Drawn[TrainingWindow]]] = {}
+        frames: dict[tuple[int, int], list[_Drawn[ListedFrame]]] = {}
+        in_step = config.processes * config.batch
+        for place in range(process * config.batch, (process + 1) * config.batch):
+            number = step * in_step + place
+            # Of this window alone, so that it is the same whichever process it falls to.
+            rng = np.random.default_rng([config.seed, number, 1])
             group, crop = divmod(number, config.crops_per_image)
             if crop == 0 and config.list_objects:
                 listed, size = self._listed_frame(group, pixels, rng)
-                frames.setdefault(size, []).append(listed)
+                frames.setdefault(size, []).append(_Drawn(listed, place, rng))
             else:
                 window = self._window(group, crop == 0, rng)
                 size = input_size(window.window, crop == 0, *pixels)
-                windows.setdefault(size, []).append(window)
-        return self._micro_batches(windows, frames, rng)
+                windows.setdefault(size, []).append(_Drawn(window, place, rng))
+        return self._micro_batches(windows, frames)
 
     def _micro_batches(
         self,
-        windows: dict[tuple[int, int], list[TrainingWindow]],
-        frames: dict[tuple[int, int], list[ListedFrame]],
-        rng: np.random.Generator,
+        windows: dict[tuple[int, int], list[_Drawn[TrainingWindow]]],
+        frames: dict[tuple[int, int], list[_Drawn[ListedFrame]]],
     ) -> MicroBatches[MicroBatch]:
         config = self.config
-        parts = []
+        parts, numbers = [], []
         for size, of_size in windows.items():
             for some in _chunks(of_size, config.micro_batch):
-                batch = collate(some, size, rng if config.augment else None)
+                rngs = [one.rng for one in some] if config.augment else None
+                batch = collate([one.item for one in some], size, rngs)
                 parts.append(MicroBatch(batch, len(some) / config.batch))
+                numbers.append(some[0].place)
         for listed in frames.values():
             for few in _chunks(listed, config.micro_batch):
-                forced = [bool(rng.random() < 0.5) for _ in few]
-                parts.append(MicroBatch(ListedFrames(few, forced), len(few) / config.batch))
-        return MicroBatches(parts)
+                forced = [bool(one.rng.random() < 0.5) for one in few]
+                batch_of_frames = ListedFrames([one.item for one in few], forced)
+                parts.append(MicroBatch(batch_of_frames, len(few) / config.batch))
+                numbers.append(few[0].place)
+        return MicroBatches(parts, numbers)
 
     def _listed_frame(
         self, group: int, pixels: tuple[int, int], rng: np.random.Generator

@@ -19,7 +19,7 @@ from piza.errors import InputError, reason
 from piza.files import sweep_temporary
 from piza.training.averaging import WeightAverage
 from piza.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
-from piza.training.distributed import average_gradients, join_processes
+from piza.training.distributed import average_gradients, gather, join_processes
 from piza.training.loader import MakeBatch, MicroBatches, StepBatches, WorkerKilled, step_batches
 from piza.training.log import TrainingLog
 from piza.training.optimizers import learning_rate, make_optimizers, set_learning_rate
@@ -38,7 +38,7 @@ def log_to_stderr(text: str) -> None:
 
 @dataclass
 class Callbacks:
-    """What is called while a training runs; all but `should_stop` in the first process only.
+    """What is called while a training runs, in the first process only, but `should_stop` and `after_step` in all of them.
 
     Attributes:
         should_stop: asked after every step; True leaves with a checkpoint, in all processes if in one.
@@ -158,23 +158,27 @@ class Trainer:
         losses, norm, stopping = self._backward(batch)
         self._update()
         self._add_up({**losses, "norm": norm})
+        last = stopping or self.step == end
+        line = self._log_line() if last or self.step % self.config.log_every == 0 else None
         if self.process == 0:
-            last = stopping or self.step == end
-            line = self._log_line() if last or self.step % self.config.log_every == 0 else None
             self._save_if_due(last)
-            self.callbacks.after_step(self.step)
-            if line is not None:
-                self.callbacks.after_log_line(line)
+        self.callbacks.after_step(self.step)
+        if line is not None and self.process == 0:
+            self.callbacks.after_log_line(line)
         return stopping
 
     def _backward(self, batch: Any) -> tuple[dict[str, float], float, bool]:
         """Compute the averaged, clipped gradient. Returns the losses, the norm before clipping, and whether to stop."""
         step = self.step
-        if self.config.seed is not None:
-            torch.manual_seed(_mixed_seed(self.config.seed, step, self.process))
+        parts = batch if isinstance(batch, MicroBatches) else MicroBatches([batch])
+        seed, numbers = self.config.seed, parts.numbers
         self.model.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
-        for part in batch.batches if isinstance(batch, MicroBatches) else [batch]:
+        for place, part in enumerate(parts.batches):
+            if seed is not None and (numbers is not None or place == 0):
+                torch.manual_seed(
+                    _mixed_seed(seed, step, self.process if numbers is None else numbers[place])
+                )
             found = self.loss_of(self.model, part)
             found["loss"].backward()
             for name, value in found.items():
@@ -205,9 +209,14 @@ class Trainer:
         self._progress.summed_steps += 1
 
     def _log_line(self) -> dict[str, Any]:
-        """Write a line of the log: the means since the last one, and the pace."""
+        """Write a line of the log: the means of all processes since the last one, and the pace."""
         progress = self._progress
-        means = {name: round(total / progress.summed_steps, 4) for name, total in progress.sums.items()}
+        sums: dict[str, float] = {}
+        for of_one in gather(progress.sums, self.processes):
+            for name, total in of_one.items():  # a process without frames has no losses of frames
+                sums[name] = sums.get(name, 0.0) + total
+        count = progress.summed_steps * self.processes
+        means = {name: round(total / count, 4) for name, total in sums.items()}
         pace = (time.monotonic() - progress.started) / (progress.done - progress.first)
         rate = learning_rate(progress.done - 1, self.config)
         line = {
@@ -217,8 +226,8 @@ class Trainer:
             "s_per_step": round(pace, 3),
             "s_left": round((self.config.steps - progress.done) * pace),
         }
-        assert self.log is not None
-        self.log.add(line)
+        if self.log is not None:
+            self.log.add(line)
         progress.sums, progress.summed_steps = {}, 0
         return line
 
@@ -278,6 +287,6 @@ def _cause(error: RuntimeError | MemoryError) -> str | None:
     return None
 
 
-def _mixed_seed(seed: int, step: int, process: int) -> int:
-    """One number of three, so that no two steps or processes drop out the same units."""
-    return ((seed * 1_000_003 + step) * 4_099 + process) % 2**63
+def _mixed_seed(seed: int, step: int, number: int) -> int:
+    """One number of three, so that no two steps, and no two batches or processes of one, drop out the same units."""
+    return ((seed * 1_000_003 + step) * 4_099 + number) % 2**63

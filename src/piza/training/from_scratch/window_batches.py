@@ -31,7 +31,7 @@ def collate_scenes(
 ) -> SceneBatch:
     """As `piza.training.batches.collate`, with what is known of the objects."""
     windows = [window for window in windows if window.sentences]
-    batch = collate(windows, size, rng)
+    batch = collate(windows, size, None if rng is None else [rng] * len(windows))
     relevance = [relevance_of(window) for window in windows]
     return SceneBatch(batch.images, batch.prompts, batch.progress, batch.targets, relevance)
 
