@@ -233,7 +233,7 @@ class TrainConfig:
     workers: int = Field(
         default=2, ge=1
     )  # processes that open images and cut windows, for each training process
-    tracker: Literal["none", "tensorboard", "trackio"] = "none"
+    tracker: Literal["none", "tensorboard", "trackio", "wandb", "mlflow"] = "none"
     save_every: float = Field(default=300.0, ge=0)  # seconds between checkpoints
     log_every: int = Field(default=20, ge=1)  # steps between lines of the log
 

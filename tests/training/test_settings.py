@@ -17,6 +17,19 @@ def test_a_file_reads_as_it_was_written(tmp_path):
     assert train_config({}, tmp_path / "train.json") == config
 
 
+def test_yaml_reads_what_json_has(tmp_path):
+    """What a training keeps in train.json, as JSON in a file of YAML and as YAML itself."""
+    yaml = pytest.importorskip("yaml")
+    config = TrainConfig(
+        **NEEDED, options={"rank": 8}, lr=1e-30, steps=7, augment=True, answers="object", seed=3
+    )
+    write(config, tmp_path / "train.json")
+    text = (tmp_path / "train.json").read_text()
+    (tmp_path / "same.yaml").write_text(text)
+    (tmp_path / "train.yml").write_text(yaml.safe_dump(json.loads(text)))
+    assert train_config({}, tmp_path / "same.yaml") == train_config({}, tmp_path / "train.yml") == config
+
+
 def test_options_win_over_the_file(tmp_path):
     (tmp_path / "train.yaml").write_text("rows: rows.json\nimages: photos\nbase: mini\nlr: 2e-3\nbatch: 8\n")
     config = train_config({"out": "elsewhere", "batch": 2}, tmp_path / "train.yaml")

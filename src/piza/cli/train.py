@@ -113,7 +113,7 @@ def _add_machine(group: Any) -> None:
     add("--validate-images", metavar="DIR", help="their images (default: those of --images)")
     add("--validate-limit", metavar="N", type=at_least(1), help="the first N rows only")
     add("--validate-every", metavar="N", type=at_least(1), help="steps between (default: an epoch)")
-    add("--tracker", metavar="NAME", help="none (default), tensorboard or trackio")
+    add("--tracker", metavar="NAME", help="none (default), tensorboard, trackio, wandb or mlflow")
     add_device_option(group, default=None)
     add("--workers", metavar="N", type=at_least(1), help="processes that read images (default: 2)")
     add("--log-every", metavar="N", type=at_least(1), help="steps (default: 20)")

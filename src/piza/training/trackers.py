@@ -1,12 +1,13 @@
 """Experiment trackers: where the numbers of a training are sent while it runs, beside its own log."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from piza.errors import InputError, reason
 
-TRACKERS = ("none", "tensorboard", "trackio")
+TRACKERS = ("none", "tensorboard", "trackio", "wandb", "mlflow")
 
 
 class Tracker(NamedTuple):
@@ -19,7 +20,9 @@ class Tracker(NamedTuple):
 def start_tracker(
     name: str, folder: Path, run: str, settings: Mapping[str, Any], log: Callable[[str], None]
 ) -> Tracker:
-    """Tensorboard writes into `folder`/tensorboard; trackio keeps runs where it keeps them, in its project "piza".
+    """Tensorboard writes into `folder`/tensorboard and wandb into `folder`/wandb; trackio and mlflow keep runs where they are
+    told to by their own settings (as MLFLOW_TRACKING_URI). Runs are in the project or experiment "piza", named `run`; a run
+    that goes on is the same one in wandb and trackio.
 
     A tracker that fails later is reported to `log`, once, and left alone: training matters more.
 
@@ -47,6 +50,10 @@ def start_tracker(
                 trackio.log(dict(values), step=step)
 
             return _careful(Tracker(record, trackio.finish), name, log)
+        if name == "wandb":
+            return _careful(_wandb(folder, run, settings), name, log)
+        if name == "mlflow":
+            return _careful(_mlflow(run, settings), name, log)
     except ImportError:
         raise InputError(
             f"the tracker {name!r} is not installed; install it with 'pip install {name}'"
@@ -54,6 +61,29 @@ def start_tracker(
     except Exception as error:  # a foreign service may fail in any way
         raise InputError(f"the tracker {name!r} cannot be started: {reason(error)}") from None
     return Tracker(lambda step, values: None, lambda: None)
+
+
+def _wandb(folder: Path, run: str, settings: Mapping[str, Any]) -> Tracker:
+    import wandb
+
+    begun = wandb.init(
+        project="piza",
+        name=run,
+        id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],  # the same when it goes on
+        resume="allow",
+        dir=str(folder),
+        config=dict(settings),
+    )
+    return Tracker(lambda step, values: begun.log(dict(values), step=step), begun.finish)
+
+
+def _mlflow(run: str, settings: Mapping[str, Any]) -> Tracker:
+    import mlflow
+
+    mlflow.set_experiment("piza")
+    mlflow.start_run(run_name=run)
+    mlflow.log_params(dict(settings))
+    return Tracker(lambda step, values: mlflow.log_metrics(dict(values), step=step), mlflow.end_run)
 
 
 def _careful(tracker: Tracker, name: str, log: Callable[[str], None]) -> Tracker:
