@@ -16,7 +16,7 @@ def join_processes(device: torch.device | str = "cpu") -> tuple[int, int]:
     """(number of processes, index of this one) as the environment says; if there are more than one, they are connected."""
     processes, process = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     if processes > 1 and not dist.is_initialized():
-        # The others wait while the first one evaluates.
+        # Some may wait for others: the first one trains the box-history encoder, and shares of a validation differ.
         backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(hours=6))
     return processes, process
