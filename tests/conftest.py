@@ -10,8 +10,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-@pytest.fixture(scope="session")
-def tiny_tokenizer():
+def make_tokenizer():
+    """One of a BERT of a few words."""
     from transformers import BertTokenizer
 
     words = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
@@ -20,6 +20,11 @@ def tiny_tokenizer():
     )
     vocabulary = [words.get(i) or next(plain, f"[unused{i}]") for i in range(1040)]
     return BertTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, do_lower_case=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    return make_tokenizer()
 
 
 def tiny_detector(family: str = "mm", **changes):

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from piza.errors import InputError
-from piza.files import atomic_write, is_temporary, sweep_temporary
+from piza.files import atomic_folder, atomic_write, is_temporary, sweep_temporary
 
 
 def test_the_file_appears_whole_and_only_at_the_end(tmp_path):
@@ -74,11 +74,11 @@ def test_files_of_killed_writes_are_swept_and_those_of_running_ones_are_not(tmp_
     (left,) = os.listdir(tmp_path)
     (tmp_path / ".gitignore").write_text("")
     (tmp_path / ".notes.0011aabb.json").write_text("a person's own")
-    with atomic_write(tmp_path / "other.json") as running:
+    assert is_temporary(left) and not is_temporary("answer.json")
+    with atomic_write(tmp_path / "other.json") as running:  # the first write of this process in this folder
+        assert left not in os.listdir(tmp_path)
         running.write_text("being written")
-        assert is_temporary(left) and not is_temporary("answer.json")
-        assert sweep_temporary(tmp_path) == 1
-        assert running.exists()
+        assert sweep_temporary(tmp_path) == 0 and running.exists()
     assert sorted(os.listdir(tmp_path)) == [".gitignore", ".notes.0011aabb.json", "other.json"]
 
 
@@ -89,3 +89,23 @@ def test_files_of_another_host_are_swept_after_a_day(tmp_path):
     os.utime(old, (1, 1))
     assert sweep_temporary(tmp_path) == 1 and os.listdir(tmp_path) == [new.name]
     assert sweep_temporary(tmp_path / "missing") == 0
+
+
+def test_a_folder_appears_whole_and_what_a_killed_one_left_is_swept(tmp_path):
+    child = os.fork()
+    if child == 0:
+        with atomic_folder(tmp_path / "model") as folder:
+            (folder / "half.json").write_text("{")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert not (tmp_path / "model").exists() and len(os.listdir(tmp_path)) == 1
+    (tmp_path / "model").mkdir()  # an empty one is taken
+    with atomic_folder(tmp_path / "model") as folder:
+        (folder / "a.json").write_text("{}")
+        assert not any((tmp_path / "model").iterdir())
+    assert os.listdir(tmp_path) == ["model"] and os.listdir(tmp_path / "model") == ["a.json"]
+    with pytest.raises(InputError, match="new or empty"), atomic_folder(tmp_path / "model"):
+        pass
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "other"):
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["model"]

@@ -334,3 +334,33 @@ def test_a_window_that_is_none_is_refused(frame, window, size):
 def test_a_cut_can_be_written_to(frame):
     cut(frame, (0, 0, 320, 180), (320, 180))[:] = 0
     assert frame.any()
+
+
+def test_libtiff_says_nothing(colors, capfd):
+    file = io.BytesIO()
+    Image.fromarray(colors).save(file, "TIFF", compression="tiff_lzw")
+    content = file.getvalue()
+    for at in range(8, 60, 3):
+        try:
+            open_image(content[:at] + b"\xff" * 4 + content[at + 4 :])
+        except InputError:
+            pass
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "I;16", "I", "L"])
+def test_large_images_are_converted_in_bands_with_the_same_pixels(mode, monkeypatch):
+    rng = np.random.default_rng(0)
+    gray = rng.integers(0, 4096, (40, 30), dtype=np.uint16)
+    image = Image.fromarray(rng.integers(0, 255, (40, 30, 4), dtype=np.uint8)).convert("RGB")
+    if mode.startswith("I"):
+        image = Image.fromarray(gray) if mode == "I;16" else Image.fromarray(gray.astype(np.int32))
+    else:
+        image = (
+            Image.fromarray(rng.integers(0, 255, (40, 30, 4), dtype=np.uint8)).convert(mode)
+            if mode == "RGBA"
+            else image.convert(mode)
+        )
+    whole = open_image(image)
+    monkeypatch.setattr("piza.image.BAND_PIXELS", 90)
+    np.testing.assert_array_equal(open_image(image), whole)

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 import zlib
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from pathlib import Path
 
 from piza.errors import InputError
 
-_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+_PROCESSES = "/proc/self/ns/pid"  # names the container: in another one, the same number is another process
+_PLACE = platform.node() + (os.readlink(_PROCESSES) if os.path.islink(_PROCESSES) else "")
+_HOST = f"{zlib.crc32(_PLACE.encode()):08x}"
 _TEMPORARY = re.compile(r"\..*\.piza-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{8}(\.[^.]*)?")
 _STALE_SECONDS = 24 * 3600  # a temporary file of another host is taken for abandoned after this time
+_swept: set[tuple[int, str]] = set()  # (process, folder)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -25,15 +29,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, because writers such as Pillow choose the format by it. The file gets the mode that
     the umask asks for, whatever the writer chose, and reaches the disk before its name does: after a power cut `path` is the
-    old file or the new one. When the block raises, the temporary file is removed and `path` is untouched; what a killed
-    process leaves is removed by `sweep_temporary`.
+    old file or the new one. When the block raises, the temporary file is removed and `path` is untouched. What a killed
+    process left is removed when another one first writes in the same folder.
 
     Raises InputError when the folder does not exist or cannot be written to, when `path` is a folder, or when the disk is full.
     """
     path = Path(path)
     check_writable(path)
-    token = f"piza-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
-    temporary = path.with_name(f".{path.stem[:80]}.{token}{path.suffix}")
+    _sweep_once(path.parent)
+    temporary = _temporary_name(path)
     try:
         mode = _default_mode(temporary)
         yield temporary
@@ -49,10 +53,41 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep_temporary(folder: str | Path) -> int:
-    """Remove temporary files of `atomic_write` whose process is gone; returns how many. A folder that is missing has none.
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new temporary folder beside `path`; when the block ends well, it becomes `path`, as in `atomic_write`.
 
-    Worth calling where work on a folder begins. Files of other hosts, as on a shared disk, are removed a day after the last
+    Raises InputError when `path` is a file or a folder that is not empty, or cannot be made.
+    """
+    path = Path(path)
+    try:
+        check_new_folder(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_once(path.parent)
+        temporary = _temporary_name(path)
+        temporary.mkdir()
+    except OSError as error:
+        raise InputError(f"cannot write to {str(path)!r}: {error.strerror}") from None
+    try:
+        yield temporary
+        for place in (*temporary.rglob("*"), temporary):
+            _sync(place)
+        if path.exists():
+            path.rmdir()
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise InputError(f"cannot write to {str(path)!r}: {os.strerror(error.errno)}") from None
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep_temporary(folder: str | Path) -> int:
+    """Remove what `atomic_write` and `atomic_folder` of processes that are gone have left; returns how many.
+
+    A folder that is missing has none. Files of other hosts and containers, as on a shared disk, are removed a day after the last
     write to them.
     """
     removed = 0
@@ -70,11 +105,26 @@ def sweep_temporary(folder: str | Path) -> int:
             else:
                 abandoned = time.time() - entry.stat().st_mtime > _STALE_SECONDS
             if abandoned:
-                os.unlink(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
                 removed += 1
         except OSError:
             continue
     return removed
+
+
+def _sweep_once(folder: Path) -> None:
+    """Sweep a folder when this process first writes in it."""
+    key = os.getpid(), os.path.abspath(folder)
+    if key not in _swept:
+        _swept.add(key)
+        sweep_temporary(folder)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.stem[:80]}.piza-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
 
 def is_temporary(path: str | Path) -> bool:
@@ -94,6 +144,16 @@ def check_writable(path: str | Path) -> None:
             raise InputError(f"cannot write {str(path)!r}: no permission to write in {str(path.parent)!r}")
     except OSError as error:  # a name that is too long, a parent that may not be looked into
         raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+
+
+def check_new_folder(path: str | Path) -> None:
+    """Raise InputError unless a folder is new or empty; creates nothing."""
+    path = Path(path)
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"cannot write to {str(path)!r}: expected a new or empty folder")
+    except OSError as error:
+        raise InputError(f"cannot write to {str(path)!r}: {error.strerror}") from None
 
 
 def _default_mode(path: Path) -> int:

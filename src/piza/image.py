@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from piza.errors import InputError, reason
+from piza.quiet import silence_libtiff
 
 ImageArray: TypeAlias = NDArray[np.uint8]
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any] | DecodedImage"
@@ -39,12 +40,13 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000
 BACKGROUND = 128
 """Gray level put behind transparent pixels: neither the bright nor the dark extreme."""
 
+BAND_PIXELS = 8_000_000  # converted at once
+
 REDUCING_GAP = 1.9
 """A window that shrinks by more than twice this is first shrunk by a whole number, such that it still shrinks by this much:
 faster, and within a few gray levels of the same pixels. Just below two: five megapixels shrink by 3.8 for a first look."""
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-
 # EXIF orientation -> the turn that makes the stored rows upright (EXIF 2.32, tag 0x0112).
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -74,7 +76,7 @@ class DecodedImage:
     def array(self) -> ImageArray:
         """The pixels; made once."""
         if self._array is None:
-            self._array = np.array(self.image)
+            self._array = _in_bands(self.image, np.asarray)
         return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -120,13 +122,12 @@ def decode_image(image: ImageSource) -> ImageArray | DecodedImage:
     if not isinstance(image, (str, Path, bytes)):
         return open_image(image)
     name = _name(image)
-    with _open_file(image) as opened:
-        if opened.mode != "RGB" or opened.has_transparency_data:
-            return _from_pillow(opened, name)
-        _decode(opened, name)
-        if opened.mode != "RGB" or _orientation(opened) != 1:  # known for certain when it is decoded
-            return _from_pillow(opened, name)
-        return DecodedImage(opened.copy() if opened.readonly else opened)
+    opened = _open_file(image)
+    if opened.mode == "RGB" and not opened.has_transparency_data:
+        _decode(opened, name)  # after which mode and orientation are known for certain
+        if opened.mode == "RGB" and _orientation(opened) == 1:
+            return DecodedImage(opened.copy() if opened.readonly else opened)
+    return _upright(opened, name)
 
 
 def open_image(image: ImageSource) -> ImageArray:
@@ -152,8 +153,7 @@ def open_image(image: ImageSource) -> ImageArray:
         raise InputError(
             f"an image should be a path, the bytes of a file, a Pillow image or a numpy array, got {type(image).__name__}"
         )
-    with _open_file(image) as opened:
-        return _from_pillow(opened, _name(image))
+    return _upright(_open_file(image), _name(image))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -259,14 +259,29 @@ def check_file(path: str | Path, expected: str = "an image file") -> None:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def _from_pillow(image: Image.Image, name: str) -> ImageArray:
+def _stored_pixels(image: Image.Image, name: str) -> ImageArray:
+    """Pixels of a Pillow image of any mode, as they are stored (not turned)."""
     _decode(image, name)
     try:
-        rgb = _rgb(image, name)
+        return _rgb(image, name)
     except InputError:
         raise
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         raise InputError(f"{name} is damaged and cannot be decoded: {reason(error)}") from None
+
+
+def _upright(opened: Image.Image, name: str) -> ImageArray:
+    """The pixels of a file, turned upright; closes it."""
+    try:
+        pixels = _stored_pixels(opened, name)
+        turn = _UPRIGHT.get(_orientation(opened))
+    finally:
+        opened.close()  # and with it what was decoded, before a turned copy is made
+    return np.ascontiguousarray(turn(pixels)) if turn else pixels
+
+
+def _from_pillow(image: Image.Image, name: str) -> ImageArray:
+    rgb = _stored_pixels(image, name)
     # What the program made of a file (rotated, cropped) may still carry the file's orientation.
     turn = _UPRIGHT.get(_orientation(image)) if isinstance(image, ImageFile.ImageFile) else None
     return np.ascontiguousarray(turn(rgb)) if turn else rgb
@@ -293,19 +308,34 @@ def _orientation(image: Image.Image) -> int:
 
 def _rgb(image: Image.Image, name: str) -> ImageArray:
     """Pixels of a loaded Pillow image of any mode, as uint8 (h, w, 3), as they are stored (not turned)."""
-    if image.mode in _SIXTEEN_BIT_MODES:
-        gray = np.asarray(image)
-        if gray.min() < 0 or gray.max() > 65535:
-            raise InputError(f"{name} has more than 16 bits a pixel, at most 16 are read")
-        return _gray_to_rgb(_scale_16_bit(gray))
     if image.mode == "F":
         raise InputError(f"{name} holds float pixels, expected 8 or 16 bits")
+    if image.mode in _SIXTEEN_BIT_MODES:
+        low, high = image.getextrema()
+        if low < 0 or high > 65535:
+            raise InputError(f"{name} has more than 16 bits a pixel, at most 16 are read")
+        return _in_bands(image, lambda band: _scale_16_bit(np.asarray(band), high)[:, :, None])
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        flat = Image.new("RGB", image.size, (BACKGROUND, BACKGROUND, BACKGROUND))
-        flat.paste(rgba, mask=rgba.getchannel("A"))
-        return np.array(flat)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return _in_bands(image, _on_gray)
+    return _in_bands(image, lambda band: np.asarray(band if band.mode == "RGB" else band.convert("RGB")))
+
+
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], NDArray[Any]]) -> ImageArray:
+    """What `convert` makes of an image, (h, w, 3) or (h, w, 1), band by band, so that no second copy is ever whole."""
+    width, height = image.size
+    out = np.empty((height, width, 3), np.uint8)
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
+        out[top : top + rows] = convert(band)
+    return out
+
+
+def _on_gray(image: Image.Image) -> NDArray[Any]:
+    rgba = image.convert("RGBA")
+    flat = Image.new("RGB", image.size, (BACKGROUND, BACKGROUND, BACKGROUND))
+    flat.paste(rgba, mask=rgba.getchannel("A"))
+    return np.asarray(flat)
 
 
 def _from_array(array: NDArray[Any]) -> ImageArray:
@@ -316,7 +346,7 @@ def _from_array(array: NDArray[Any]) -> ImageArray:
     if array.dtype not in (np.uint8, np.uint16):
         raise InputError(f"an image array should be of uint8 (0 to 255) or uint16, got {array.dtype}")
     _check_size(array.shape[1], array.shape[0], "the image")
-    pixels = array if array.dtype == np.uint8 else _scale_16_bit(array)
+    pixels = array if array.dtype == np.uint8 else _scale_16_bit(array, int(array.max(initial=0)))
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return _gray_to_rgb(pixels.reshape(pixels.shape[:2]))
     if pixels.shape[2] == 4:
@@ -324,9 +354,9 @@ def _from_array(array: NDArray[Any]) -> ImageArray:
     return np.ascontiguousarray(pixels)
 
 
-def _scale_16_bit(values: NDArray[Any]) -> ImageArray:
-    """Values of 8 to 16 bits to 8, rounded: cameras store 10, 12 or 14 bits in 16. Row by row, as it takes eight bytes each."""
-    highest = int(values.max(initial=0))
+def _scale_16_bit(values: NDArray[Any], highest: int) -> ImageArray:
+    """Values up to `highest`, of 8 to 16 bits, to 8, rounded: cameras store 10, 12 or 14 bits in 16. Row by row, as it takes
+    eight bytes each."""
     depth = min(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
     scaled = np.empty(values.shape, np.uint8)
     for row, out in zip(values, scaled, strict=True):
@@ -340,7 +370,8 @@ def _gray_to_rgb(gray: NDArray[Any]) -> ImageArray:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings (odd metadata, its own size limit) off the screen: an image opens, or says why not."""
+    """Keep warnings (odd metadata, Pillow's own size limit) off the screen: an image opens, or says why not."""
+    silence_libtiff()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -229,3 +229,35 @@ def test_pycocotools_reads_what_was_written(photos, tmp_path):
     read = coco.COCO(str(tmp_path / "o.coco.json"))
     assert read.getImgIds() == [1, 2, 3] and len(read.getAnnIds(imgIds=[2])) == 2
     assert read.loadAnns(read.getAnnIds(imgIds=[2]))[0]["bbox"] == [20, 10, 20, 10]
+
+
+@pytest.mark.parametrize("name", ["out.yolo", "drawings", "crops"])
+def test_a_folder_that_was_interrupted_is_begun_anew(photos, tmp_path, name):
+    def until_the_second(sentences):
+        for number, found in enumerate(locate_many(FakeModel(), photos, sentences)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield found
+
+    out = tmp_path / name
+    with pytest.raises(KeyboardInterrupt):
+        write(until_the_second(["the cat", "the dog", "the man"]), out)
+    left = set(files(out))
+    assert left and len(left) > 1  # what was finished is there
+    write(answers(photos), out)
+    write(answers(photos), tmp_path / f"fresh.{name.rpartition('.')[2]}")
+    assert files(out) == files(tmp_path / f"fresh.{name.rpartition('.')[2]}")  # and nothing of the first run
+    with pytest.raises(InputError, match="new or an empty folder"):
+        write(answers(photos), out)
+
+
+def test_files_of_others_in_an_unfinished_folder_are_kept(photos, tmp_path):
+    out = tmp_path / "drawings"
+    out.mkdir()
+    (out / ".piza-unfinished").write_text('"../photos/1.png"\n"a.png"\n')
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="new or an empty folder"):
+        write(answers(photos), out)
+    (out / "notes.txt").unlink()
+    write(answers(photos), out)
+    assert (photos / "1.png").is_file()

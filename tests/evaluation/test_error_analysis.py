@@ -122,6 +122,16 @@ def test_a_file_of_predictions_tells_the_same(tmp_path):
     assert read == cases
 
 
+def test_two_predictions_of_one_row(tmp_path):
+    path = tmp_path / "p.jsonl"
+    with predictions_file(path) as write:
+        for case in list(CASES.values())[:2]:
+            case.index = 3
+            write(case.to_dict())
+    with pytest.raises(InputError, match="2 predictions of the row with the index 3"):
+        read_predictions(path)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -146,6 +146,11 @@ def test_files_that_are_no_settings(name, content, folder):
     assert name in refused(folder)
 
 
+def test_a_size_of_400_digits(folder):
+    change(folder / "config.json", d_model=10**400)
+    assert "d_model" in refused(folder)
+
+
 def test_a_tokenizer_of_another_model(folder):
     tokens = json.loads((folder / "tokenizer.json").read_text())
     vocabulary = tokens["model"]["vocab"]

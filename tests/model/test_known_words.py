@@ -45,3 +45,10 @@ def test_a_model_says_which_words_it_was_never_taught(tiny_listing_piza, tmp_pat
     assert known.unknown_words == [] and "does not know" not in describe(known)
     assert unknown.to_dict()["unknown_words"] == ["zorgle"]
     assert "note   the model does not know: zorgle\n" in describe(unknown)
+
+
+@pytest.mark.parametrize("count", ["\u00b2", "9" * 5000, "-3", "1e3", ""])
+def test_a_count_that_is_none(tmp_path, count):
+    (tmp_path / "words.txt").write_text(f"car 12\nred {count}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"words\.txt', line 2"):
+        read_known_words(tmp_path)

@@ -349,6 +349,7 @@ def test_an_export_starts_clean_where_one_was_killed(other, tmp_path):
     (out / UNFINISHED).mkdir(parents=True)
     (out / UNFINISHED / "ground.onnx").write_bytes(b"half a gra")
     (out / "text.onnx").write_bytes(b"of another model")
+    (out / "words.txt").write_text("of 7")
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     with atomic_write(out / "image.onnx") as temporary:

@@ -322,3 +322,10 @@ def test_the_browser_is_told_what_it_may_do(client):
     page = client.get("/").text
     assert "What to find" in page and "<style" not in page and " style=" not in page and "//" not in page
     assert page.count("<script") == 1
+
+
+def test_drawings_and_films_never_touch_a_disk(client, stored, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "there is none"))
+    monkeypatch.setattr("piza.files.atomic_write", None)
+    drawing, film = client.get(f"{stored[1]}/0/drawing.png"), client.get(f"{stored[1]}/0/zoom.webp")
+    assert drawing.content.startswith(b"\x89PNG") and film.content[8:12] == b"WEBP"

@@ -4,6 +4,7 @@ sources.py   files, films, folders, patterns, lists and addresses become images,
 video.py     the frames of a film, with their times
 locate.py    the same sentences about each image; an image that cannot be read is recorded and skipped
 sinks.py     the answers as a file, or a folder, in the format of another program
+folders.py   a folder that is known to be unfinished until all of its files are there
 
 run.py         a manifest of rows, answered by many workers, in parts that a rerun does not do again
 manifest.py    its rows

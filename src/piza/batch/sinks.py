@@ -1,6 +1,7 @@
 """Answers about many images as a file or a folder, written as they arrive.
 
-The name selects the format. A file appears whole or not at all; of a folder, each file does.
+The name selects the format. A file appears whole or not at all; of a folder, each file does, and what an interrupted run
+left in it is replaced by the next one.
 """
 
 import csv
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from piza.batch.folders import check_folder, growing_folder
 from piza.batch.locate import ImageResults
 from piza.data.parquet import import_pyarrow
 from piza.data.sorec import to_json
@@ -73,8 +75,8 @@ def check_results_path(path: str | Path) -> "Writer":
     name = path.name.lower()
     for ending, writer in _FOLDERS.items():
         if name == ending or name.endswith(f".{ending}"):
-            _check_folder(path)
-            return writer
+            check_folder(path)
+            return _in_folder(writer)
     for ending, writer in _FILES.items():
         if name.endswith(ending):
             if ending == ".parquet":
@@ -238,7 +240,7 @@ def _write_label_studio(results: Iterable[ImageResults], path: Path) -> None:
         file.write("\n]\n")
 
 
-def _write_yolo(results: Iterable[ImageResults], folder: Path) -> None:
+def _write_yolo(results: Iterable[ImageResults], begin: "Begin") -> None:
     """A line an answer that found something: its class, and the center and size of its box as shares of the frame.
 
     An image in which nothing was found has an empty file, one without answers none. The classes are the sentences. Programs
@@ -258,33 +260,31 @@ def _write_yolo(results: Iterable[ImageResults], folder: Path) -> None:
                 lines.append(" ".join([str(number), *(f"{share:.6f}" for share in shares)]))
         if len(classes) > known:
             names_of_classes = [re.sub(r"\s+", " ", sentence) for sentence in classes]
-            _write_text(folder / "classes.txt", names_of_classes)
+            _write_text(begin("classes.txt"), names_of_classes)
             splits = ["train: images", "val: images"]  # where other programs look for images of labels/
             lines_of_data = [*splits, f"nc: {len(classes)}", f"names: {to_json(names_of_classes)}"]
-            _write_text(folder / "data.yaml", lines_of_data)
+            _write_text(begin("data.yaml"), lines_of_data)
         if found.error is None:
-            _write_text(folder / "labels" / f"{names.of(found)}.txt", lines)
-    folder.mkdir(exist_ok=True)
+            _write_text(begin(f"labels/{names.of(found)}.txt"), lines)
 
 
 def _write_text(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         text = "".join(f"{line}\n" for line in lines)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _write_drawings(results: Iterable[ImageResults], folder: Path) -> None:
-    _write_pictures(results, folder, ".png", lambda result: result.save_drawing)
+def _write_drawings(results: Iterable[ImageResults], begin: "Begin") -> None:
+    _write_pictures(results, begin, ".png", lambda result: result.save_drawing)
 
 
-def _write_crops(results: Iterable[ImageResults], folder: Path) -> None:
-    _write_pictures(results, folder, ".png", lambda result: _crop_saver(result) if result.found else None)
+def _write_crops(results: Iterable[ImageResults], begin: "Begin") -> None:
+    _write_pictures(results, begin, ".png", lambda result: _crop_saver(result) if result.found else None)
 
 
 def _write_pictures(
     results: Iterable[ImageResults],
-    folder: Path,
+    begin: "Begin",
     suffix: str,
     saver: Callable[[Result], Callable[[Path], None] | None],
 ) -> None:
@@ -295,10 +295,7 @@ def _write_pictures(
         for number, result in enumerate(found.results, start=1):
             save = saver(result)
             if save is not None:
-                path = folder / f"{name}-{number}{suffix}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                save(path)
-    folder.mkdir(exist_ok=True)
+                save(begin(f"{name}-{number}{suffix}"))
 
 
 def _crop_saver(result: Result) -> Callable[[Path], None]:
@@ -335,20 +332,18 @@ class _FileNames:
         return name
 
 
-def _check_folder(path: Path) -> None:
-    try:
-        if path.is_dir():
-            if any(path.iterdir()):
-                raise InputError(f"cannot write answers to {str(path)!r}: expected a new or an empty folder")
-        elif path.exists():
-            raise InputError(f"cannot write answers to {str(path)!r}: expected a folder, got a file")
-        else:
-            check_writable(path)
-    except OSError as error:
-        raise InputError(f"cannot write answers to {str(path)!r}: {error.strerror}") from None
-
-
 Writer = Callable[[Iterable[ImageResults], Path], None]
+Begin = Callable[[str], Path]
+"""Gives the path of a further file in a folder, see `growing_folder`."""
+
+
+def _in_folder(writer: Callable[[Iterable[ImageResults], Begin], None]) -> Writer:
+    def write_folder(results: Iterable[ImageResults], path: Path) -> None:
+        with growing_folder(path) as begin:
+            writer(results, begin)
+
+    return write_folder
+
 
 _FILES: dict[str, Writer] = {
     ".jsonl": _write_jsonl,
@@ -357,4 +352,4 @@ _FILES: dict[str, Writer] = {
     ".coco.json": _write_coco,
     ".labelstudio.json": _write_label_studio,
 }
-_FOLDERS: dict[str, Writer] = {"yolo": _write_yolo, "drawings": _write_drawings, "crops": _write_crops}
+_FOLDERS = {"yolo": _write_yolo, "drawings": _write_drawings, "crops": _write_crops}

@@ -1,11 +1,10 @@
 """`piza convert`: published weights as a model folder."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from piza.cli.common import Parser
-from piza.errors import InputError
+from piza.files import atomic_folder, check_new_folder
 
 
 def add_convert(commands: Any) -> None:
@@ -28,12 +27,11 @@ def add_convert(commands: Any) -> None:
 
 
 def _convert_reference(options: argparse.Namespace) -> None:
-    out = Path(options.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"cannot write to {options.out!r}: expected a new or empty folder")
+    check_new_folder(options.out)
     from piza.model.io import save_folder
     from piza.model.reference import reference_model
 
     model, report = reference_model(options.checkpoint, options.base, options.history)
-    save_folder(model, out)
+    with atomic_folder(options.out) as folder:
+        save_folder(model, folder)
     print(report)

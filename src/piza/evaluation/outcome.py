@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -202,6 +203,11 @@ def read_predictions(path: str | Path) -> list[Outcome]:
     ]
     if not outcomes:
         raise InputError(f"there are no predictions in {name}")
+    index, count = Counter(outcome.index for outcome in outcomes).most_common(1)[0]
+    if count > 1:
+        raise InputError(
+            f"{name} holds {count} predictions of the row with the index {index}, expected one a row"
+        )
     return sorted(outcomes, key=lambda outcome: outcome.index)
 
 

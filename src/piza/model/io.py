@@ -240,7 +240,7 @@ def check_sizes(values: Any, weights: dict[str, Tensor], path: Path) -> None:
         key = name.split(".")[-1]
         if "drop" in key:
             if not 0 <= value <= 1:
-                raise InputError(f"{path}: {name}: expected a probability from 0 to 1, got {value:.5g}")
+                raise InputError(f"{path}: {name}: expected a probability from 0 to 1, got {_shown(value)}")
         elif (
             isinstance(value, int)
             and value != -1
@@ -248,8 +248,12 @@ def check_sizes(values: Any, weights: dict[str, Tensor], path: Path) -> None:
             and not 0 <= value <= largest
         ):
             raise InputError(
-                f"{path}: {name}: expected at most {largest}, a size of the weights, got {value:.5g}"
+                f"{path}: {name}: expected at most {largest}, a size of the weights, got {_shown(value)}"
             )
+
+
+def _shown(value: float) -> str:
+    return f"{value:.5g}" if abs(value) < 10**18 else "a number of many digits"
 
 
 def _numbers(value: Any, path: Path, name: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from piza.errors import InputError
+from piza.errors import InputError, reason
 from piza.files import atomic_write
 
 WORDS_FILE = "words.txt"
+MAX_BYTES = 10_000_000  # of words.txt; a list has some thousand words
+MAX_DIGITS = 18  # of a count
 MIN_TAUGHT = 3  # a word met so often in the training sentences counts as taught
 
 # Letters of every script: a Cyrillic word is a word, and unknown.
@@ -49,14 +51,16 @@ def read_known_words(folder: str | Path) -> dict[str, int] | None:
         return None
     counts: dict[str, int] = {}
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{str(path)!r}: expected a list of words of at most {MAX_BYTES // 10**6} MB")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             word, _, count = line.partition(" ")
-            if not count.isdigit():
+            if not (count.isascii() and count.isdigit() and len(count) <= MAX_DIGITS):
                 raise InputError(
                     f"{str(path)!r}, line {number}: expected a word and a count, got {line[:40]!r}"
                 )
             if int(count) >= MIN_TAUGHT:
                 counts[word] = int(count)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(path)!r} cannot be read as a list of words: {error}") from None
+        raise InputError(f"{str(path)!r} cannot be read as a list of words: {reason(error)}") from None
     return counts

@@ -13,7 +13,7 @@ from piza import config as settings
 from piza.errors import InputError, reason
 from piza.files import atomic_write, is_temporary, sweep_temporary
 from piza.hub import EXPORT_NOTE
-from piza.model.known_words import write_known_words
+from piza.model.known_words import WORDS_FILE, write_known_words
 from piza.model.piza import Piza
 from piza.runtimes.compare import compare
 from piza.runtimes.exported import FORMAT, GRAPHS, LIST_GRAPHS
@@ -25,7 +25,13 @@ INT8_GRAPHS = ("text", "image", "ground", *LIST_GRAPHS)  # the history's is smal
 UNFINISHED = ".piza-export-unfinished"
 """A folder in the export's own, where its files are made; it is there until the export is complete."""
 
-FILES = (*(f"{name}.onnx" for name in (*GRAPHS, *LIST_GRAPHS)), "piza.json", "tokenizer.json", EXPORT_NOTE)
+FILES = (
+    *(f"{name}.onnx" for name in (*GRAPHS, *LIST_GRAPHS)),
+    "piza.json",
+    "tokenizer.json",
+    WORDS_FILE,
+    EXPORT_NOTE,
+)
 """All that an export may hold."""
 
 

@@ -2,12 +2,10 @@
 
 import io
 import secrets
-import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -16,7 +14,8 @@ from piza.image import ImageArray, cut
 from piza.result import STOP_REASONS, Result
 from piza.server.metrics import Metrics
 from piza.server.queue import WorkQueue
-from piza.visualize.draw import surroundings_xyxy
+from piza.visualize.animate import encode_animation
+from piza.visualize.draw import encode_image, surroundings_xyxy
 
 MEGABYTE = 1_000_000
 PREVIEW_SIDE = 1600
@@ -194,14 +193,8 @@ def look_jpeg(image: ImageArray, result: Result, number: int) -> bytes:
 
 
 def draw_file(result: Result, suffix: str) -> bytes:
-    """The drawing (".png") or the animation (".webp") of a search, as the bytes of a file."""
-    with tempfile.TemporaryDirectory(prefix="piza-") as folder:
-        path = Path(folder) / f"search{suffix}"
-        if suffix == ".webp":
-            result.animate(path)
-        else:
-            result.save_drawing(path)
-        return path.read_bytes()
+    """The drawing (".png") or the animation (".webp") of a search, as the bytes of a file that is never on a disk."""
+    return encode_animation(result, suffix) if suffix == ".webp" else encode_image(result.draw(), suffix)
 
 
 def image_dict(token: str, stored: StoredImage) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from piza.errors import InputError
 from piza.files import atomic_write
 
 Line = dict[str, str]
+MAX_DIGITS = 18  # of the number of a step
 PACE = ("step", "lr", "norm", "s_per_step", "s_left")  # columns that are no losses
 
 
@@ -44,7 +45,7 @@ def read_log(path: str | Path) -> LogTable:
         for row in rows[1:]
         if len(row) == len(columns) and all(_is_number(value) for value in row)
     ]
-    lines = [line for line in lines if line["step"].isdecimal()]
+    lines = [line for line in lines if line["step"].isdecimal() and len(line["step"]) <= MAX_DIGITS]
     return LogTable(columns, lines, len(rows) - 1 - len(lines))
 
 

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from piza.config import FREE_TO_CHANGE, MAX_BYTES, TrainConfig, check, read, settings, to_dict, write
+from piza.data.plain_yaml import parse_yaml
 from piza.data.sorec import Row
 from piza.errors import InputError, reason
 from piza.files import is_temporary
@@ -56,7 +56,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         if not is_json and path.stat().st_size > MAX_YAML_BYTES:
             raise InputError(f"{path}: expected a YAML file of at most {MAX_YAML_BYTES // 1000} kB")
         text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if is_json else _parse_yaml(text)
+        content = json.loads(text) if is_json else parse_yaml(text)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -64,24 +64,6 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InputError(f"{path}: expected names and values of settings, got {type(content).__name__}")
     return content
-
-
-def _parse_yaml(text: str) -> Any:
-    """Plain values of a YAML file, with numbers such as 2e-4, which YAML 1.1 takes for texts, as they have no dot."""
-    import yaml
-
-    def compose_node(self: Any, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # a few of them inside each other make billions of values
-            raise ValueError("expected plain values, got an alias (*name)")
-        return yaml.SafeLoader.compose_node(self, parent, index)
-
-    loader: Any = type("Loader", (yaml.SafeLoader,), {"compose_node": compose_node})
-    number = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
-    loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
-    try:
-        return yaml.load(text, loader)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
 
 
 def check_config(config: TrainConfig) -> None:

@@ -59,16 +59,25 @@ def save_animation(result: "Result", path: str | Path, width: int = WIDTH) -> No
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"cannot animate to {str(path)!r}: the name must end in {' or '.join(FORMATS)}")
+    check_writable(path)
+    data = encode_animation(result, suffix, width)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def encode_animation(result: "Result", suffix: str, width: int = WIDTH) -> bytes:
+    """The bytes of the file that `save_animation` writes; suffix: ".gif" or ".webp". No file is written.
+
+    Raises InputError for another width.
+    """
     if not NARROWEST <= width <= WIDEST:
         raise InputError(f"an animation may be {NARROWEST} to {WIDEST} pixels wide, got {width}")
-    check_writable(path)
     data = _encode(*animation_frames(result, width), FORMATS[suffix])
     while len(data) > MAX_BYTES and width > NARROWEST:
         # Bytes grow with the area; a little less than that would give, so that one more turn is usually enough.
         width = max(NARROWEST, int(width * min(0.9, 0.95 * (MAX_BYTES / len(data)) ** 0.5)))
         data = _encode(*animation_frames(result, width), FORMATS[suffix])
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+    return data
 
 
 def animation_frames(result: "Result", width: int) -> tuple[list[Image.Image], list[int]]:

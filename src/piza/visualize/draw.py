@@ -1,5 +1,6 @@
 """Drawing a search: the frame with the windows looked at, and every later look enlarged, joined to its window."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ __all__ = [
     "check_drawing_path",
     "draw_box",
     "draw_result",
+    "encode_image",
     "save_image",
     "surroundings_xyxy",
 ]
@@ -196,9 +198,16 @@ def save_image(image: Image.Image, path: str | Path) -> None:
     """Write an image; the suffix of `path` chooses PNG, JPEG or WebP. Raises InputError as `check_drawing_path` does."""
     check_drawing_path(path)
     with atomic_write(path) as temporary:
-        # Full color resolution: thin colored lines turn gray otherwise.
-        options = {"subsampling": 0} if Path(path).suffix.lower() in (".jpg", ".jpeg") else {}
-        image.save(temporary, FORMATS[Path(path).suffix.lower()], quality=92, **options)
+        temporary.write_bytes(encode_image(image, Path(path).suffix.lower()))
+
+
+def encode_image(image: Image.Image, suffix: str) -> bytes:
+    """The bytes of the file that `save_image` writes; suffix: one of `FORMATS`. No file is written."""
+    file = io.BytesIO()
+    # Full color resolution: thin colored lines turn gray otherwise.
+    options = {"subsampling": 0} if FORMATS[suffix] == "JPEG" else {}
+    image.save(file, FORMATS[suffix], quality=92, **options)
+    return file.getvalue()
 
 
 def check_drawing_path(path: str | Path) -> None:

@@ -237,3 +237,29 @@ def test_other_files(tmp_path, images):
     refused(tmp_path / "q.jsonl", images, "line 1", "width")
     (tmp_path / "e.jsonl").write_text("")
     refused(tmp_path / "e.jsonl", images, "no photo")
+
+
+def test_two_entries_about_one_photo(tmp_path, images):
+    entries = [{"id": number, "file_name": "a.jpg", "width": 200, "height": 100} for number in (1, 2)]
+    line = '{"image": "%s", "width": 200, "height": 100, "boxes": []}\n'
+    write(tmp_path, {
+        "c.json": coco({"images": entries}), "l.jsonl": line % "a.jpg" + line % "./a.jpg",
+        "v/a.xml": voc(), "v/c.xml": voc(),
+    })  # fmt: skip
+    for name in ("c.json", "l.jsonl", "v"):
+        refused(tmp_path / name, images, name, "two entries about one photo", "a.jpg")
+
+
+def test_numbers_and_names_of_classes_that_are_no_such(tmp_path, images):
+    names = "a: &a [x, x]\nnames: [" + ", ".join(["*a"] * 9) + "]\n"
+    write(
+        tmp_path,
+        {
+            "y/a.txt": f"{'9' * 5000} 0.2 0.4 0.2 0.2\n",
+            "y/classes.txt": "car\n",
+            "d/data.yaml": names,
+            "d/labels/a.txt": YOLO,
+        },
+    )
+    refused(tmp_path / "y", images, "a.txt", "line 1", "number of a class")
+    refused(tmp_path / "d" / "data.yaml", images, "data.yaml", "alias")

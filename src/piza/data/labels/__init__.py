@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from piza.data.labels.base import FORMATS, LabeledBox, LabeledPhoto, LabelFormat
+from piza.data.sorec import canonical_name
 from piza.errors import InputError
 
 __all__ = ["FORMATS", "LabelFormat", "LabeledBox", "LabeledPhoto", "guess_format", "read_labels"]
@@ -21,7 +22,7 @@ def read_labels(
 
     Raises:
         InputError: naming the file and the line or field, for a file of another kind, a value that is not what it must
-            be, a box that reaches out of its photo by more than rounding, or no photo at all.
+            be, a box that reaches out of its photo by more than rounding, two entries about one photo, or no photo at all.
     """
     from piza.data.labels import coco, jsonl, kitti, voc, yolo
 
@@ -38,9 +39,20 @@ def read_labels(
         "jsonl": jsonl.read,
     }
     photos = readers[label_format or guess_format(path)](path, images_dir)
+    _check_names(photos, repr(str(path)))
     if not photos:
         raise InputError(f"{str(path)!r} holds no labels: there is no photo in it")
     return photos
+
+
+def _check_names(photos: list[LabeledPhoto], path: str) -> None:
+    """Raises InputError where a photo is there twice: sentences would be told by a part of its boxes."""
+    seen: dict[str, str] = {}
+    for photo in photos:
+        key = canonical_name(photo.image)
+        if key in seen:
+            raise InputError(f"{path} has two entries about one photo: {seen[key]!r} and {photo.image!r}")
+        seen[key] = photo.image
 
 
 def guess_format(path: str | Path) -> LabelFormat:

@@ -16,9 +16,12 @@ from piza.data.labels.base import (
     number,
     photos_in,
 )
-from piza.errors import InputError
+from piza.data.plain_yaml import parse_yaml
+from piza.errors import InputError, reason
 from piza.image import image_size
 
+MAX_NAMES_BYTES = 400_000  # of a file of class names; 1,200 of them take 30,000
+MAX_DIGITS = 9  # of the number of a class
 _FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 
 
@@ -64,7 +67,7 @@ def _boxes(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[Lab
             raise InputError(
                 f"{where}: expected 'class x_center y_center width height', got {line.strip()[:60]!r}"
             )
-        if not fields[0].isdecimal():
+        if not (fields[0].isdecimal() and len(fields[0]) <= MAX_DIGITS):
             raise InputError(f"{where}: expected the number of a class, got {fields[0][:40]!r}")
         if int(fields[0]) not in names:
             raise InputError(
@@ -103,7 +106,7 @@ def _labels_beside(path: Path, images_dir: Path) -> Path:
 
 
 def _names(path: Path) -> dict[int, str]:
-    text = bounded_text(path, "a file of class names")
+    text = bounded_text(path, "a file of class names", MAX_NAMES_BYTES)
     if path.suffix in (".yaml", ".yml"):
         names = _yaml_names(text, path)
     else:
@@ -114,12 +117,12 @@ def _names(path: Path) -> dict[int, str]:
 
 
 def _yaml_names(text: str, path: Path) -> dict[int, str]:
-    import yaml
-
     try:
-        content: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{str(path)!r} is not valid YAML: {str(error).splitlines()[0]}") from None
+        content: Any = parse_yaml(text)
+    except ImportError:
+        raise InputError("a data.yaml needs the package pyyaml: pip install 'piza[train]'") from None
+    except (RecursionError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is not valid YAML: {reason(error)}") from None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
