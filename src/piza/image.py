@@ -311,7 +311,8 @@ def _rgb(image: Image.Image, name: str) -> ImageArray:
     if image.mode == "F":
         raise InputError(f"{name} holds float pixels, expected 8 or 16 bits")
     if image.mode in _SIXTEEN_BIT_MODES:
-        low, high = image.getextrema()
+        extrema: Any = image.getextrema()  # of one band, two numbers
+        low, high = (int(value) for value in extrema)
         if low < 0 or high > 65535:
             raise InputError(f"{name} has more than 16 bits a pixel, at most 16 are read")
         return _in_bands(image, lambda band: _scale_16_bit(np.asarray(band), high)[:, :, None])

@@ -73,10 +73,10 @@ def check_results_path(path: str | Path) -> "Writer":
     """The writer for the format that the name of `path` selects. Raises InputError as `write` does, and writes nothing."""
     path = Path(path)
     name = path.name.lower()
-    for ending, writer in _FOLDERS.items():
+    for ending, write_into in _FOLDERS.items():
         if name == ending or name.endswith(f".{ending}"):
             check_folder(path)
-            return _in_folder(writer)
+            return _in_folder(write_into)
     for ending, writer in _FILES.items():
         if name.endswith(ending):
             if ending == ".parquet":

@@ -111,8 +111,8 @@ def check_things(
             doubts[number], finding = doubt_of(texts[number], thing.box_xyxy, answer)
             findings[number] += [finding] if finding else []
     found: dict[str, list[tuple[Sentence, list[Finding], float]]] = defaultdict(list)
-    for (thing, place), own, doubt in zip(places, findings, doubts, strict=True):
-        found[thing.id].append((thing.sentences[place], own, doubt))
+    for (thing, place), doubted, doubt in zip(places, findings, doubts, strict=True):
+        found[thing.id].append((thing.sentences[place], doubted, doubt))
     return [_record(thing, found[thing.id]) for thing in things]
 
 
