@@ -40,12 +40,12 @@ def serving(folder, **environment):
         port = taken.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-    values = {
-        **kept,
-        "HOME": str(folder),
+    quiet = {
+        "SENTRY_DSN": "",
+        "FRONTEND_SENTRY_DSN": "",
         "COLLECT_ANALYTICS": "False",
-        "LABEL_STUDIO_LATEST_VERSION_CHECK": "False",
-    }
+    }  # it reports to nobody
+    values = {**kept, **quiet, "HOME": str(folder), "LABEL_STUDIO_LATEST_VERSION_CHECK": "False"}
     command = [
         program(),
         "start",
