@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import at_least, note, positive, show_progress
+from piza.cli.common import at_least, note, positive, probability, show_progress
 from piza.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ def add_describe(kinds: Any) -> None:
     offline.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="same seed, same sentences")
     offline.add_argument(
         "--tiles", metavar="N", type=at_least(1), default=2, help="as of propose (default: 2)"
+    )
+    offline.add_argument(
+        "--maybe",
+        metavar="S",
+        type=probability,
+        default=0.35,
+        help="score from which on a look-alike may be there (default: 0.35); lower: fewer sentences, more of them true",
     )
     offline.add_argument(
         "--mirrored", action="store_true", help="photos may be mirrored: never say left or right"
@@ -156,6 +163,7 @@ def _offline(options: argparse.Namespace) -> "Describing":
         options.count,
         options.seed,
         not options.mirrored,
+        options.maybe,
         {"model": name, "tiles": options.tiles},
         show_things,
     )

@@ -14,7 +14,7 @@ from typing import Any
 from piza.data.sorec import find_image, to_json
 from piza.dataset.candidates import Proposer
 from piza.dataset.endpoint import Answer, Endpoint, EndpointDown, LimitReached, QuestionFailed
-from piza.dataset.generator import GENERATOR, generated
+from piza.dataset.generator import GENERATOR, MAYBE, generated
 from piza.dataset.questions import PICTURES, REMINDER, Prompt, fill, messages, pictures, sentences_in
 from piza.dataset.records import Described, Proposal, RecordWriter, Sentence, proposal_fields, read_records
 from piza.errors import InputError
@@ -217,6 +217,7 @@ def describe_with_generator(
     count: int = 2,
     seed: int = 0,
     sided: bool = True,
+    maybe: float = MAYBE,
     made_with: dict[str, Any] | None = None,
     progress: Progress = _silent,
 ) -> Describing:
@@ -227,13 +228,21 @@ def describe_with_generator(
         proposer: tells what else is in a photo, so that a sentence fits nothing else.
         count: sentences a thing at most. seed: the same one gives the same sentences.
         sided: False for photos that may be mirrored: neither left nor right is said.
+        maybe: see `piza.dataset.generator.generated`.
         made_with: settings of the proposer, plain JSON values.
 
     Raises:
         InputError: for files that cannot be used or were begun in another way.
     """
     given, photos, result = read_records(proposals, Proposal), Photos(photos_dir), Describing()
-    settings = {"with": GENERATOR, "count": count, "seed": seed, "sided": sided, **(made_with or {})}
+    settings = {
+        "with": GENERATOR,
+        "count": count,
+        "seed": seed,
+        "sided": sided,
+        "maybe": maybe,
+        **(made_with or {}),
+    }
     of_photo: dict[str, list[Proposal]] = {}
     for proposal in given:
         of_photo.setdefault(proposal.image, []).append(proposal)
@@ -248,7 +257,7 @@ def describe_with_generator(
                 continue
             # All things of the photo, so that a run that was stopped within it writes the same sentences.
             about = of_photo[image]
-            texts = generated(picture, about, proposer(picture, image), seed, count, sided)
+            texts = generated(picture, about, proposer(picture, image), seed, count, sided, maybe)
             of_id = dict(zip((p.id for p in about), texts, strict=True))
             records = []
             for proposal in wanted:

@@ -19,7 +19,7 @@ from piza.image import ImageArray
 GENERATOR = "generator"
 TOLD = 0.4  # score from which on a proposal is what its category says; below, nothing is said of it
 SURE = 0.5  # score from which on something else in the photo is taken for real, so that sentences may name it
-MAYBE = 0.15  # and from which on it may be there
+MAYBE = 0.35  # and from which on it may be there, so that no sentence may fit it
 KNOWN = ("color", "state", "arrow", "view", "gender")  # groups of words that a sentence may rest on
 
 
@@ -30,11 +30,13 @@ def generated(
     seed: int,
     count: int,
     sided: bool = True,
+    maybe: float = MAYBE,
 ) -> list[list[str]]:
     """Up to `count` sentences about each proposal of one photo; none where nothing fits it alone.
 
     image: uint8 (height, width, 3) RGB. seen: all that a detector sees in the photo, large things too. sided: False for a
-    photo that may be mirrored.
+    photo that may be mirrored. maybe: score from which on something else may be there: the lower, the fewer sentences, and the
+    more of them are true.
     """
     height, width = image.shape[:2]
     told = [number for number, p in enumerate(proposals) if p.category and p.score >= TOLD]
@@ -43,9 +45,9 @@ def generated(
     )
     photo = LabeledPhoto(proposals[0].image, width, height, boxes)
     seen = [c for c in merge_duplicates(seen, SelectionConfig().duplicate_iou) if c.category]
-    maybe = [MaybeBox(c.xyxy, c.score, c.category) for c in seen]
+    others = [MaybeBox(c.xyxy, c.score, c.category) for c in seen]
     objects = street_objects(
-        photo, image, maybe, {c.category for c in seen}, min_score=MAYBE, sure_score=SURE
+        photo, image, others, {c.category for c in seen}, min_score=maybe, sure_score=SURE
     )
     rng = np.random.default_rng([seed, *photo.image.encode("utf-8", "surrogateescape")])
     sentences, _ = street_sentences(
