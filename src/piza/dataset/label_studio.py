@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from piza.boxes import iou_xyxy, xywh_to_xyxy
 from piza.data.sorec import find_image
@@ -111,7 +112,7 @@ def push(
                 addresses[record.image] = (
                     server.upload(project, paths[record.image])
                     if image_url is None
-                    else image_url + record.image
+                    else image_url + quote(record.image)
                 )
             tasks.append(task_of(record, place, addresses[record.image]))
         server.add_tasks(project, tasks)

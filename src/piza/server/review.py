@@ -70,7 +70,7 @@ class Review:
         self.keys = [(record.id, place) for record in doubtful for place in range(len(record.sentences))]
         self.decided = latest(self.log.existing)
         self.decisions = list(self.log.existing)
-        self.open_image = lru_cache(KEPT_IMAGES)(self._open)
+        self._decoded = lru_cache(KEPT_IMAGES)(lambda name: open_image(find_image(self.images_dir, name)))
 
     def waits_for(self, place: int, who: str) -> bool:
         """Whether a person has something to decide about the sentence at this place of `keys`."""
@@ -141,12 +141,13 @@ class Review:
         record = self.by_id[self.keys[place][0]]
         return surroundings_xyxy(record.box_xyxy, (record.width, record.height), CLOSE_TIMES)
 
-    def _open(self, place: int) -> ImageArray:
+    def photo(self, place: int) -> ImageArray:
+        """The photo of the sentence at this place. Raises InputError where it is gone, or was changed since."""
         record = self.by_id[self.keys[place][0]]
-        image = open_image(find_image(self.images_dir, record.image))
+        image: ImageArray = self._decoded(record.image)
         if (image.shape[1], image.shape[0]) != (record.width, record.height):
             raise InputError(
-                f"{record.image!r} has {image.shape[1]} x {image.shape[0]} pixels, but was proposed from at "
+                f"{record.image!r} has {image.shape[1]} x {image.shape[0]} pixels, but its proposals are of a photo of "
                 f"{record.width} x {record.height}: it was changed since"
             )
         return image
@@ -223,7 +224,7 @@ def _review_routes(router: APIRouter, state: ReviewState) -> None:
             raise NotFoundError(f"there is no {file[:100]!r} of a sentence")
 
         def work(_: Any) -> bytes:
-            pixels = review.open_image(number)
+            pixels = review.photo(number)
             if file == "frame.jpg":
                 return preview(pixels)
             return crop_jpeg(pixels, review.window(number), CLOSE_SIDE, enlarge=True)
