@@ -110,13 +110,12 @@ def faults(place: Path, rows: int) -> None:
         with subprocess.Popen(command) as driver:
             while driver.poll() is None and len(list(parts.glob("part-*"))) < share * 200:
                 time.sleep(0.05)
+            ended, there = driver.poll() is not None, len(list(parts.glob("part-*")))
             if victim == "driver":
                 driver.kill()
-            else:
-                worker = children(driver.pid)[-1]
-                os.kill(worker, signal.SIGKILL)
-        print(f"killed a {victim} at {len(list(parts.glob('part-*')))} parts, or the run ended")
-    begin = time.perf_counter()
+            elif not ended:
+                os.kill(children(driver.pid)[-1], signal.SIGKILL)
+        print(f"the run ended before the {victim} was killed" if ended else f"killed the {victim} at {there} parts")
     count, nothing_left = run(place, "out", 0.002, str(log), workers=2)
     kept, expected = rows_of(parts), rows_of(place / "whole")
     once = [row["row"] for row in kept] == list(range(rows))
@@ -128,7 +127,6 @@ def faults(place: Path, rows: int) -> None:
     print(f"rows with an error: {count.failed} ({100 * count.failed / rows:.1f} %)")
     print(f"images asked about: {asked} of {sound}, {100 * (asked / sound - 1):.2f} % of them again")
     print(f"a rerun with nothing left: {nothing_left:.1f} s of {whole_seconds:.1f} s")
-    print(f"since the last kill: {time.perf_counter() - begin:.1f} s")
 
 
 def children(pid: int) -> list[int]:

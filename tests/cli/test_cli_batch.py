@@ -69,7 +69,8 @@ def test_batch(place, capsys):
 
 def test_all_images_fail(place, capsys):
     (place / "bad.csv").write_text("image,sentence\nbroken.png,the car\n")
-    assert cli.main(["batch", "bad.csv", "--images", "photos", "--out", "bad", "--model", "model"]) == 1
+    command = ["batch", "bad.csv", "--images", "photos", "--out", "bad", "--model", "model", "--workers", "0"]
+    assert cli.main(command) == 1
 
 
 @pytest.mark.parametrize(
@@ -106,15 +107,7 @@ def test_evaluate_gives_the_same_numbers(place, capsys):
 
     kept = (place / "two.jsonl").read_text().splitlines(keepends=True)[:3]  # one image and a half
     (place / "cut.jsonl.part").write_text("".join(kept))
-    assert cli.main([*command, "cut.jsonl", "--workers", "1"]) == 0
+    assert cli.main([*command, "cut.jsonl"]) == 0  # what workers began goes on without them
     out, err = capsys.readouterr()
     assert {**json.loads(out), "mean_ms": 0} == {**one, "mean_ms": 0} and "holds 2 rows" in err
     assert len(read_predictions("cut.jsonl")) == 8
-
-
-def test_evaluate_says_which_image_ends_workers(place, capsys):
-    rows = json.loads((place / "rows.json").read_text())
-    (place / "lost.json").write_text(json.dumps([{**rows[0], "image": "broken.png"}]))
-    command = ["evaluate", "lost.json", "--images", "photos", "--model", "model", "--workers", "1"]
-    assert cli.main(command) == 2
-    assert "'photos/broken.png' is not an image" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.batch import stand_in
 
 from piza.data.sorec import Row
 from piza.errors import InputError
@@ -169,6 +170,31 @@ def test_an_interrupted_run_goes_on_where_it_stopped(images, tmp_path, lines, cu
     finished = lines - (cut > 0 and lines > 0)  # lines: a a b c c d
     assert len(locator.calls) == [4, 4, 3, 2, 2, 1, 0][finished]
     assert len(read_predictions(tmp_path / "p.jsonl")) == len(rows) and not part.exists()
+
+
+def test_workers_answer_the_same(images, monkeypatch):
+    monkeypatch.setenv(stand_in.ONCE, str(images))
+    rows = rows_of_three_images(images)
+    expected = evaluate(stand_in.load(), rows, images)
+    Image.new("RGB", (stand_in.KILLS_ONCE, 48)).save(
+        images / "e.png"
+    )  # its worker is killed, and it is asked again
+    for more in ([], [row("e.png", RIGHT, 7)]):
+        found = evaluate(stand_in.load, [*rows, *more], images, workers=2)
+        assert [replace(o, milliseconds=0) for o in found.outcomes[: len(rows)]] == [
+            replace(o, milliseconds=0) for o in expected.outcomes
+        ]
+        assert len(found.outcomes) == len(rows) + len(more)
+
+
+def test_what_ends_an_evaluation_by_workers(images):
+    (images / "e.png").write_bytes(b"no image")
+    rows = [row("e.png", RIGHT)]
+    with pytest.raises(InputError, match=r"e\.png' is not an image"):
+        evaluate(stand_in.load, rows, images, workers=1)
+    Image.new("RGB", (stand_in.NO_MEMORY, 48)).save(images / "e.png")
+    with pytest.raises(InputError, match=r"two workers ended .* 'e.png': it ran out of memory"):
+        evaluate(stand_in.load, rows, images, workers=1)
 
 
 def test_a_file_of_another_run_is_refused(images, tmp_path):
