@@ -4,6 +4,7 @@ import struct
 import time
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -364,3 +365,14 @@ def test_large_images_are_converted_in_bands_with_the_same_pixels(mode, monkeypa
     whole = open_image(image)
     monkeypatch.setattr("piza.image.BAND_PIXELS", 90)
     np.testing.assert_array_equal(open_image(image), whole)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".ppm"])
+def test_colors_of_16_bits_that_use_12_are_refused_and_not_black(suffix):
+    colors = np.random.default_rng(0).integers(0, 4096, (20, 30, 3), dtype=np.uint16)
+    content = cv2.imencode(suffix, colors)[1].tobytes()
+    for read in (open_image, decode_image):
+        with pytest.raises(InputError, match=r"the lowest 1[23] only"):
+            read(content)
+    full = open_image(cv2.imencode(suffix, colors * 16)[1].tobytes())
+    assert abs(full[..., ::-1].astype(int) - colors // 16).max() <= 1

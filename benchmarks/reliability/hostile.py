@@ -3,7 +3,7 @@
     python benchmarks/reliability/hostile.py --count 100000 --out runs/reliability/hostile.jsonl
 
 The inputs are those of tests/fuzz, shared among the targets by their cost and made from seeds, so that the same command
-goes on where it was stopped and finds the same. Each block of inputs has a process of its own: one that dies, or does not
+goes on where it was stopped and finds the same. With --plain only readers of bytes are tried, and without hypothesis. Each block of inputs has a process of its own: one that dies, or does not
 come back, is a finding as well, and its last input is kept. `--summary` prints what a file holds. Not for Windows.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import pickle
+import random
 import re
 import sys
 import tempfile
@@ -43,15 +44,48 @@ def block_size(target: Any) -> int:
     return max(20, min(MAX_BLOCK, round(1000 * BLOCK_SECONDS / (8 + target.cost))))
 
 
-def run_block(name: str, number: int, count: int, home: str, queue: Any) -> None:
+def run_block(name: str, number: int, count: int, plain: bool, home: str, queue: Any) -> None:
     """Try `count` inputs of one target; what was found goes to the queue."""
+    from tests.fuzz.mutate import mutated
     from tests.fuzz.targets import attempt
 
     target, last = all_targets()[name], Path(home) / "last.pickle"
     done: Counter[str] = Counter()
     findings: list[dict[str, str]] = []
     slowest = 0.0
-    before = 0
+    before = 0.0
+
+    def try_one(value: Any) -> None:
+        nonlocal slowest, before
+        last.write_bytes(pickle.dumps(value))
+        if not before:
+            reset_memory()
+            before = memory()
+        try:
+            seconds = attempt(target, value, Path(home))
+        except BaseException as error:
+            text = traceback.format_exc()[-3000:]
+            findings.append({"kind": type(error).__name__, "trace": text, "input": repr(value)[:2000]})
+        else:
+            slowest = max(slowest, seconds)
+            if seconds > CPU_SECONDS:
+                findings.append({"kind": "hang", "trace": f"{seconds:.1f} s", "input": repr(value)[:2000]})
+        done["inputs"] += 1
+
+    if plain:
+        rng = random.Random(f"{name} {number}")
+        for _ in range(count):
+            try_one(mutated(rng, rng.choice(target.seeds)))
+    else:
+        by_hypothesis(target.made, number, count, try_one)
+    queue.put({
+        "inputs": done["inputs"], "findings": findings[:20], "num_findings": len(findings),
+        "slowest": round(slowest, 3), "megabytes": round(memory() - before), "peak": round(memory()),
+    })  # fmt: skip
+
+
+def by_hypothesis(made: Any, number: int, count: int, try_one: Any) -> None:
+    """Try what a strategy makes; a function of the number."""
 
     @seed(number)
     @settings(
@@ -61,34 +95,11 @@ def run_block(name: str, number: int, count: int, home: str, queue: Any) -> None
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(target.made)
+    @given(made)
     def run(value: Any) -> None:
-        nonlocal slowest, before
-        last.write_bytes(pickle.dumps(value))
-        if not before:
-            reset_memory()
-            before = memory()
-        try:
-            seconds = attempt(target, value, Path(home))
-        except BaseException as error:
-            findings.append(
-                {
-                    "kind": type(error).__name__,
-                    "trace": traceback.format_exc()[-3000:],
-                    "input": repr(value)[:2000],
-                }
-            )
-        else:
-            slowest = max(slowest, seconds)
-            if seconds > CPU_SECONDS:
-                findings.append({"kind": "hang", "trace": f"{seconds:.1f} s", "input": repr(value)[:2000]})
-        done["inputs"] += 1
+        try_one(value)
 
     run()
-    queue.put({
-        "inputs": done["inputs"], "findings": findings[:20], "num_findings": len(findings),
-        "slowest": round(slowest, 3), "megabytes": round(memory() - before), "peak": round(memory()),
-    })  # fmt: skip
 
 
 def memory() -> float:
@@ -102,13 +113,13 @@ def reset_memory() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def try_block(name: str, number: int, count: int) -> dict[str, Any]:
+def try_block(name: str, number: int, count: int, plain: bool) -> dict[str, Any]:
     """Have a process of its own run a block, and say what became of it."""
     context = multiprocessing.get_context("fork")  # everything is imported once, and no thread runs yet
     queue = context.Queue()
     with tempfile.TemporaryDirectory(prefix="piza-hostile-") as home:
         started = time.monotonic()
-        process = context.Process(target=run_block, args=(name, number, count, home, queue))
+        process = context.Process(target=run_block, args=(name, number, count, plain, home, queue))
         process.start()
         found: dict[str, Any] | None = None
         while found is None and process.is_alive() and time.monotonic() - started < STUCK_SECONDS:
@@ -132,9 +143,9 @@ def try_block(name: str, number: int, count: int) -> dict[str, Any]:
     return {"target": name, "block": number, **found, "wall": round(time.monotonic() - started, 1)}
 
 
-def plan(count: int) -> list[tuple[str, int, int]]:
+def plan(count: int, plain: bool) -> list[tuple[str, int, int]]:
     """(target, block, inputs), so that dear targets get fewer inputs, and an early end has seen all of them."""
-    targets = all_targets()
+    targets = {name: target for name, target in all_targets().items() if target.seeds or not plain}
     weights = {name: 1 / (8 + target.cost) for name, target in targets.items()}
     total = sum(weights.values())
     blocks = []
@@ -163,6 +174,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--out", default="runs/reliability/hostile.jsonl")
     parser.add_argument("--only", default="", help="targets whose names hold this")
+    parser.add_argument(
+        "--plain", action="store_true", help="readers of bytes alone, mutated without hypothesis: faster"
+    )
     parser.add_argument("--summary", action="store_true")
     options = parser.parse_args()
     out = Path(options.out)
@@ -172,9 +186,9 @@ def main() -> None:
         print(summary(lines))
         return
     done = {(line["target"], line["block"]) for line in lines}
-    for name, number, count in plan(options.count):
+    for name, number, count in plan(options.count, options.plain):
         if options.only in name and (name, number) not in done:
-            line = try_block(name, number, count)
+            line = try_block(name, number, count, options.plain)
             with out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(

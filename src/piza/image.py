@@ -18,6 +18,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from piza.errors import InputError, reason
 from piza.quiet import silence_libtiff
+from piza.sixteen_bits import GRAY_MODES, check_deep_color, is_deep_color, scale_16_bit
 
 ImageArray: TypeAlias = NDArray[np.uint8]
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any] | DecodedImage"
@@ -46,7 +47,6 @@ REDUCING_GAP = 1.9
 """A window that shrinks by more than twice this is first shrunk by a whole number, such that it still shrinks by this much:
 faster, and within a few gray levels of the same pixels. Just below two: five megapixels shrink by 3.8 for a first look."""
 
-_SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 # EXIF orientation -> the turn that makes the stored rows upright (EXIF 2.32, tag 0x0112).
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -138,7 +138,8 @@ def open_image(image: ImageSource) -> ImageArray:
     RGBA. What comes straight from a file (a path, bytes, what `PIL.Image.open` returned) is turned upright as its EXIF
     orientation says; any other Pillow image and any array are taken as they are, whatever metadata they still carry, so that
     boxes are in the pixels of what was given. Palette, gray, CMYK, one-bit and 16-bit images are converted (16 bits are
-    scaled by the bit depth in use: 12-bit values of a camera become the full range); transparent pixels are laid on gray.
+    scaled by the bit depth in use: 12-bit values of a camera become the full range; of 16-bit colors in a file the upper 8
+    are read, and one that does not use them is refused); transparent pixels are laid on gray.
 
     Raises InputError, in one sentence, for a file that is missing, is no image, is damaged or is over `MAX_PIXELS`,
     `MAX_SIDE`, `MAX_ASPECT` or `MAX_SCANS`, and for an array of another shape or type.
@@ -289,11 +290,14 @@ def _from_pillow(image: Image.Image, name: str) -> ImageArray:
 
 def _decode(image: Image.Image, name: str) -> None:
     _check_size(image.width, image.height, name)
+    deep = is_deep_color(image)
     try:
         with _quiet():
             image.load()
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         raise InputError(f"{name} is damaged and cannot be decoded: {reason(error)}") from None
+    if deep:
+        check_deep_color(image, name)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -310,12 +314,12 @@ def _rgb(image: Image.Image, name: str) -> ImageArray:
     """Pixels of a loaded Pillow image of any mode, as uint8 (h, w, 3), as they are stored (not turned)."""
     if image.mode == "F":
         raise InputError(f"{name} holds float pixels, expected 8 or 16 bits")
-    if image.mode in _SIXTEEN_BIT_MODES:
+    if image.mode in GRAY_MODES:
         extrema: Any = image.getextrema()  # of one band, two numbers
         low, high = (int(value) for value in extrema)
         if low < 0 or high > 65535:
             raise InputError(f"{name} has more than 16 bits a pixel, at most 16 are read")
-        return _in_bands(image, lambda band: _scale_16_bit(np.asarray(band), high)[:, :, None])
+        return _in_bands(image, lambda band: scale_16_bit(np.asarray(band), high)[:, :, None])
     if image.has_transparency_data:
         return _in_bands(image, _on_gray)
     return _in_bands(image, lambda band: np.asarray(band if band.mode == "RGB" else band.convert("RGB")))
@@ -347,22 +351,12 @@ def _from_array(array: NDArray[Any]) -> ImageArray:
     if array.dtype not in (np.uint8, np.uint16):
         raise InputError(f"an image array should be of uint8 (0 to 255) or uint16, got {array.dtype}")
     _check_size(array.shape[1], array.shape[0], "the image")
-    pixels = array if array.dtype == np.uint8 else _scale_16_bit(array, int(array.max(initial=0)))
+    pixels = array if array.dtype == np.uint8 else scale_16_bit(array, int(array.max(initial=0)))
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return _gray_to_rgb(pixels.reshape(pixels.shape[:2]))
     if pixels.shape[2] == 4:
         return _rgb(Image.fromarray(np.ascontiguousarray(pixels)), "the image")
     return np.ascontiguousarray(pixels)
-
-
-def _scale_16_bit(values: NDArray[Any], highest: int) -> ImageArray:
-    """Values up to `highest`, of 8 to 16 bits, to 8, rounded: cameras store 10, 12 or 14 bits in 16. Row by row, as it takes
-    eight bytes each."""
-    depth = min(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
-    scaled = np.empty(values.shape, np.uint8)
-    for row, out in zip(values, scaled, strict=True):
-        out[...] = (row.astype(np.uint32) * 510 + 2**depth - 1) // (2 * (2**depth - 1))
-    return scaled
 
 
 def _gray_to_rgb(gray: NDArray[Any]) -> ImageArray:
