@@ -39,7 +39,7 @@ def check_deep_color(image: Image.Image, name: str) -> None:
 
     image: decoded, of a file for which `is_deep_color`.
     """
-    bands = image.getextrema()
+    bands: Any = image.getextrema()
     colors = bands[: 1 if image.mode == "LA" else 3] if isinstance(bands[0], tuple) else [bands]
     highest = max(band[1] for band in colors)
     if highest < DARKEST:

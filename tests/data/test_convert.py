@@ -472,3 +472,34 @@ def test_without_pyarrow_it_is_said_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"pip install 'piza\[data\]'"):
         convert(save(tmp_path, ROWS), tmp_path / "hf", "sorec", "hf")
     assert not (tmp_path / "hf").exists()
+
+
+def test_boxes_that_leave_their_images_are_written_but_not_without_a_word(tmp_path, capsys):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    row = {"image": "a.png", "bbox": [40, 30, 60, 40], "ref": "the car.", "id": 1}
+    (tmp_path / "corners.json").write_text(json.dumps([row]))
+    command = [
+        "data",
+        "convert",
+        str(tmp_path / "corners.json"),
+        "--from",
+        "sorec",
+        "--out",
+        str(tmp_path / "c.json"),
+    ]
+    assert cli.main([*command, "--to", "coco", "--images", str(tmp_path)]) == 0
+    assert "look like corners" in (said := capsys.readouterr().err) and "--box-format xyxy" in said
+    back = [
+        "data",
+        "convert",
+        str(tmp_path / "c.json"),
+        "--from",
+        "coco",
+        "--to",
+        "sorec",
+        "--out",
+        str(tmp_path / "r.json"),
+    ]
+    assert cli.main(back) == 0
+    assert "1 leave their image" in (said := capsys.readouterr().err) and "--box-format" not in said
+    assert json.loads((tmp_path / "r.json").read_text())[0]["bbox"] == row["bbox"]

@@ -230,6 +230,8 @@ def _convert(options: argparse.Namespace) -> None:
         boxes=BoxFormat(options.box_format, bool(options.normalized)),
     )
     _note_skipped(done.skipped)
+    if done.doubt:
+        note(done.doubt)
     print(f"{done.rows} rows in {done.path}")
     if options.extract:
         count = extract_images(options.source, options.extract, options.split)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.data import formats, parquet, parquet_reader
-from piza.data.box_formats import BoxFormat, read_values_with_boxes
+from piza.data.box_formats import BoxFormat, read_values_with_boxes, require_plausible
 from piza.data.sizes import OnMissing, Sizes, rows_with_sizes
 from piza.data.sorec import read_values, write_values
 from piza.errors import InputError
@@ -20,11 +20,13 @@ _WRITERS = {"coco": formats.write_coco, "refcoco": formats.write_refcoco, "odvg"
 
 @dataclass(frozen=True)
 class Converted:
-    """rows: how many were written. skipped: left out, because their image cannot be read. path: the file."""
+    """rows: how many were written. skipped: left out, because their image cannot be read. path: the file. doubt: what is
+    wrong with boxes that were written as they are, in one sentence; None where they are plausible or sizes are not known."""
 
     rows: int
     skipped: int
     path: Path
+    doubt: str | None = None
 
 
 def convert(
@@ -76,9 +78,19 @@ def convert(
             raise InputError(
                 f"{to_format} needs the size of the image {unknown!r}, give the folder of images (--images)"
             )
-    return Converted(
-        len(kept), len(rows) - len(kept), _write(kept, sizes, out, to_format, split, images_dir, embed)
-    )
+    doubt = _doubt(kept, sizes, source, from_format, boxes)
+    written = _write(kept, sizes, out, to_format, split, images_dir, embed)
+    return Converted(len(kept), len(rows) - len(kept), written, doubt)
+
+
+def _doubt(
+    rows: list[dict[str, Any]], sizes: Sizes, source: str | Path, from_format: str, boxes: BoxFormat
+) -> str | None:
+    try:
+        require_plausible(rows, sizes, str(source), boxes)
+    except InputError as error:  # what a file holds is kept, but not without a word
+        return str(error) if from_format == "sorec" else str(error).partition(";")[0]
+    return None
 
 
 def _relative(image: str, images_dir: str | Path) -> str:
