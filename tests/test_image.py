@@ -376,3 +376,12 @@ def test_colors_of_16_bits_that_use_12_are_refused_and_not_black(suffix):
             read(content)
     full = open_image(cv2.imencode(suffix, colors * 16)[1].tobytes())
     assert abs(full[..., ::-1].astype(int) - colors // 16).max() <= 1
+
+
+def test_a_jpeg_2000_is_refused_sooner(monkeypatch):
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(file, "JPEG2000")
+    assert open_image(file.getvalue()).shape == (20, 20, 3)
+    monkeypatch.setattr("piza.image.MAX_JPEG2000_PIXELS", 399)
+    with pytest.raises(InputError, match="JPEG 2000 of over"):
+        open_image(file.getvalue())

@@ -26,6 +26,9 @@ ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any] | Deco
 MAX_PIXELS = 150_000_000
 """Larger images are refused before they are decoded: 150 megapixels are 450 MB of RGB."""
 
+MAX_JPEG2000_PIXELS = 80_000_000
+"""JPEG 2000 takes several times as long and as much memory a pixel."""
+
 MAX_SIDE = 65_535
 """And so are longer ones (the most that a JPEG can have)."""
 
@@ -186,6 +189,8 @@ def _open_file(image: str | Path | bytes) -> Image.Image:
         with _quiet():
             opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS)
             _check_scans(opened, image, name)
+            if opened.format == "JPEG2000" and opened.width * opened.height > MAX_JPEG2000_PIXELS:
+                raise InputError(f"{name} is a JPEG 2000 of over {MAX_JPEG2000_PIXELS // 10**6} megapixels")
             return opened
     except InputError:
         raise
