@@ -115,7 +115,11 @@ def faults(place: Path, rows: int) -> None:
                 driver.kill()
             elif not ended:
                 os.kill(children(driver.pid)[-1], signal.SIGKILL)
-        print(f"the run ended before the {victim} was killed" if ended else f"killed the {victim} at {there} parts")
+        print(
+            f"the run ended before the {victim} was killed"
+            if ended
+            else f"killed the {victim} at {there} parts"
+        )
     count, nothing_left = run(place, "out", 0.002, str(log), workers=2)
     kept, expected = rows_of(parts), rows_of(place / "whole")
     once = [row["row"] for row in kept] == list(range(rows))
