@@ -189,6 +189,8 @@ def _agreement(about: About) -> list[str]:
         return [f"{UNKNOWN.capitalize()}: no review was given."]
     lines = ["| | |", "|---|---|"]
     for name, value in about.agreement.items():
+        if value == []:  # nobody decided about what another one did
+            continue
         pairs = value if isinstance(value, list) else []
         if not pairs or not all(isinstance(pair, dict) for pair in pairs):
             lines.append(f"| {_plain(name)} | {_plain(json.dumps(value))} |")
