@@ -51,7 +51,8 @@ $RUN.train_proposals export --work "$WORK" --base "$BASE" --out "$WORK/proposals
 $RUN.cached_lists --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json \
     --streets "$STREETS" --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --max-scenes 1500 --views 2 --out "$WORK/lists"
 $RUN.listed_sentences train --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" \
-    --scenes "$WORK/scenes/half_listed" --model "$WORK/base" --attributes $ATTRIBUTES --matcher "$WORK/matcher/matcher.safetensors" \
+    --scenes "$WORK/scenes/half_listed" --proposals "$WORK/proposals.safetensors" --model "$WORK/base" --attributes $ATTRIBUTES \
+    --matcher "$WORK/matcher/matcher.safetensors" \
     --sorec "$SOREC/trainS.json" "$SOREC/val.json" --drawn "$WORK/drawn.jsonl" --out "$WORK/listed" --steps 1600
 
 $RUN.assemble --base "$WORK/base" --proposals "$WORK/proposals.safetensors" --matcher "$WORK/listed/matcher.safetensors" \

@@ -29,11 +29,14 @@ PATCH_SCALE = 1.2  # of the box
 @dataclass
 class CellProposals(Proposals):
     """category_logits: (batch, cells, categories). cell_boxes: (batch, cells, 4) cxcywh, normalized. distance_logits: (batch,
-    cells, 4 * BINS)."""
+    cells, 4 * BINS). read: (batch, k, width) what was read of each object's surroundings; seen: (batch, k, 3 * PATCH * PATCH)
+    its own pixels. States and attributes are made of these two."""
 
     category_logits: Tensor
     cell_boxes: Tensor
     distance_logits: Tensor
+    read: Tensor
+    seen: Tensor
 
 
 class NanoDetProposals(nn.Module):
@@ -63,8 +66,9 @@ class NanoDetProposals(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.level = nn.Embedding(len(STRIDES), width)
         self.start = nn.Linear(width + categories, width)
-        self.patch = nn.Sequential(
-            nn.Linear(3 * PATCH * PATCH, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        self.patch, self.last_patch = (
+            nn.Sequential(nn.Linear(3 * PATCH * PATCH, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            for _ in range(2)
         )
         self.refinement = nn.ModuleList(RefinementLayer(detector, points) for _ in range(layers))
         self.mix = nn.Sequential(
@@ -112,20 +116,28 @@ class NanoDetProposals(nn.Module):
         for layer in self.refinement:
             state, box = layer(state, boxes[-1].detach(), cells, shapes, sizes, starts)
             boxes.append(box)
-        state = state + self.patch(patches(pixels, box.detach()))
-        state = self.last(state + self.mix(state))
+        seen = patches(pixels, box.detach())
+        described, attributes = self.described(state, seen)
         return CellProposals(
             logits,
             chosen,
             torch.stack(boxes),
-            state,
-            self.attributes(state),
+            described,
+            attributes,
             (width, height),
             shapes,
             category_logits,
             cell_boxes,
             distance_logits,
+            state,
+            seen,
         )
+
+    def described(self, read: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """States (..., k, width) and attributes (..., k, words) of objects, of what was read and seen of them."""
+        state = read + self.last_patch(seen)
+        state = self.last(state + self.mix(state))
+        return state, self.attributes(state)
 
     def _convolve(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Three levels each: the pyramid (batch, width, h, w), category logits, and logits of distances."""

@@ -14,7 +14,6 @@ from piza.model.object_words import ObjectWords
 from piza.model.piza import Piza
 from piza.training.from_scratch.cached_lists import LISTED
 from piza.training.from_scratch.street_crops import CATEGORIES
-from piza.training.from_scratch.train_matcher import PREFIX
 from piza.training.from_scratch.train_proposals import AREA, read_words
 
 PARTS = ("proposals.", "matcher.")
@@ -37,7 +36,7 @@ def assembled(base: Path, proposals: Path, matcher: Path) -> Piza:
         name: w for name, w in load_file(base / "model.safetensors").items() if not name.startswith(PARTS)
     }
     weights |= {f"proposals.{name}": w for name, w in load_file(proposals).items()}
-    weights |= {name: w for name, w in load_file(matcher).items() if name.startswith(PREFIX)}
+    weights |= load_file(matcher)  # the matcher, and what it learned of describing objects
     model = Piza(AutoModelForZeroShotObjectDetection.from_config(old.detector.config), old.tokenizer, config)
     load_weights(model, weights, f"{base}, {proposals} and {matcher}")
     model.prompter.known_words = old.prompter.known_words

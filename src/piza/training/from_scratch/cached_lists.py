@@ -4,8 +4,8 @@
         --scenes POOL --out CACHE [--views 2]
 
 The network is frozen, so each frame is looked at once (photos in a few versions: as it is, and in other light and size), and training
-reads the lists. CACHE/features.npy (count, k, width) float16, CACHE/boxes.npy (count, k, 4) cxcywh, CACHE/index.jsonl one line for each
-that is done: {"row", "key", "view", "aspect"}, key "scenes/NUMBER" or that of the photo. Goes on where it was when called again.
+reads the lists. CACHE/features.npy (count, k, width) float16, with read.npy and seen.npy, of which they were made, CACHE/boxes.npy
+(count, k, 4) cxcywh, CACHE/index.jsonl one line for each that is done: {"row", "key", "view", "aspect"}, key "scenes/NUMBER" or that of the photo. Goes on where it was when called again.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from piza.data.windows import photometric_augmentation
 from piza.image import cut, open_image
+from piza.model.nanodet_proposals import PATCH
 from piza.search.zoom_path import frame_window, input_size
 from piza.training.from_scratch.frame_cache import FrameCache
 from piza.training.from_scratch.street_crops import haze
@@ -37,9 +38,12 @@ LISTED = 128
 
 @dataclass
 class Cache:
-    """features (count, k, width), boxes (count, k, 4) cxcywh, normalized; by_key: rows of each frame; aspect: of each row."""
+    """features (count, k, width), read and seen (count, k, ...) as in `CellProposals`, boxes (count, k, 4) cxcywh, normalized;
+    by_key: rows of each frame; aspect: of each row."""
 
     features: NDArray[np.float16]
+    read: NDArray[np.float16]
+    seen: NDArray[np.float16]
     boxes: NDArray[np.float32]
     by_key: dict[str, list[int]]
     aspect: dict[int, float]
@@ -53,9 +57,14 @@ def read_cache(folder: Path) -> Cache:
     by_key: dict[str, list[int]] = {}
     for line in lines:
         by_key.setdefault(line["key"], []).append(line["row"])
+    features, read, seen, boxes = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("features", "read", "seen", "boxes")
+    )
     return Cache(
-        np.load(folder / "features.npy", mmap_mode="r"),
-        np.load(folder / "boxes.npy", mmap_mode="r"),
+        features,
+        read,
+        seen,
+        boxes,
         by_key,
         {line["row"]: line["aspect"] for line in lines},
     )
@@ -81,7 +90,13 @@ def write_cache(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     width = network.width + len(read_words().words) + 1
     arrays = []
-    for name, columns, kind in (("features", width, np.float16), ("boxes", 4, np.float32)):
+    kinds = {
+        "features": (width, np.float16),
+        "read": (network.width, np.float16),
+        "seen": (3 * PATCH * PATCH, np.float16),
+        "boxes": (4, np.float32),
+    }
+    for name, (columns, kind) in kinds.items():
         path = args.out / f"{name}.npy"
         shape = (len(jobs), LISTED, columns)
         if path.exists():
@@ -101,8 +116,9 @@ def write_cache(args: argparse.Namespace) -> None:
             )
             image = view_of(image, view, np.random.default_rng([args.seed, row]))
             found = network(normalized_pixels([image]))
-            arrays[0][row] = found.features[0].numpy()
-            arrays[1][row] = found.boxes[-1, 0].numpy()
+            written = (found.features[0], found.read[0], found.seen[0], found.boxes[-1, 0])
+            for array, values in zip(arrays, written, strict=True):
+                array[row] = values.numpy()
             line = {"row": row, "key": key, "view": view, "aspect": found.size[1] / found.size[0]}
             out.write(json.dumps(line) + "\n")
             out.flush()

@@ -1,17 +1,18 @@
 """Teach the matcher on what the proposal network really lists, with sentences about drawn scenes and real photos.
 
-    $RUN train --cache CACHE --rows rows.json --scenes POOL --model FOLDER --matcher matcher.safetensors --out RUN
-        [--written rows.json ...] [--sorec trainS.json val.json --drawn drawn.jsonl]
-    $RUN evaluate --cache CACHE --rows rows.json --scenes POOL --model FOLDER --matcher matcher.safetensors --out report.json
+    $RUN train --cache CACHE --rows rows.json --scenes POOL --proposals proposals.safetensors --model FOLDER
+        --matcher matcher.safetensors --out RUN [--written rows.json] [--sorec trainS.json val.json --drawn drawn.jsonl]
+    $RUN evaluate --cache CACHE --rows rows.json --scenes POOL --proposals proposals.safetensors --model FOLDER
+        --matcher matcher.safetensors --out report.json
 
-where RUN="python -m piza.training.from_scratch.listed_sentences". CACHE is what `cached_lists` wrote of the same frames, --model a folder
-with the tokenizer. Lists without images (--sorec, --drawn) go on being told, so that their language is not forgotten.
+where RUN="python -m piza.training.from_scratch.listed_sentences". CACHE is what `cached_lists` wrote of the same frames with the same
+--proposals, whose last part, that describes objects, learns with the matcher; --model a folder with the tokenizer. Lists without
+images (--sorec, --drawn) go on being told, so that their language is not forgotten.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +20,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from transformers import AutoTokenizer
 
 from piza.files import atomic_write
-from piza.model.matcher import ExpressionMatcher
+from piza.methods import train_only
 from piza.model.text import Prompter
+from piza.training.from_scratch.cached_lists import LISTED as MOST_LISTED
 from piza.training.from_scratch.cached_lists import Cache, read_cache
+from piza.training.from_scratch.list_reader import ListedFrames, ListReader, listed_loss, named, start_matcher
 from piza.training.from_scratch.listed_frames import Frames, photo_frames, scene_frames
 from piza.training.from_scratch.object_lists import (
     Blur,
     ListTeller,
     ObjectList,
-    ToldLists,
     read_drawn,
     sorec_lists,
     swap_sides,
 )
 from piza.training.from_scratch.street_labels import iou
-from piza.training.from_scratch.train_matcher import PREFIX, STATES, list_loss
+from piza.training.from_scratch.train_matcher import STATES
+from piza.training.from_scratch.train_proposals import new_network, read_words
 from piza.training.loader import MicroBatches
 from piza.training.trainer import Trainer
 from piza.training.trainer_config import TrainerConfig
@@ -52,23 +54,6 @@ LISTED = {"scenes": (1, 12, 96), "photos": (2, 8, 112), "written": (3, 8, 112)}
 TOLD = {"sorec": (5, 16, 8, 0.8), "drawn": (1, 40, 12, 0.3)}
 FORGOTTEN, LEFT_OUT, MOVED = 0.06, 0.03, 0.02  # shares of words and features; box noise as a share of the box
 BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
-
-
-@dataclass
-class ListedFrames:
-    """A batch: ids, mask (lists, sentences, tokens); features (lists, k, width), boxes (lists, k, 4), aspect (lists,); right (lists,
-    sentences, k + 1) 1 for every proposal that is the one, the last for none of them; asked (lists, sentences); relevance (lists,
-    sentences, k, 3), 0.5 where it is not known."""
-
-    ids: Tensor
-    mask: Tensor
-    features: Tensor
-    boxes: Tensor
-    aspect: Tensor
-    right: Tensor
-    asked: Tensor
-    relevance: Tensor
-    kind: str
 
 
 class ListedBatches:
@@ -133,23 +118,25 @@ class ListedBatches:
         longest = max(len(rows) for rows in asked)
         right = torch.zeros(len(chosen), longest, k + 1)
         relevance = torch.full((len(chosen), longest, k, 3), 0.5)
-        parts: list[tuple[Tensor, Tensor, float]] = []
+        parts: list[tuple[Tensor, ...]] = []
         prompts: list[list[str]] = []
         for number, ((key, one), rows) in enumerate(zip(chosen, asked, strict=True)):
             views = self.cache.by_key[key]
             view = views[int(rng.integers(len(views)))] if rng else views[0]
             mirrored = bool(rng and not key.startswith("signs/") and rng.random() < 0.3)
-            features = torch.from_numpy(self.cache.features[view, :k].astype(np.float32))
-            boxes = torch.from_numpy(np.array(self.cache.boxes[view, :k]))
+            features, read, seen, boxes = (
+                torch.from_numpy(values[view, :k].astype(np.float32))
+                for values in (self.cache.features, self.cache.read, self.cache.seen, self.cache.boxes)
+            )
+            words = torch.tensor(self.mirror) if mirrored else torch.arange(len(self.mirror))
             if mirrored:
-                order = torch.tensor(self.mirror)
-                words = features[:, STATES:-1][:, order]
-                features = torch.cat([features[:, :STATES], words, features[:, -1:]], 1)
                 boxes = torch.cat([1 - boxes[:, :1], boxes[:, 1:]], 1)
             overlap = overlaps_of(one, boxes.numpy(), mirrored)
+            kept = torch.ones_like(features)
             if rng and kind == "written":
-                features, boxes = blurred(features, boxes, rng)
-            parts.append((features, boxes, self.cache.aspect[view]))
+                kept, boxes = blurred(features, boxes, rng)
+            aspect = torch.tensor(self.cache.aspect[view], dtype=torch.float32)
+            parts.append((features, read, seen, words, kept, boxes, aspect))
             best, owner = overlap.max(1), overlap.argmax(1)
             for row, (ref, index, values) in enumerate(rows):
                 prompts.append([swap_sides(ref) if mirrored else ref])
@@ -161,6 +148,7 @@ class ListedBatches:
                     known = np.where(best[:, None] >= SURE, values[owner], 0.0)
                     relevance[number, row] = torch.from_numpy(known.astype(np.float32))
             prompts += [["nothing"]] * (longest - len(rows))
+        features, read, seen, words, kept, boxes, aspect = map(torch.stack, zip(*parts, strict=True))
         ids, mask, _ = self.teller.prompter(prompts)
         if rng and kind == "written":  # of a generated sentence every word decides
             ids = self.forgotten(ids, mask, rng)
@@ -168,9 +156,13 @@ class ListedBatches:
         return ListedFrames(
             ids.view(shape),
             mask.bool().view(shape),
-            torch.stack([features for features, _, _ in parts]),
-            torch.stack([boxes for _, boxes, _ in parts]),
-            torch.tensor([aspect for _, _, aspect in parts], dtype=torch.float32),
+            features,
+            read,
+            seen,
+            words,
+            kept,
+            boxes,
+            aspect,
             right,
             right.sum(-1) > 0,
             relevance,
@@ -185,10 +177,10 @@ class ListedBatches:
 
 
 def blurred(features: Tensor, boxes: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Features (k, width) with some left out and boxes (k, 4) moved a little: another look would have seen them so."""
+    """Which features (k, width) are not left out, and boxes (k, 4) moved a little: another look would have seen them so."""
     kept = torch.from_numpy((rng.random(features.shape) >= LEFT_OUT).astype(np.float32))
     moved = torch.from_numpy(rng.normal(0, MOVED, boxes.shape).astype(np.float32)) * boxes[:, [2, 3, 2, 3]]
-    return features * kept, boxes + moved
+    return kept, boxes + moved
 
 
 def _sentences(
@@ -210,36 +202,8 @@ def overlaps_of(one: ObjectList, boxes: NDArray[np.float32], mirrored: bool) -> 
     return np.asarray(iou(np.concatenate([low, high], 1).astype(float), objects))
 
 
-def listed_loss(matcher: nn.Module, batch: ListedFrames | ToldLists) -> dict[str, Tensor]:
-    """Cross entropy of choosing any right proposal, or none, at every layer; and of relevance."""
-    if isinstance(batch, ToldLists):
-        return list_loss(matcher, batch)
-    answers, relevance = matcher.read(batch.ids, batch.mask, batch.features, batch.boxes, batch.aspect)  # type: ignore[operator]
-    logits = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1)
-    chosen = logits.masked_fill(batch.right == 0, -1e4).logsumexp(-1)
-    which = 2 * (logits.logsumexp(-1) - chosen)[:, batch.asked].mean()
-    wrong = functional.binary_cross_entropy_with_logits(
-        relevance, batch.relevance.expand_as(relevance), reduction="none"
-    )
-    parts = []
-    for value in (0.0, 1.0):
-        where = (batch.relevance == value) & batch.asked[..., None, None]
-        parts.append(wrong[:, where].mean() if where.any() else which.new_zeros(()))
-    there = batch.asked & (batch.right[..., -1] == 0)
-    best = answers[-1].argmax(-1, keepdim=True)
-    hits = batch.right[..., :-1].gather(-1, best)[..., 0][there]
-    return {
-        "loss": which + 0.5 * torch.stack(parts).sum(),
-        f"which_{batch.kind}": which,
-        f"right_{batch.kind}": hits.mean() if len(hits) else which.new_ones(()),
-        f"held_{batch.kind}": there.sum() / batch.asked.sum(),
-    }
-
-
 @torch.inference_mode()
-def evaluate(
-    matcher: ExpressionMatcher, batches: ListedBatches, max_rows: int = 40
-) -> dict[str, dict[str, float]]:
+def evaluate(reader: ListReader, batches: ListedBatches, max_rows: int = 40) -> dict[str, dict[str, float]]:
     """By source: sentences; percent whose object is listed, is first (IoU 0.5 and 0.75), and is among the best five."""
     batches.cache = read_cache(batches.cache_folder)
     found: dict[str, list[tuple[bool, bool, bool, bool]]] = {}
@@ -247,7 +211,8 @@ def evaluate(
         frames = batches.frames[kind].cached(batches.cache)
         for key, one in zip(frames.keys, frames.lists, strict=True):
             batch = batches.batch([(key, one)], batches.cache.features.shape[1], max_rows, None, kind)
-            answers, _ = matcher.read(batch.ids, batch.mask, batch.features, batch.boxes, batch.aspect)
+            features, _ = reader.features(batch)
+            answers, _ = reader.matcher.read(batch.ids, batch.mask, features, batch.boxes, batch.aspect)
             order = answers[-1, 0].argsort(-1, descending=True).numpy()
             overlap = overlaps_of(one, batch.boxes[0].numpy(), False)
             for row, (_, index, _) in enumerate(one.rows[:max_rows]):
@@ -264,19 +229,17 @@ def evaluate(
     }
 
 
-def start_matcher(path: Path, states: bool) -> ExpressionMatcher:
-    """A matcher with a file's weights; without `states` it starts blind to the states, which its lists did not have."""
-    weights = {
-        name.removeprefix(PREFIX): tensor.float()
-        for name, tensor in load_file(path).items()
-        if name.startswith(PREFIX)
+def start_reader(args: argparse.Namespace, states: bool) -> ListReader:
+    """The proposal network of a file, with what --matcher says of how it describes objects, and the matcher."""
+    network = new_network(args.base, read_words(), MOST_LISTED)
+    weights = {name: weight.float() for name, weight in load_file(args.proposals).items()}
+    described = {
+        name.removeprefix("proposals."): tensor.float()
+        for name, tensor in load_file(args.matcher).items()
+        if name.startswith("proposals.")
     }
-    matcher = ExpressionMatcher(len(weights["words.weight"]), weights["features.weight"].shape[1])
-    matcher.load_state_dict(weights)
-    if not states:
-        with torch.no_grad():
-            matcher.features.weight[:, :STATES] = 0
-    return matcher
+    network.load_state_dict(weights | described)
+    return ListReader(network, start_matcher(args.matcher, states))
 
 
 def main() -> None:
@@ -291,6 +254,10 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, nargs="*", default=[])
     parser.add_argument("--model", type=Path, required=True, help="folder with the tokenizer")
     parser.add_argument("--attributes", type=Path, required=True, help="JSON list of attribute words")
+    parser.add_argument(
+        "--proposals", type=Path, required=True, help="the network whose lists the cache holds"
+    )
+    parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"), help="for its settings")
     parser.add_argument("--matcher", type=Path, required=True, help="weights to begin with, or to evaluate")
     parser.add_argument(
         "--go-on", action="store_true", help="train: --matcher knows the states of lists already"
@@ -316,9 +283,9 @@ def main() -> None:
     if args.drawn:
         told["drawn"] = read_drawn(args.drawn)
     batches = ListedBatches(args.cache, frames, told, teller, tokenizer.unk_token_id, args.seed)
-    matcher = start_matcher(args.matcher, states=args.what == "evaluate" or args.go_on)
+    reader = start_reader(args, states=args.what == "evaluate" or args.go_on)
     if args.what == "evaluate":
-        report = evaluate(matcher.eval(), batches)
+        report = evaluate(reader.eval(), batches)
         with atomic_write(args.out) as part:
             part.write_text(json.dumps(report, indent=1))
         for source, row in report.items():
@@ -326,10 +293,12 @@ def main() -> None:
         return
     print({kind: sum(len(one.absent) for one in found.lists) for kind, found in frames.items()}, flush=True)
     config = TrainerConfig(steps=args.steps, lr=args.lr, ema_decay=0.995, save_every=120.0)
-    trainer = Trainer(matcher, list(matcher.parameters()), batches, listed_loss, config, args.out)
+    trained = reader.trained()
+    parameters = train_only(reader, trained)
+    trainer = Trainer(reader, parameters, batches, listed_loss, config, args.out, state_names=set(trained))
     average = trainer.run(args.stop_after)
     with atomic_write(args.out / "matcher.safetensors") as part:
-        save_file({PREFIX + name: tensor.contiguous() for name, tensor in average.items()}, part)
+        save_file(named(average), part)
 
 
 if __name__ == "__main__":
