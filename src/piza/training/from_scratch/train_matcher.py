@@ -232,7 +232,9 @@ def main() -> None:
     matcher = begun(args.model, len(words))
     if args.weights:
         weights = load_file(args.weights)
-        matcher.load_state_dict({name.removeprefix(PREFIX): t.float() for name, t in weights.items()})
+        matcher.load_state_dict(
+            {name.removeprefix(PREFIX): t.float() for name, t in weights.items() if name.startswith(PREFIX)}
+        )
     if args.what == "evaluate":
         held = {"sorec, 4 boxes and more": sorec_lists(args.sorec, held_out=True, min_objects=4)}
         if args.val_streets:
