@@ -34,7 +34,6 @@ def add_data_commands(commands: Any) -> None:
     add_sentences(kinds)
     add_propose(kinds)
     add_describe(kinds)
-    add_split(kinds)
     add_machine_check(kinds)
     add_verify(kinds)
     add_split(kinds)
