@@ -268,12 +268,15 @@ def test_evaluate_takes_a_runtime(folder, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["rows"] == 1
 
 
-def test_integers_are_smaller_and_near(folder, tmp_path):
+def test_integers_are_smaller_and_near(folder, tmp_path, mini):
     copy = tmp_path / "int8"
     shutil.copytree(folder, copy)
-    for name in ("text", "ground"):
+    # The table of words is no matrix of a product: it stays as it is.
+    table = mini.detector.model.text_backbone.embeddings.word_embeddings.weight
+    for name, kept in (("text", 4 * table.numel()), ("ground", 0)):
         to_int8(copy / f"{name}.onnx")
-        assert (copy / f"{name}.onnx").stat().st_size < 0.7 * (folder / f"{name}.onnx").stat().st_size
+        small, large = ((at / f"{name}.onnx").stat().st_size - kept for at in (copy, folder))
+        assert small < 0.7 * large
     scores = [
         look(load_exported(at, "onnx", threads=1), picture((224, 224)), SENTENCES[0], 0.5)[1]
         for at in (folder, copy)

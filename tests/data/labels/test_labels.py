@@ -111,6 +111,7 @@ def test_boxes_are_cut_at_the_rim_but_not_far_outside(tmp_path, images):
     [
         ([1], ("no COCO file", "a list")),
         ({"images": []}, ("'categories'",)),
+        ({"images": [], "categories": [None], "annotations": []}, ("category 1", "an object", "null")),
         (coco(category_id=8), ("annotation 1", "category_id", "8")),
         (coco(image_id=[1]), ("annotation 1", "image_id")),
         (coco(bbox=[1, 2, 3]), ("annotation 1", "bbox", "[x, y, width, height]")),

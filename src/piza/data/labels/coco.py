@@ -33,7 +33,8 @@ def read(path: Path, images_dir: Path) -> list[LabeledPhoto]:
     names: dict[Any, str] = {}
     for place, category in enumerate(categories, start=1):
         where = f"{str(path)!r}, category {place}"
-        names[_id(category, where)] = name_of_category(category.get("name"), f"{where}, field 'name'")
+        identity = _id(category, where)
+        names[identity] = name_of_category(category.get("name"), f"{where}, field 'name'")
     photos: dict[Any, tuple[str, int, int]] = {}
     for place, image in enumerate(images, start=1):
         where = f"{str(path)!r}, image {place}"
