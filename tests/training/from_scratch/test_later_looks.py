@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from piza.data.frames import Frame
-from piza.training.from_scratch.later_looks import PhotoFrames, rivals_of
+from piza.training.from_scratch.later_looks import PhotoFrames, mean_of, rivals_of
 from piza.training.from_scratch.listed_frames import Frames
 from piza.training.from_scratch.object_lists import ObjectList
 
@@ -44,3 +45,10 @@ def test_a_mirrored_photo_has_its_boxes_and_words_mirrored(tmp_path):
         assert ("right" in sentence) == (x0 == 70)
         seen.add(x0)
     assert seen == {10, 70}
+
+
+def test_the_mean_keeps_a_share_of_what_was_there():
+    before = {"a": torch.tensor([0.0, 4.0]), "count": torch.tensor(3)}
+    after = {"a": torch.tensor([4.0, 4.0]), "count": torch.tensor(5), "other": torch.zeros(1)}
+    found = mean_of(before, after, keep=0.25)
+    assert set(found) == {"a", "count"} and found["a"].tolist() == [3.0, 4.0] and found["count"] == 5

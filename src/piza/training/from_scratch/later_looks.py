@@ -4,7 +4,7 @@
         --signs DIR [--scenes POOL] --work DIR [--out FOLDER]
 
 Rows are as `street_rows` writes them, with generated and with written sentences. The grounder of --base is trained and nothing else; with --out the model is written in
-the end. Goes on where it was when called again.
+the end, with the mean of its weights before and after. Goes on where it was when called again.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from piza.data.frames import Frame
 from piza.data.windows import TrainingWindow, later_window, told_window
@@ -148,6 +149,14 @@ def prepared(base: Path) -> tuple[Piza, list[torch.nn.Parameter], set[str]]:
     return model, parameters, {name for name in model.state_dict() if name.startswith(wanted)}
 
 
+def mean_of(before: dict[str, Tensor], after: dict[str, Tensor], keep: float) -> dict[str, Tensor]:
+    """The weights of `before`, moved towards those of `after` by a share of 1 - `keep`; whole numbers are taken from `after`."""
+    return {
+        name: torch.lerp(after[name], weight, keep) if weight.is_floating_point() else after[name]
+        for name, weight in before.items()
+    }
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -161,13 +170,20 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, nargs="*", default=[])
     parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoint and the log")
     parser.add_argument("--out", type=Path, help="write the model there")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument(
+        "--keep",
+        type=float,
+        default=0.5,
+        help="share of the base's own weights in what is written: it keeps what the base knew (Wortsman et al. 2022)",
+    )
+    parser.add_argument("--steps", type=int, default=4400)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stop-after", type=int)
     args = parser.parse_args()
     torch.set_num_threads(1)
     model, parameters, names = prepared(args.base)
+    before = {name: weight.clone() for name, weight in model.state_dict().items() if name.startswith(KEPT)}
     folders = source_folders(args.streets, args.signs)
     batches = LaterLooks(
         model,
@@ -182,7 +198,7 @@ def main() -> None:
     if args.out:
         del model.relevance
         accelerate.undo(model.detector)
-        model.load_state_dict({k: w for k, w in average.items() if k.startswith(KEPT)}, strict=False)
+        model.load_state_dict(mean_of(before, average, args.keep), strict=False)
         save_folder(model.eval(), args.out, half=True)
 
 
