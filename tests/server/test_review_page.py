@@ -97,7 +97,8 @@ def test_people_decide_by_keys_and_nothing_is_lost(browser, folder, tmp_path):
             page.keyboard.press("a")
             shown(page, "Type your name first")
             page.fill("#who", "Ann")
-            page.keyboard.press("Tab")
+            page.keyboard.press("Tab")  # another name asks for its first sentence anew
+            shown(page, "number 0")
             assert page.locator(".views image").count() == 2 and page.locator(".views rect").count() == 4
             page.keyboard.press("a")
             shown(page, "number 1")
@@ -151,6 +152,7 @@ def test_a_server_that_ended_is_told_and_the_fix_stays(browser, folder, tmp_path
         with page_of(browser, profile, address) as page:
             page.fill("#who", "Ann")
             page.keyboard.press("Tab")
+            shown(page, "number 0")
             page.set_viewport_size({"width": 375, "height": 800})
             page.emulate_media(color_scheme="dark")
             page.keyboard.press("f")

@@ -167,7 +167,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 window.addEventListener("resize", () => { if (item && !item.done && panels) draw(); });
-who.addEventListener("change", () => { remember("who", name()); item = null; draft = null; next(); });
+who.addEventListener("change", () => { remember("who", name()); item = null; draft = null; place.replaceChildren(); next(); });
 
 attempt(async () => {
   const config = await getJson("review/config");
