@@ -224,7 +224,10 @@ def describe_with_generator(
     """Write sentences of the generator (`piza.dataset.generator`) about proposals, without any network.
 
     Args:
-        proposals, photos_dir, out, progress: as of `describe_with_endpoint`.
+        proposals: as of `describe_with_endpoint`.
+        photos_dir: as there.
+        out: as there.
+        progress: as there.
         proposer: tells what else is in a photo, so that a sentence fits nothing else.
         count: sentences a thing at most. seed: the same one gives the same sentences.
         sided: False for photos that may be mirrored: neither left nor right is said.

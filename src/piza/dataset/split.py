@@ -56,7 +56,10 @@ def split_rows(
         images_dir: the folder of the photos.
         parts: name -> its share of the rows, in any unit; None: SOREC's trainS (a part of trainL), trainL, val, testA (rows of
             traffic) and testB (other rows).
-        by, pattern, near, similar: see `group_photos`. By time, the first part gets the earliest photos.
+        by: see `group_photos`. By time, the first part gets the earliest photos.
+        pattern: see `group_photos`.
+        near: see `group_photos`.
+        similar: see `group_photos`.
         seed: which groups go where.
 
     Raises:
