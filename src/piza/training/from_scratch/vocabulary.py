@@ -23,7 +23,7 @@ from torch import Tensor
 from piza.data.sorec import read_list
 from piza.errors import InputError
 from piza.files import atomic_write
-from piza.model.known_words import WORDS_FILE, split_words, write_known_words
+from piza.model.known_words import WORDS_FILE, read_known_words, split_words, write_known_words
 
 MIN_COUNT = 3  # a word met so often in the texts is a token
 NEIGHBORS = 3  # known words that a new word's embedding starts from
@@ -219,7 +219,9 @@ def main() -> None:
     known = json.loads((args.model / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     vectors = read_vectors(args.vectors)
     vocabulary = extend_tokenizer(args.model, new_words(known, counts, vectors), args.out)
-    write_known_words(args.out, {word: n for word, n in counts.items() if word in vocabulary})
+    taught = Counter(read_known_words(args.model) or {})  # what the model knew already
+    taught.update({word: n for word, n in counts.items() if word in vocabulary})
+    write_known_words(args.out, taught)
     met = sum(counts.values())
     unknown = sum(n for word, n in counts.items() if word not in vocabulary)
     print(f"{len(vocabulary)} tokens, {len(vocabulary) - len(known)} new")
