@@ -45,7 +45,11 @@ def guard(action: Callable[[], int | None]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         _silence_libraries()
-        code = action()
+        try:
+            code = action()
+        except SystemExit:  # --help and --version
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()  # here, where a closed pipe is handled, and not while Python ends
         return code or 0
     except BrokenPipeError:  # the reader of stdout, such as head, has seen enough
