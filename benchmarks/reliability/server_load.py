@@ -135,7 +135,18 @@ def good(client: Client, kind: str, rng: random.Random) -> str:
             return "wrong: batch"
         answer = first["results"]
     found = [as_numbers(one) for one in (answer if isinstance(answer, list) else [answer])]
-    return "right" if found == expected else f"wrong: {found} for {expected}"
+    return "right" if near(found, expected) else f"wrong: {found} for {expected}"
+
+
+def near(found: list[tuple], expected: list[tuple]) -> bool:
+    """The same sentences, boxes within a thousandth of a pixel and scores within a millionth: sentences that are asked together
+    are computed in other batches than alone, which moves last digits."""
+    return len(found) == len(expected) and all(
+        one[0] == other[0]
+        and all(abs(a - b) < 1e-3 for a, b in zip(one[1:5], other[1:5]))
+        and abs(one[5] - other[5]) < 1e-6
+        for one, other in zip(found, expected)
+    )
 
 
 def bad(client: Client, kind: str, rng: random.Random) -> str:
