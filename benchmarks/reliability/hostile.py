@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import pickle
 import random
-import re
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from peak_memory import memory, reset_memory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for tests.fuzz
 
@@ -100,17 +100,6 @@ def by_hypothesis(made: Any, number: int, count: int, try_one: Any) -> None:
         try_one(value)
 
     run()
-
-
-def memory() -> float:
-    """The most memory that this process has held at a time since `reset_memory`, in MB. Linux only."""
-    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert found
-    return int(found.group(1)) / 1000
-
-
-def reset_memory() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def try_block(name: str, number: int, count: int, plain: bool) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import argparse
 import io
 import json
 import multiprocessing
-import re
 import time
 from pathlib import Path
 from typing import Any
 
+from peak_memory import memory, reset_memory
 from PIL import Image
 
 SIDE = 12_240  # squared, just below image.MAX_PIXELS
@@ -79,17 +79,6 @@ def encoded_small() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG")
     return file.getvalue()
-
-
-def memory() -> float:
-    """The most memory that this process has held at a time since `reset_memory`, in MB. Linux only."""
-    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert found
-    return int(found.group(1)) / 1000
-
-
-def reset_memory() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def in_a_process(function: Any, *arguments: Any) -> Any:

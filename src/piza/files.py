@@ -46,11 +46,16 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise InputError(f"cannot write {str(path)!r}: {os.strerror(error.errno)}") from None
-        raise
+        raise _told(error, path) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _told(error: OSError, path: Path) -> Exception:
+    """The error, as an InputError where the disk is full."""
+    if error.errno not in _NO_ROOM:
+        return error
+    return InputError(f"cannot write {str(path)!r}: {os.strerror(error.errno)}")
 
 
 @contextmanager
@@ -77,9 +82,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise InputError(f"cannot write to {str(path)!r}: {os.strerror(error.errno)}") from None
-        raise
+        raise _told(error, path) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

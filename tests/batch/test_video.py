@@ -177,7 +177,7 @@ def test_the_command(film, fake, capsys):
 
 
 def test_progress_knows_how_many_frames_there_are(film, fake, capsys, monkeypatch):
-    monkeypatch.setattr("piza.cli.locate.SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("piza.cli.progress.SECONDS_BETWEEN_LINES", 0)
     assert cli.main(["locate", "film.mp4", "one", "--every", "5", "--out", "o.csv"]) == 0
     assert "piza: 2 of 3 images, " in capsys.readouterr().err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

@@ -123,7 +123,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(fake, photos, capsys, case
 
 
 def test_progress(fake, photos, capsys, monkeypatch):
-    monkeypatch.setattr(command, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("piza.cli.progress.SECONDS_BETWEEN_LINES", 0)
     assert cli.main(["locate", "photos", "one", "--out", "o.jsonl"]) == 0
     err = capsys.readouterr().err
     assert "piza: 1 of 3 images, " in err and "minutes left" in err and "3 of 3 images," not in err

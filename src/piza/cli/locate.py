@@ -5,7 +5,6 @@ import itertools
 import json
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +28,13 @@ from piza.cli.common import (
     note,
     search_options,
 )
+from piza.cli.progress import Progress
 from piza.errors import InputError
 from piza.visualize.text import one_line
 
 if TYPE_CHECKING:
     from piza.batch.locate import ImageResults
 
-SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
 MAX_NOTES = 10  # lines that name a drawing each
 
 
@@ -221,27 +220,14 @@ def _with_progress(
 
     There is no bar where answers are printed on the same terminal, which show the progress themselves.
     """
-    if sys.stderr.isatty():
-        if printed and sys.stdout.isatty():
-            yield from results
-            return
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            pass
-        else:
-            yield from tqdm(results, total=total, unit="image", dynamic_ncols=True, smoothing=0.05)
-            return
-    begin = last = time.monotonic()
-    for done, found in enumerate(results, start=1):
-        yield found
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and (total is None or done < total):
-            pace, last = done / (now - begin), now
-            of_all, left = "", ""
-            if total is not None:
-                of_all, left = f" of {total}", f", {(total - done) / pace / 60:.0f} minutes left"
-            note(f"{done}{of_all} images, {pace:.2g} a second{left}")
+    if printed and sys.stderr.isatty() and sys.stdout.isatty():
+        yield from results
+        return
+    with Progress("image") as progress:
+        progress.show(0, total)
+        for done, found in enumerate(results, start=1):
+            yield found
+            progress.show(done, total)
 
 
 def _drawn(results: Iterable["ImageResults"], drawing: Callable[[int], Path]) -> Iterator["ImageResults"]:

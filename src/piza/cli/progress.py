@@ -27,8 +27,9 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def show(self, done: int, total: int, failed: int = 0) -> None:
-        """Show that `done` of `total` are done, `failed` of them in vain; the first call says where this run begins."""
+    def show(self, done: int, total: int | None, failed: int = 0) -> None:
+        """Show that `done` of `total` (None: not known) are done, `failed` of them in vain; the first call says where this run
+        begins."""
         if self._before is None:
             self._before = done
             self._bar = self._make_bar(done, total) if sys.stderr.isatty() else None
@@ -38,15 +39,19 @@ class Progress:
             self._bar.update(done - self._bar.n)
             return
         now = time.monotonic()
-        if now - self._last >= SECONDS_BETWEEN_LINES and self._before < done < total:
+        if (
+            now - self._last >= SECONDS_BETWEEN_LINES
+            and self._before < done
+            and (total is None or done < total)
+        ):
             pace, self._last = (done - self._before) / (now - self._begin), now
-            minutes = (total - done) / pace / 60
             failures = f", {failed} failed" if failed else ""
-            note(
-                f"{done} of {total} {self._unit}s{failures}, {pace:.2g} a second, {minutes:.0f} minutes left"
-            )
+            of_all, left = "", ""
+            if total is not None:
+                of_all, left = f" of {total}", f", {(total - done) / pace / 60:.0f} minutes left"
+            note(f"{done}{of_all} {self._unit}s{failures}, {pace:.2g} a second{left}")
 
-    def _make_bar(self, done: int, total: int) -> Any:
+    def _make_bar(self, done: int, total: int | None) -> Any:
         try:
             from tqdm import tqdm
         except ImportError:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from piza.cli.common import add_device_option, at_least
+from piza.cli.common import add_device_option, at_least, positive
 from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
 
@@ -33,14 +33,14 @@ def add_serve(commands: Any) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=_positive,
+        type=positive,
         default=SECONDS,
         help=f"the longest a request takes, waiting included (default: {SECONDS:g})",
     )
     parser.add_argument(
         "--upload",
         metavar="MB",
-        type=_positive,
+        type=positive,
         default=MEGABYTES,
         help=f"the largest upload in megabytes (default: {MEGABYTES:g})",
     )
@@ -79,16 +79,6 @@ def _port(text: str) -> int:
     value = at_least(0)(text)
     if value > 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text}")
-    return value
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
 
 

@@ -5,9 +5,6 @@ A prompt is a text file with $category, $attributes and $count in it; two are in
 
 import base64
 import io
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -18,6 +15,7 @@ from PIL import Image
 from piza.data.labels.base import bounded_text
 from piza.dataset.records import Proposal
 from piza.errors import InputError
+from piza.grounders.json_values import json_values
 from piza.image import ImageArray
 from piza.visualize.draw import draw_box, surroundings_xyxy
 
@@ -113,26 +111,12 @@ def sentences_in(answer: str) -> list[str] | None:
     stands in <think></think> does not count, nor does what is too long to be a sentence.
     """
     answer = answer.rpartition("</think>")[2][-MAX_ANSWER:]
-    for value in _json_values(answer):
+    for _, value in json_values(answer):
         found = _texts(value)
         if found is not None:
             cleaned = (_sentence(text) for text in found)
             return list(dict.fromkeys(text for text in cleaned if text))
     return None
-
-
-def _json_values(answer: str) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    at = 0
-    while match := re.compile(r"[\[{]").search(answer, at):
-        try:
-            value, at = decoder.raw_decode(answer, match.start())
-        except ValueError:  # a bracket in prose
-            at = match.end()
-            continue
-        except RecursionError:
-            return
-        yield value
 
 
 def _texts(value: Any) -> list[str] | None:

@@ -23,6 +23,7 @@ from PIL import Image
 
 from piza.boxes import clip_xyxy
 from piza.errors import InputError, reason
+from piza.grounders.json_values import json_values
 
 UNITS = ("pixels", "thousandths")
 Y_FIRST = "box_2d"  # models that use this name were trained on [ymin, xmin, ymax, xmax] in thousandths
@@ -146,7 +147,7 @@ def boxes_in(answer: str) -> list[ChatBox] | None:
     """
     answer = answer.rpartition("</think>")[2][-MAX_CHARACTERS:]
     nothing = answer.strip().strip("`").removeprefix("json").strip() in ("null", "{}")
-    for value in _json_values(answer):
+    for value in _named_values(answer):
         found = _boxes_of(value)
         if found:
             return found
@@ -154,24 +155,11 @@ def boxes_in(answer: str) -> list[ChatBox] | None:
     return [] if nothing else None
 
 
-def _json_values(answer: str) -> Iterator[Any]:
-    """Every JSON object and list in a text, the outermost of those that are inside each other.
-
-    Of an object that is cut off, a list comes with its name, which says how a box is to be read.
-    """
-    decoder = json.JSONDecoder()
-    at = 0
-    while match := re.compile(r"[\[{]").search(answer, at):
-        try:
-            value, at = decoder.raw_decode(answer, match.start())
-        except ValueError:  # a bracket in prose
-            at = match.end()
-            continue
-        except (
-            RecursionError
-        ):  # brackets in brackets without end, which would take as long to read again and again
-            return
-        name = re.search(r'"(\w+)"\s*:\s*$', answer[max(0, match.start() - 40) : match.start()])
+def _named_values(answer: str) -> Iterator[Any]:
+    """Every JSON object and list in a text. Of an object that is cut off, a list comes with its name, which says how a box is to be
+    read."""
+    for start, value in json_values(answer):
+        name = re.search(r'"(\w+)"\s*:\s*$', answer[max(0, start - 40) : start])
         yield {name[1]: value} if name and name[1] in BOX_NAMES else value
 
 

@@ -22,15 +22,12 @@ from piza.methods import METHODS, train_only
 from piza.model import accelerate
 from piza.model.io import load_folder, save_folder
 from piza.model.piza import Piza
-from piza.training.from_scratch.base_model import WIDTH
-from piza.training.from_scratch.base_stages import stage_loss
 from piza.training.from_scratch.listed_frames import Frames, photo_frames
 from piza.training.from_scratch.object_lists import swap_sides
-from piza.training.from_scratch.relevance import RelevanceHead
 from piza.training.from_scratch.scene_caches import SceneCaches
 from piza.training.from_scratch.street_crops import haze
 from piza.training.from_scratch.train_proposals import source_folders
-from piza.training.from_scratch.window_batches import SceneBatch, collate_scenes
+from piza.training.from_scratch.window_batches import SceneBatch, collate_scenes, scene_loss
 from piza.training.trainer import Trainer
 from piza.training.trainer_config import TrainerConfig
 
@@ -139,14 +136,17 @@ def rivals_of(frame: Frame, row: int) -> NDArray[np.int64]:
 
 
 def prepared(base: Path) -> tuple[Piza, list[torch.nn.Parameter], set[str]]:
-    """The model of a folder with a head for relevance; what of it is trained, and the names of that in its state."""
+    """The model of a folder; what of it is trained, and the names of that in its state."""
     model = load_folder(base)
-    model.relevance = RelevanceHead(WIDTH, model.detector.config.decoder_layers)
     accelerate.apply(model.detector, training=True)
-    wanted = (*KEPT, "relevance.")
-    names = {n for n in METHODS[model.config.method].trained_names(model) if n.startswith(wanted)}
+    names = {n for n in METHODS[model.config.method].trained_names(model) if n.startswith(KEPT)}
     parameters = train_only(model, names)
-    return model, parameters, {name for name in model.state_dict() if name.startswith(wanted)}
+    return model, parameters, {name for name in model.state_dict() if name.startswith(KEPT)}
+
+
+def look_loss(model: Piza, batch: SceneBatch) -> dict[str, Tensor]:
+    """The losses of a batch of windows, those of all that could be named in them among them."""
+    return scene_loss(model, batch, objects=True)
 
 
 def mean_of(before: dict[str, Tensor], after: dict[str, Tensor], keep: float) -> dict[str, Tensor]:
@@ -193,10 +193,9 @@ def main() -> None:
         args.seed,
     )
     config = TrainerConfig(steps=args.steps, lr=args.lr, ema_decay=0.995, save_every=240.0)
-    trainer = Trainer(model.train(), parameters, batches, stage_loss, config, args.work, state_names=names)
+    trainer = Trainer(model.train(), parameters, batches, look_loss, config, args.work, state_names=names)
     average = trainer.run(args.stop_after)
     if args.out:
-        del model.relevance
         accelerate.undo(model.detector)
         model.load_state_dict(mean_of(before, average, args.keep), strict=False)
         save_folder(model.eval(), args.out, half=True)

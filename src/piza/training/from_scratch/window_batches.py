@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from piza.data.windows import TrainingWindow
@@ -36,16 +37,22 @@ def collate_scenes(
     return SceneBatch(batch.images, batch.prompts, batch.progress, batch.targets, relevance)
 
 
-def scene_loss(model: Piza, batch: SceneBatch, head: RelevanceHead | None = None) -> dict[str, Tensor]:
-    """The losses of a batch, "loss" being their sum; with `head` also those of objects and their relevance."""
+def scene_loss(
+    model: Piza, batch: SceneBatch, head: RelevanceHead | None = None, objects: bool = False
+) -> dict[str, Tensor]:
+    """The losses of a batch, "loss" being their sum; with `objects` also those of objects, with `head` these and that of
+    relevance."""
     text, pooling = model.encode_prompts(batch.prompts)
     features = model.encode_images(batch.images.numpy())
     grounding = model.ground(
         text, pooling, features, batch.progress.to(model.device), per_sentence_queries=True, training=True
     )
     losses = look_loss(grounding, batch.targets, features.shapes, per_sentence_queries=True)
+    more: dict[str, Tensor] = {}
     if head is not None:
-        losses |= relevance_loss(head, grounding, batch.relevance)
-        losses |= objectness_loss(grounding, batch.relevance, features.shapes)
-        losses["loss"] = losses["loss"] + losses["relevance"] + losses["object"] + losses["object_box"]
+        more |= relevance_loss(head, grounding, batch.relevance)
+    if objects or head is not None:
+        more |= objectness_loss(grounding, batch.relevance, features.shapes)
+    if more:
+        losses = losses | more | {"loss": torch.stack([losses["loss"], *more.values()]).sum()}
     return losses
