@@ -20,6 +20,7 @@ PYTHON=${PYTHON:-python}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 RUN="$PYTHON -m piza.training.from_scratch"
 WRITTEN=recipes/written_streets.jsonl
+NAMED=recipes/named_regions.jsonl
 ATTRIBUTES=src/piza/training/from_scratch/street_words.json
 mkdir -p "$WORK"
 
@@ -38,24 +39,28 @@ $RUN.drawn_lists --count 2039 --out "$WORK/drawn.jsonl"
 
 # The words, and the matcher on lists without images.
 [[ -d $WORK/base ]] || $RUN.vocabulary "$BASE" --texts "$SOREC/trainS.json" "$SOREC/val.json" "$SIGNS/train.json" \
-    "$WRITTEN" --vectors "$VECTORS" --out "$WORK/base" --model-out "$WORK/base"
+    "$WRITTEN" "$NAMED" --vectors "$VECTORS" --out "$WORK/base" --model-out "$WORK/base"
 $RUN.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --drawn "$WORK/drawn.jsonl" \
     --streets "$WORK/train.json" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --out "$WORK/matcher" --steps 1400
 
-# The proposal network, and the matcher on what it lists, with sentences that were generated and that were written.
+# The proposal network, with the region encoder, which is taught what people call things; and the matcher on what they list,
+# with sentences that were generated and that were written.
 [[ -f $WORK/photos.jsonl ]] || $RUN.train_proposals labels --work "$WORK" --streets "$STREETS" --signs "$SIGNS" \
     --teacher "$WORK/teacher.jsonl" --splits "$WORK/splits.json" --colors "$WORK/colors.jsonl"
 $RUN.train_proposals train --work "$WORK" --base "$BASE" --streets "$STREETS" --signs "$SIGNS" --nanodet "$NANODET" \
     --scenes "$WORK/scenes/half_listed" --steps 1700
 $RUN.train_proposals export --work "$WORK" --base "$BASE" --out "$WORK/proposals.safetensors"
-$RUN.cached_lists --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json \
+$RUN.named_regions --named "$NAMED" --labels "$WORK/train.json" --nanodet "$NANODET" --vectors "$VECTORS" --streets "$STREETS" \
+    --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --proposals "$WORK/proposals.safetensors" --work "$WORK/regions" --steps 3700
+LIST=$WORK/regions/proposals.safetensors
+$RUN.cached_lists --proposals "$LIST" --rows "$WORK"/{train,written}.json "$NAMED" \
     --streets "$STREETS" --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --max-scenes 1500 --views 2 --out "$WORK/lists"
 $RUN.listed_sentences train --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" \
-    --scenes "$WORK/scenes/half_listed" --proposals "$WORK/proposals.safetensors" --model "$WORK/base" --attributes $ATTRIBUTES \
+    --named "$NAMED" --scenes "$WORK/scenes/half_listed" --proposals "$LIST" --model "$WORK/base" --attributes $ATTRIBUTES \
     --matcher "$WORK/matcher/matcher.safetensors" \
     --sorec "$SOREC/trainS.json" "$SOREC/val.json" --drawn "$WORK/drawn.jsonl" --out "$WORK/listed" --steps 1600
 
-$RUN.assemble --base "$WORK/base" --proposals "$WORK/proposals.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
+$RUN.assemble --base "$WORK/base" --proposals "$LIST" --matcher "$WORK/listed/matcher.safetensors" \
     --out "$WORK/assembled"
 
 # The later looks, on windows of photos.

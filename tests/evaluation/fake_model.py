@@ -21,7 +21,7 @@ class FakeModel:
         self.sentences += sentences
         return list(sentences)
 
-    def encode_frame(self, image):
+    def encode_frame(self, image, detail=None):
         return image
 
     def first_look(self, texts, frame, progress):

@@ -16,8 +16,8 @@ def mini():
 
 
 def test_it_is_small(mini):
-    assert sum(path.stat().st_size for path in (WEIGHTS / "mini").iterdir()) < 25e6
-    assert 2e6 < sum(p.numel() for p in mini.parameters()) < 1e7
+    assert sum(path.stat().st_size for path in (WEIGHTS / "mini").iterdir()) < 30e6
+    assert 2e6 < sum(p.numel() for p in mini.parameters()) < 1.4e7
 
 
 def test_it_finds_what_it_found_when_it_was_shipped(mini, tmp_path):

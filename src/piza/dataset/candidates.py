@@ -16,6 +16,7 @@ from piza.data.sorec import canonical_name
 from piza.errors import InputError, reason
 from piza.hub import find_model
 from piza.image import ImageArray, cut
+from piza.search.region_crops import Detail
 from piza.search.zoom_path import frame_window, input_size
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def model_list(model: "Piza") -> Detector:
     def look(image: ImageArray) -> list[Candidate]:
         height, width = image.shape[:2]
         frame = frame_window((width, height))
-        found: Any = model.encode_frame(cut(image, frame, input_size(frame, True, size_of, size_of)))
+        small = cut(image, frame, input_size(frame, True, size_of, size_of))
+        found: Any = model.encode_frame(small, Detail(image, frame))
         assert isinstance(found, Proposals)
         boxes = found.boxes[-1, 0].float().cpu().numpy().astype(float)
         corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)

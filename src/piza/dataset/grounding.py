@@ -17,6 +17,7 @@ from piza.boxes import area_xyxy, clip_xyxy, cxcywh_to_xyxy, iou_xyxy
 from piza.image import ImageArray, cut
 from piza.search.predictor import in_frame, without_gradients
 from piza.search.protocols import Detections
+from piza.search.region_crops import Detail
 from piza.search.zoom_path import frame_window, input_size
 
 SAME = 0.5  # IoU from which on two boxes are of one thing
@@ -74,7 +75,8 @@ class ListAsker:
             by_box.setdefault(tuple(box), []).append(place)
         answers: dict[int, Answer] = {}
         with without_gradients():
-            found = self.model.encode_frame(cut(image, window, input_size(window, True, pixels, pixels)))
+            small = cut(image, window, input_size(window, True, pixels, pixels))
+            found = self.model.encode_frame(small, Detail(image, window))
             texts = self.model.encode_text([sentence for sentence, _ in questions])
             before = self.model.first_look(texts, found, 0.0)
             listed = in_frame(Detections(_normalized(found), np.zeros(0)), window)

@@ -22,6 +22,7 @@ from piza.model.piza import Piza
 from piza.search.best_first import best_first
 from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
 from piza.search.predictor import ModelLooker
+from piza.search.region_crops import Detail
 from piza.search.zoom_path import first_windows, input_size, next_window
 
 
@@ -114,7 +115,8 @@ def recorders(model: Piza, rows: Sequence[Row], images: str | Path) -> Iterator[
                 for view in windows
             ]
             frames = [
-                model.encode_frame(cut(image, view, size)) for view, size in zip(windows, sizes, strict=True)
+                model.encode_frame(cut(image, view, size), Detail(image, view))
+                for view, size in zip(windows, sizes, strict=True)
             ]
             encoding = 1000 * (time.perf_counter() - begin) / len(windows)
             for row in asked:

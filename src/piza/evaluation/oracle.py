@@ -14,6 +14,7 @@ from piza.image import ImageArray, ImageSource, decode_image
 from piza.result import Result
 from piza.search.predictor import locate
 from piza.search.protocols import Detections, ZoomModel
+from piza.search.region_crops import Detail
 from piza.search.zoom_path import frame_window, plan_windows
 
 
@@ -81,9 +82,9 @@ class OracleModel:
         """The model's encodings, each with the box to answer."""
         return [(text, next(self._boxes)) for text in self._model.encode_text(sentences)]
 
-    def encode_frame(self, image: ImageArray) -> Any:
+    def encode_frame(self, image: ImageArray, detail: Detail | None = None) -> Any:
         """The model's."""
-        return self._model.encode_frame(image)
+        return self._model.encode_frame(image, detail)
 
     def first_look(self, texts: Sequence[Any], frame: Any, progress: float) -> list[Detections]:
         """The look is taken, so that its time is counted, and overruled."""

@@ -68,8 +68,8 @@ class NanoDetFeatures:
     head: list[Tensor]
 
 
-class NanoDet(nn.Module):
-    """Backbone, neck and the convolutions of the head."""
+class CspBackbone(nn.Module):
+    """The backbone alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,17 +78,29 @@ class NanoDet(nn.Module):
             CspStage(width, units, stride)
             for width, units, stride in ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 3, 2))
         )
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, NECK, 1) for channels in STAGES)
-        self.head = nn.ModuleList(ConvLayer(NECK, NECK) for _ in STRIDES)
 
-    def forward(self, pixels: Tensor) -> NanoDetFeatures:
-        """Pixels (batch, 3, height, width): RGB, normalized by MEAN and STD, sides multiples of 32."""
+    def stages_of(self, pixels: Tensor) -> list[Tensor]:
+        """Features of strides 8, 16 and 32 (STAGES channels) of pixels (batch, 3, height, width): RGB, normalized by MEAN and
+        STD, sides multiples of 32."""
         features = functional.max_pool2d(self.stem(pixels), 3, stride=2, padding=1)
         stages = []
         for stage in self.stages:
             features = stage(features)
             stages.append(features)
-        stages = stages[1:]
+        return stages[1:]
+
+
+class NanoDet(CspBackbone):
+    """Backbone, neck and the convolutions of the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, NECK, 1) for channels in STAGES)
+        self.head = nn.ModuleList(ConvLayer(NECK, NECK) for _ in STRIDES)
+
+    def forward(self, pixels: Tensor) -> NanoDetFeatures:
+        """Pixels as in `stages_of`."""
+        stages = self.stages_of(pixels)
         fine, middle, coarse = (layer(stage) for layer, stage in zip(self.lateral, stages, strict=True))
         middle = middle + _doubled(coarse)
         fine = fine + _doubled(middle)

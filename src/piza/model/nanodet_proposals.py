@@ -6,7 +6,7 @@ also sees its own pixels, because what was trained to detect has forgotten most 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn import functional
 from piza.model.accelerate.base import is_tracing
 from piza.model.nanodet import BINS, NECK, STAGES, STRIDES, NanoDet, distances
 from piza.model.proposals import Proposals, RefinementLayer
+from piza.model.region_encoder import STATE, RegionEncoder
 from piza.model.sparse_deformable_attention import level_tensors, readable
 
 CANDIDATES = 4  # times as many cells as proposals are compared with each other
@@ -30,17 +31,26 @@ PATCH_SCALE = 1.2  # of the box
 class CellProposals(Proposals):
     """category_logits: (batch, cells, categories). cell_boxes: (batch, cells, 4) cxcywh, normalized. distance_logits: (batch,
     cells, 4 * BINS). read: (batch, k, width) what was read of each object's surroundings; seen: (batch, k, 3 * PATCH * PATCH)
-    its own pixels. States and attributes are made of these two."""
+    its own pixels. States and attributes are made of these two. regions: (batch, k, STATE) what it looks like, enlarged; 0 where
+    nobody has looked."""
 
     category_logits: Tensor
     cell_boxes: Tensor
     distance_logits: Tensor
     read: Tensor
     seen: Tensor
+    regions: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """(batch, k, width + words + STATE + 1) all that is known of each object but where it is."""
+        score = self.cell_logits.gather(1, self.cells).sigmoid()
+        return torch.cat([self.states, self.attributes.sigmoid(), self.regions, score[..., None]], -1)
 
 
 class NanoDetProposals(nn.Module):
-    """num_attributes: how many attribute words there are; categories: how many categories the cells tell apart."""
+    """num_attributes: how many attribute words there are; categories: how many categories the cells tell apart; regions: whether
+    objects are looked at enlarged, which finding them does without."""
 
     # Whether the convolutions compute in bfloat16; None: where the CPU multiplies it natively and no gradients are recorded.
     # It halves their time, and boxes move by a fraction of a pixel.
@@ -54,6 +64,7 @@ class NanoDetProposals(nn.Module):
         count: int = 128,
         layers: int = 2,
         points: int = 4,
+        regions: bool = True,
     ):
         super().__init__()
         config = detector.config
@@ -75,6 +86,7 @@ class NanoDetProposals(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
         self.last = nn.LayerNorm(width)
+        self.regions = RegionEncoder() if regions else None
         self.attributes = nn.Linear(width, num_attributes)
         nn.init.zeros_(self.attributes.weight)  # words that nothing is known of stay unlikely
         nn.init.constant_(self.attributes.bias, -3.0)
@@ -131,7 +143,19 @@ class NanoDetProposals(nn.Module):
             distance_logits,
             state,
             seen,
+            box.new_zeros((*box.shape[:2], STATE)),
         )
+
+    def with_regions(self, found: CellProposals, crops: Tensor, sizes: Tensor) -> CellProposals:
+        """The objects of one image with what they look like.
+
+        crops: (k, 3, SIDE, SIDE), normalized as pixels are; sizes: (k, 2); both of `region_crops`, of the last boxes.
+        """
+        if self.regions is None:
+            return found
+        with self._convolutions(crops):
+            states: Tensor = self.regions(crops, sizes)
+        return replace(found, regions=states.float()[None])
 
     def described(self, read: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """States (..., k, width) and attributes (..., k, words) of objects, of what was read and seen of them."""
@@ -141,11 +165,7 @@ class NanoDetProposals(nn.Module):
 
     def _convolve(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Three levels each: the pyramid (batch, width, h, w), category logits, and logits of distances."""
-        half = self.half_precision
-        if half is None:
-            half = not torch.is_grad_enabled() and has_native_bfloat16(pixels.device)
-        half = half and not is_tracing()
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=half):
+        with self._convolutions(pixels):
             seen = self.backbone(pixels)
             return (
                 [
@@ -155,6 +175,13 @@ class NanoDetProposals(nn.Module):
                 [layer(head) for layer, head in zip(self.category, seen.head, strict=True)],
                 [layer(head) for layer, head in zip(self.distance, seen.head, strict=True)],
             )
+
+    def _convolutions(self, pixels: Tensor) -> torch.autocast:
+        """A `with` block for convolutions, in bfloat16 or not."""
+        half = self.half_precision
+        if half is None:
+            half = not torch.is_grad_enabled() and has_native_bfloat16(pixels.device)
+        return torch.autocast(pixels.device.type, torch.bfloat16, enabled=half and not is_tracing())
 
 
 def has_native_bfloat16(device: torch.device) -> bool:

@@ -23,13 +23,15 @@ from piza.model import grounder
 from piza.model.box_history import BoxHistoryEncoder
 from piza.model.grounder import Grounding, ImageFeatures, TextFeatures
 from piza.model.matcher import ExpressionMatcher, log_odds
-from piza.model.nanodet_proposals import NanoDetProposals
+from piza.model.nanodet_proposals import CellProposals, NanoDetProposals
 from piza.model.object_words import ObjectWords
 from piza.model.proposals import ProposalNetwork, Proposals
+from piza.model.region_encoder import STATE as REGION_STATE
 from piza.model.relations import Relations
 from piza.model.text import Prompter
 from piza.model.zoom_embedding import ZoomEmbedding
 from piza.search.protocols import Detections, ranked
+from piza.search.region_crops import Detail, region_crops
 
 MAX_WINDOWS = 4  # in one batch; larger ones are no faster on a CPU, and need more memory
 MAX_FIRST_PIXELS = 250_000  # of the inputs of a batch of first looks that ground each sentence
@@ -74,17 +76,15 @@ class Piza(nn.Module):
             else None
         )
         self.proposals: ProposalNetwork | NanoDetProposals | None = None
+        told = base.d_model + config.num_attributes + 1  # of each object
         if config.num_proposals and config.proposal_backbone == "nanodet":
             self.proposals = NanoDetProposals(
                 detector, config.num_attributes, config.num_categories, config.num_proposals
             )
+            told += REGION_STATE
         elif config.num_proposals:
             self.proposals = ProposalNetwork(detector, config.num_attributes, config.num_proposals)
-        self.matcher = (
-            ExpressionMatcher(base.text_config.vocab_size, base.d_model + config.num_attributes + 1)
-            if config.num_proposals
-            else None
-        )
+        self.matcher = ExpressionMatcher(base.text_config.vocab_size, told) if config.num_proposals else None
         self.object_words: ObjectWords | None = (
             None  # names of what the list says of objects, where it is known
         )
@@ -123,15 +123,22 @@ class Piza(nn.Module):
         return encoded
 
     @torch.inference_mode()
-    def encode_frame(self, image: NDArray[np.uint8]) -> Proposals | ImageFeatures:
+    def encode_frame(
+        self, image: NDArray[np.uint8], detail: Detail | None = None
+    ) -> Proposals | ImageFeatures:
         """What all sentences share of a first window: the objects in it, if the model lists them, or its features.
 
-        image: uint8 (height, width, 3) RGB, the window resized to the model's input.
+        image: uint8 (height, width, 3) RGB, the window resized to the model's input. detail: the window before that, where
+        small objects are seen better.
         """
         if self.proposals is None:
             return self.encode_images([image])
-        proposals: Proposals = self.proposals(self.pixels([image]))
-        return proposals
+        found: Proposals = self.proposals(self.pixels([image]))
+        if isinstance(self.proposals, NanoDetProposals) and isinstance(found, CellProposals):
+            crops, sizes = region_crops(image, found.boxes[-1, 0].float().cpu().numpy(), detail)
+            told = torch.from_numpy(sizes).to(self.device)
+            return self.proposals.with_regions(found, self.pixels(crops), told)
+        return found
 
     @torch.inference_mode()
     def first_look(

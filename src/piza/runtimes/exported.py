@@ -10,6 +10,7 @@ An export is a folder with `piza.json` as in every model folder, `export.json`, 
 and of a model that lists objects first:
 
     proposals.onnx  pixels -> what is known of each object, and the boxes
+    regions.onnx    crops of objects, their sizes -> what they look like (where the list has a pretrained backbone)
     matcher.onnx    tokens, objects -> log-odds that each is the one that is meant
 
 Widths, heights and numbers of tokens are open; a batch is one window (histories: any number).
@@ -33,10 +34,12 @@ from piza.model.known_words import read_known_words
 from piza.model.text import Prompter
 from piza.runtimes.engines import PACKAGES, RUNTIMES, Graph, load_graph
 from piza.search.protocols import Detections, ranked
+from piza.search.region_crops import Detail, region_crops
 
 GRAPHS = ("text", "image", "ground", "history")
 LIST_GRAPHS = ("proposals", "matcher")  # of a model that lists objects first
-FORMAT = 2
+REGION_GRAPHS = ("regions",)  # of one that also looks at each of them
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -119,15 +122,24 @@ class ExportedModel:
             sentence, features, self_mask[None], position_ids[None], ids < self._vocabulary, pooling
         )
 
-    def encode_frame(self, image: NDArray[np.uint8]) -> ListedObjects | list[NDArray[Any]]:
+    def encode_frame(
+        self, image: NDArray[np.uint8], detail: Detail | None = None
+    ) -> ListedObjects | list[NDArray[Any]]:
         """What all sentences share of a first window: the objects in it, if the model lists them, or its pyramid.
 
-        image: uint8 (height, width, 3) RGB, the window resized to the model's input.
+        image: uint8 (height, width, 3) RGB, the window resized to the model's input. detail: the window before that.
         """
         if not self.config.num_proposals:
             return self.encode_images([image])
         pixels = self._pixels([image])
         features, boxes = self._graphs["proposals"]({"pixels": pixels})
+        if "regions" in self._graphs:
+            crops, sizes = region_crops(image, boxes[0], detail)
+            (regions,) = self._graphs["regions"]({"crops": self._normalized(crops), "sizes": sizes})
+            # The graph leaves their place free, before the last column.
+            features = np.concatenate(
+                [features[..., : -regions.shape[-1] - 1], regions[None], features[..., -1:]], -1
+            )
         return ListedObjects(features, boxes, pixels.shape[2] / pixels.shape[3])
 
     def first_look(
@@ -174,11 +186,15 @@ class ExportedModel:
 
     def _pixels(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(1, 3, height, width), normalized."""
-        pixels = np.stack(list(images)).astype(np.float32)
+        pixels = np.stack(list(images))
         if len(pixels) != 1:
             raise ValueError(f"expected one window at a time, got {len(pixels)}")
+        return self._normalized(pixels)
+
+    def _normalized(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(n, height, width, 3) RGB -> (n, 3, height, width)."""
         mean, std = (np.array(v, dtype=np.float32) for v in (self.config.image_mean, self.config.image_std))
-        normalized: NDArray[np.float32] = ((pixels - mean) / std).transpose(0, 3, 1, 2)
+        normalized: NDArray[np.float32] = ((pixels.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2)
         return normalized
 
     def _match(self, sentence: str, frame: ListedObjects) -> Detections:
@@ -223,6 +239,7 @@ def load_exported(
     note = _read_note(folder / EXPORT_NOTE)
     config = settings.read(PizaConfig, folder / "piza.json")
     needed = GRAPHS + (LIST_GRAPHS if config.num_proposals else ())
+    needed += REGION_GRAPHS if config.num_proposals and config.proposal_backbone == "nanodet" else ()
     missing = [f"{name}.onnx" for name in needed if not (folder / f"{name}.onnx").is_file()]
     if missing:
         raise InputError(f"the export {str(folder)!r} is not whole: it lacks {' and '.join(missing)}")

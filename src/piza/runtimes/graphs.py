@@ -21,8 +21,11 @@ from torch.overrides import TorchFunctionMode
 from piza.model import grounder
 from piza.model.grounder import ImageFeatures, TextFeatures
 from piza.model.matcher import log_odds
+from piza.model.nanodet_proposals import NanoDetProposals
 from piza.model.piza import Piza
+from piza.model.region_encoder import RegionEncoder
 from piza.runtimes.exported import block_masks, level_names
+from piza.search.region_crops import SIDE
 
 OPSET = 17
 # Width and height of the traced window. In cells of 32 pixels its sides are prime, so that a Swin pads every stage that it ever
@@ -124,6 +127,16 @@ class _ProposalsGraph(nn.Module):
         return proposals.features, proposals.boxes[-1]
 
 
+class _RegionsGraph(nn.Module):
+    def __init__(self, encoder: RegionEncoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, crops: Tensor, sizes: Tensor) -> Tensor:
+        states: Tensor = self.encoder(crops, sizes)
+        return states
+
+
 class _MatcherGraph(nn.Module):
     def __init__(self, model: Piza):
         super().__init__()
@@ -220,7 +233,7 @@ def _write_looks(model: Piza, folder: Path) -> None:
 
 
 def _write_list(model: Piza, folder: Path) -> None:
-    """The graphs of proposals and matcher."""
+    """The graphs of proposals, regions and matcher."""
     pixels = model.pixels([noise(TRACED_SIZE)])
     proposals = _ProposalsGraph(model)
     features, boxes = proposals(pixels)
@@ -233,6 +246,17 @@ def _write_list(model: Piza, folder: Path) -> None:
         ["features", "boxes"],
         {"pixels": {2: "height", 3: "width"}},
     )
+    if isinstance(model.proposals, NanoDetProposals) and model.proposals.regions is not None:
+        crops = model.pixels([noise((SIDE, SIDE))] * 2)
+        each = {0: "objects"}
+        _write(
+            _RegionsGraph(model.proposals.regions),
+            (crops, torch.zeros(2, 2)),
+            folder / "regions.onnx",
+            ["crops", "sizes"],
+            ["regions"],
+            {"crops": each, "sizes": each, "regions": each},
+        )
     _write(
         _MatcherGraph(model),
         (ids, features, boxes, torch.tensor(0.7)),

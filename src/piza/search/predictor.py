@@ -23,6 +23,7 @@ from piza.result import Result, Step
 from piza.search.best_first import search_steps
 from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
 from piza.search.protocols import Detections, ZoomModel
+from piza.search.region_crops import Detail
 from piza.search.zoom_path import first_windows, input_size, next_window
 
 MAX_BATCH_PIXELS = 250_000  # of the inputs of a batch of later windows; larger ones are no faster on a CPU
@@ -139,7 +140,10 @@ def _locate(
     started = time.perf_counter()
     picture = decode_image(image)
     windows = first_windows((picture.shape[1], picture.shape[0]), config.num_first_windows)
-    frames = [model.encode_frame(cut(picture, window, _size(model, window, True))) for window in windows]
+    frames = [
+        model.encode_frame(cut(picture, window, _size(model, window, True)), Detail(picture, window))
+        for window in windows
+    ]
     outcomes: list[SearchOutcome] = []
     for start in range(0, len(sentences), SENTENCES_IN_STEP):
         texts = model.encode_text(sentences[start : start + SENTENCES_IN_STEP])

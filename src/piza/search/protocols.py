@@ -16,6 +16,7 @@ from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.image import ImageArray
 from piza.search.hypothesis import Hypothesis, Observation
+from piza.search.region_crops import Detail
 
 
 @dataclass
@@ -65,10 +66,10 @@ class ZoomModel(Protocol):
     def encode_text(self, sentences: Sequence[str]) -> list[Any]:
         """One encoding a sentence, in order. Raises InputError for a sentence without words, or with too many."""
 
-    def encode_frame(self, image: ImageArray) -> Any:
+    def encode_frame(self, image: ImageArray, detail: Detail | None = None) -> Any:
         """What all sentences share of a first window.
 
-        image: uint8 (height, width, 3) RGB, the window resized to the model's input.
+        image: uint8 (height, width, 3) RGB, the window resized to the model's input. detail: the window before that.
         """
 
     def first_look(self, texts: Sequence[Any], frame: Any, progress: float) -> list[Detections]:

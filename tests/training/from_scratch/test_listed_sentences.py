@@ -11,11 +11,12 @@ import torch
 import piza
 from piza.model.io import load_folder
 from piza.model.matcher import ExpressionMatcher
+from piza.model.region_encoder import STATE as REGION_STATE
 from piza.training.from_scratch.list_reader import ListReader, named
 from piza.training.from_scratch.listed_frames import Frames, is_absent
 from piza.training.from_scratch.listed_sentences import FORGOTTEN, LEFT_OUT, ListedBatches, blurred
 from piza.training.from_scratch.object_lists import ListTeller, ObjectList
-from piza.training.from_scratch.train_matcher import STATES
+from piza.training.from_scratch.train_matcher import STATES, TOLD
 
 WORDS = {word: place for place, word in enumerate(["category=car", "arrow=left", "arrow=right"])}
 UNKNOWN = 999
@@ -34,7 +35,7 @@ def prompter(prompts):
 @pytest.fixture
 def batches(tmp_path):
     """A cache of one photo of 100 x 50 pixels, whose proposals 0 and 2 are of the left car and 1 of the right one."""
-    features = np.zeros((1, 128, STATES + len(WORDS) + 1), np.float16)
+    features = np.zeros((1, 128, TOLD + len(WORDS)), np.float16)
     features[0, :, STATES] = 1  # cars
     features[0, 0, STATES + 1] = 5  # an arrow to the left
     np.save(tmp_path / "features.npy", features)
@@ -63,9 +64,23 @@ def test_what_is_right_are_the_proposals_of_the_object_also_in_a_mirrored_and_bl
             said = batch.ids[0, row]
             if UNKNOWN not in said:  # "left" is still said of what now is on the left
                 assert bool(said[1]) == bool(batch.boxes[0, meant[0], 0] < 0.5)
-        arrows = batch.features[0, 0, STATES:-1].gather(0, batch.words[0])[1:]
+        arrows = batch.features[0, 0, STATES : STATES + len(WORDS)].gather(0, batch.words[0])[1:]
         views.add((mirrored, *(arrows > 0).tolist()))
     assert views == {(False, True, False), (True, False, True)}
+
+
+def test_what_may_be_meant_as_well_is_no_rival(batches):
+    """Of regions with names, those with the same name and those without any are not judged."""
+    [one] = batches.frames["written"].lists
+    one.doubtful = [[], []]
+    [batch] = batches(0, 0).batches
+    assert batch.rivals[0, :, :3].eq(1).all() and batch.rivals[0, :, 3:-1].eq(0).all()
+    one.doubtful = [[1], []]
+    [batch] = batches(0, 0).batches
+    left = batch.right[0, :, 0].bool()
+    assert batch.rivals[0, left, :3].tolist() == [[1, 0, 1]] and batch.rivals[0, ~left, :3].tolist() == [
+        [1, 1, 1]
+    ]
 
 
 def test_words_are_forgotten_but_the_first_and_the_padding(batches):
@@ -104,14 +119,16 @@ def test_what_learns_to_describe_objects_describes_them_as_before_until_it_has_l
     network = load_folder(base).proposals
     read, seen = torch.randn(1, 4, network.width), torch.randn(1, 4, 300)
     states, attributes = network.described(read, seen)
-    score, words = torch.rand(1, 4, 1), torch.arange(attributes.shape[-1]).flip(0)[None]
-    listed = torch.cat([states, attributes.sigmoid(), score], -1)
+    rest, words = torch.rand(1, 4, REGION_STATE + 1), torch.arange(attributes.shape[-1]).flip(0)[None]
+    listed = torch.cat([states, attributes.sigmoid(), rest], -1)
     reader = ListReader(network, ExpressionMatcher(10, listed.shape[-1]))
     batch = SimpleNamespace(read=read, seen=seen, words=words, kept=torch.ones_like(listed), features=listed)
     found, logits = reader.features(batch)
     width = network.width
     assert torch.equal(found[..., :width], states) and torch.equal(logits, attributes)
-    assert torch.allclose(found[..., width:-1], listed[..., width:-1].flip(-1))
+    end = width + attributes.shape[-1]
+    assert torch.allclose(found[..., width:end], listed[..., width:end].flip(-1))
+    assert torch.equal(found[..., end:], rest)
     trained = set(reader.trained())
     assert {name.split(".")[1] for name in trained if name.startswith("network.")} == {
         "last_patch",

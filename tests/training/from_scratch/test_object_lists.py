@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from piza.model.region_encoder import STATE
 from piza.training.from_scratch.object_lists import (
     IGNORED,
     NONE,
@@ -48,7 +49,8 @@ def tell(lists, k=4, blur=EXACT, seed=0, rows=3):
 
 def test_all_that_is_known_is_told():
     told = tell([one_list()])
-    assert told.features.shape == (1, 4, 2 + 5 + 1)
+    assert told.features.shape == (1, 4, 2 + 5 + STATE + 1)
+    assert (told.features[..., 7:-1] == 0).all()  # nothing is seen
     assert told.features[0, 0, 2:7].tolist() == [1, 0, 1, 0, 0] and told.features[0, 1, 2:7].tolist() == [
         0,
         1,

@@ -2,7 +2,6 @@
 
 import pytest
 
-from piza.errors import InputError
 from piza.training.from_scratch.street_rows import read_written, written_rows
 
 TOLD = [{"xyxy": [10.0, 10.0, 30.0, 30.0]}, {"xyxy": [50.0, 10.0, 70.0, 30.0]}]
@@ -17,6 +16,15 @@ def test_a_written_sentence_is_about_the_object_at_its_box(tmp_path):
 
 
 @pytest.mark.parametrize("told", [TOLD, []])
-def test_a_sentence_about_no_object_is_refused(told):
-    with pytest.raises(InputError, match=r"dawn/a\.jpg.*one of"):
-        written_rows("dawn/a.jpg", told, [{"xyxy": [0, 0, 5, 5], "sentence": "The cat."}])
+def test_what_is_boxed_but_not_labeled_becomes_an_object(told):
+    told = list(told)
+    lines = [
+        {"xyxy": [0, 0, 5, 5], "sentence": "The cat."},
+        {"xyxy": None, "sentence": "The dog."},
+        {"xyxy": [0, 0, 5, 4.9], "sentence": "The gray cat."},
+    ]
+    before = len(told)
+    rows = written_rows("dawn/a.jpg", told, lines)
+    assert [row["sentence"] for row in rows] == ["The cat.", "The gray cat."]
+    assert [row["index"] for row in rows] == [before, before] and len(told) == before + 1
+    assert rows[0]["relevance"] == ["?" * (before + 1)] * 3

@@ -22,6 +22,8 @@ from safetensors.torch import load_file
 from piza.data.windows import photometric_augmentation
 from piza.image import cut, open_image
 from piza.model.nanodet_proposals import PATCH
+from piza.model.region_encoder import STATE
+from piza.search.region_crops import region_crops
 from piza.search.zoom_path import frame_window, input_size
 from piza.training.from_scratch.frame_cache import FrameCache
 from piza.training.from_scratch.street_crops import haze
@@ -88,7 +90,7 @@ def write_cache(args: argparse.Namespace) -> None:
     caches = [FrameCache(folder) for folder in args.scenes]
     jobs = jobs_of(args.rows, sum(map(len, caches)), args.views, args.max_scenes)
     args.out.mkdir(parents=True, exist_ok=True)
-    width = network.width + len(read_words().words) + 1
+    width = network.width + len(read_words().words) + STATE + 1
     arrays = []
     kinds = {
         "features": (width, np.float16),
@@ -116,6 +118,8 @@ def write_cache(args: argparse.Namespace) -> None:
             )
             image = view_of(image, view, np.random.default_rng([args.seed, row]))
             found = network(normalized_pixels([image]))
+            crops, sizes = region_crops(image, found.boxes[-1, 0].numpy())
+            found = network.with_regions(found, normalized_pixels(list(crops)), torch.from_numpy(sizes))
             written = (found.features[0], found.read[0], found.seen[0], found.boxes[-1, 0])
             for array, values in zip(arrays, written, strict=True):
                 array[row] = values.numpy()
@@ -126,11 +130,19 @@ def write_cache(args: argparse.Namespace) -> None:
 
 def jobs_of(rows: Sequence[Path], scenes: int, views: int, max_scenes: int | None) -> list[tuple[str, int]]:
     """Frames and views in a random order, so that a part of them is of everything."""
-    keys = sorted({row["key"] for path in rows for row in json.loads(path.read_text())["rows"]})
+    keys = sorted({key for path in rows for key in _keys(path)})
     jobs = [(key, view) for key in keys for view in range(views)]
     jobs += [(f"scenes/{number}", 0) for number in range(min(scenes, max_scenes or scenes))]
     order = np.random.default_rng(0).permutation(len(jobs))
     return [jobs[int(number)] for number in order]
+
+
+def _keys(path: Path) -> list[str]:
+    """The photos of a file of rows, or of lines with named regions."""
+    text = path.read_text()
+    if path.suffix == ".jsonl":
+        return [json.loads(line)["key"] for line in text.splitlines()]
+    return [row["key"] for row in json.loads(text)["rows"]]
 
 
 def scene_image(caches: Sequence[FrameCache], number: int) -> NDArray[np.uint8]:
@@ -150,7 +162,11 @@ def main() -> None:
     parser.add_argument("--proposals", type=Path, required=True)
     parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"), help="for its settings")
     parser.add_argument(
-        "--rows", type=Path, nargs="*", default=[], help="as `street_rows` writes them: photos with sentences"
+        "--rows",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="photos: sentences as `street_rows` writes them (.json), or regions with names (.jsonl)",
     )
     parser.add_argument("--streets", type=Path)
     parser.add_argument("--signs", type=Path)

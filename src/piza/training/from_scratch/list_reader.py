@@ -24,7 +24,7 @@ class ListedFrames:
     """A batch: ids, mask (lists, sentences, tokens); features (lists, k, width) as they were listed, read and seen (lists, k, ...)
     to describe the objects anew, words (lists, words) the order of attributes (another in a mirrored list), kept (lists, k, width)
     0 for features that are left out; boxes (lists, k, 4), aspect (lists,); right (lists, sentences, k + 1) 1 for every proposal that is the one, the last for none of them; asked (lists, sentences); relevance (lists,
-    sentences, k, 3), 0.5 where it is not known."""
+    sentences, k, 3), 0.5 where it is not known; rivals (lists, sentences, k + 1) 0 for proposals that may be meant or not."""
 
     ids: Tensor
     mask: Tensor
@@ -38,6 +38,7 @@ class ListedFrames:
     right: Tensor
     asked: Tensor
     relevance: Tensor
+    rivals: Tensor
     kind: str
 
 
@@ -53,7 +54,8 @@ class ListReader(nn.Module):
         states, attributes = self.network.described(batch.read, batch.seen)
         order = batch.words[:, None].expand_as(attributes)
         words = attributes.sigmoid().gather(-1, order)
-        return torch.cat([states, words, batch.features[..., -1:]], -1) * batch.kept, attributes
+        rest = batch.features[..., states.shape[-1] + words.shape[-1] :]
+        return torch.cat([states, words, rest], -1) * batch.kept, attributes
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What is trained, by the names in the state."""
@@ -67,9 +69,11 @@ def listed_loss(reader: nn.Module, batch: ListedFrames | ToldLists) -> dict[str,
     if isinstance(batch, ToldLists):
         return list_loss(reader.matcher, batch)
     features, attributes = reader.features(batch)
-    kept = functional.binary_cross_entropy_with_logits(attributes, batch.features[..., STATES:-1])
+    kept = functional.binary_cross_entropy_with_logits(
+        attributes, batch.features[..., STATES:][..., : attributes.shape[-1]]
+    )
     answers, relevance = reader.matcher.read(batch.ids, batch.mask, features, batch.boxes, batch.aspect)
-    logits = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1)
+    logits = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1).masked_fill(batch.rivals == 0, -1e4)
     chosen = logits.masked_fill(batch.right == 0, -1e4).logsumexp(-1)
     which = 2 * (logits.logsumexp(-1) - chosen)[:, batch.asked].mean()
     wrong = functional.binary_cross_entropy_with_logits(
@@ -80,7 +84,7 @@ def listed_loss(reader: nn.Module, batch: ListedFrames | ToldLists) -> dict[str,
         where = (batch.relevance == value) & batch.asked[..., None, None]
         parts.append(wrong[:, where].mean() if where.any() else which.new_zeros(()))
     there = batch.asked & (batch.right[..., -1] == 0)
-    best = answers[-1].argmax(-1, keepdim=True)
+    best = logits[-1, ..., :-1].argmax(-1, keepdim=True)
     hits = batch.right[..., :-1].gather(-1, best)[..., 0][there]
     return {
         "loss": which + 0.5 * torch.stack(parts).sum() + KEEP * kept,

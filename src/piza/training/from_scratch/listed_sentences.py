@@ -1,7 +1,7 @@
 """Teach the matcher on what the proposal network really lists, with sentences about drawn scenes and real photos.
 
     $RUN train --cache CACHE --rows rows.json --scenes POOL --proposals proposals.safetensors --model FOLDER
-        --matcher matcher.safetensors --out RUN [--written rows.json] [--sorec trainS.json val.json --drawn drawn.jsonl]
+        --matcher matcher.safetensors --out RUN [--written rows.json] [--named named.jsonl] [--sorec trainS.json val.json --drawn drawn.jsonl]
     $RUN evaluate --cache CACHE --rows rows.json --scenes POOL --proposals proposals.safetensors --model FOLDER
         --matcher matcher.safetensors --out report.json
 
@@ -30,6 +30,7 @@ from piza.training.from_scratch.cached_lists import LISTED as MOST_LISTED
 from piza.training.from_scratch.cached_lists import Cache, read_cache
 from piza.training.from_scratch.list_reader import ListedFrames, ListReader, listed_loss, named, start_matcher
 from piza.training.from_scratch.listed_frames import Frames, photo_frames, scene_frames
+from piza.training.from_scratch.named_sentences import named_frames
 from piza.training.from_scratch.object_lists import (
     Blur,
     ListTeller,
@@ -48,10 +49,10 @@ from piza.training.trainer_config import TrainerConfig
 SURE = 0.5  # IoU from which on a proposal is of an object
 CLOSE = 0.85  # of several, those count that overlap it so well, as a share of the best
 ABSENT = 0.12  # share of sentences that are true of nothing in the frame
-# A step: cached scenes, photos with generated and with written sentences (lists, sentences a list, proposals at most); then lists
+# A step: cached scenes, photos with generated and with written sentences, and with names of regions (lists, sentences a list, proposals at most); then lists
 # without images, with the weight of their loss.
-LISTED = {"scenes": (1, 12, 96), "photos": (2, 8, 112), "written": (3, 8, 112)}
-TOLD = {"sorec": (5, 16, 8, 0.8), "drawn": (1, 40, 12, 0.3)}
+LISTED = {"scenes": (1, 12, 96), "photos": (2, 8, 112), "written": (3, 8, 112), "named": (3, 10, 112)}
+TOLD = {"sorec": (8, 16, 8, 1.0), "drawn": (1, 40, 12, 0.3)}
 FORGOTTEN, LEFT_OUT, MOVED = 0.06, 0.03, 0.02  # shares of words and features; box noise as a share of the box
 BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
 
@@ -118,6 +119,7 @@ class ListedBatches:
         longest = max(len(rows) for rows in asked)
         right = torch.zeros(len(chosen), longest, k + 1)
         relevance = torch.full((len(chosen), longest, k, 3), 0.5)
+        rivals = torch.ones_like(right)
         parts: list[tuple[Tensor, ...]] = []
         prompts: list[list[str]] = []
         for number, ((key, one), rows) in enumerate(zip(chosen, asked, strict=True)):
@@ -144,6 +146,9 @@ class ListedBatches:
                 fits = mine >= max(SURE, CLOSE * mine.max())
                 right[number, row, :k] = torch.from_numpy(fits.astype(np.float32))
                 right[number, row, k] = float(not fits.any())
+                if one.doubtful is not None and index >= 0:
+                    told = (best >= SURE) & ~np.isin(owner, one.doubtful[index])
+                    rivals[number, row, :k] = torch.from_numpy((told | fits).astype(np.float32))
                 if values is not None:
                     known = np.where(best[:, None] >= SURE, values[owner], 0.0)
                     relevance[number, row] = torch.from_numpy(known.astype(np.float32))
@@ -166,6 +171,7 @@ class ListedBatches:
             right,
             right.sum(-1) > 0,
             relevance,
+            rivals,
             kind,
         )
 
@@ -251,6 +257,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--rows", type=Path, help="of photos, as `street_rows` writes them")
     parser.add_argument("--written", type=Path, help="the same of sentences that somebody wrote")
+    parser.add_argument("--named", type=Path, help="regions with what people call them: `named_regions`")
     parser.add_argument("--scenes", type=Path, nargs="*", default=[])
     parser.add_argument("--model", type=Path, required=True, help="folder with the tokenizer")
     parser.add_argument("--attributes", type=Path, required=True, help="JSON list of attribute words")
@@ -277,6 +284,8 @@ def main() -> None:
     frames = {"scenes": scene_frames(args.scenes)}
     for kind, path in (("photos", args.rows), ("written", args.written)):
         frames |= {kind: photo_frames(path)} if path else {}
+    if args.named:
+        frames["named"] = named_frames(args.named)
     told: dict[str, list[ObjectList]] = {}
     if args.sorec:
         told["sorec"] = sorec_lists(args.sorec, held_out=False)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from piza.data.sorec import Row, read_rows
+from piza.model.region_encoder import STATE as REGION_STATE
 from piza.training.from_scratch.frame_cache import RELEVANCE_CODES
 from piza.training.from_scratch.target_words import target_words
 
@@ -35,7 +36,8 @@ class ObjectList:
     """A photo or scene. xyxy (n, 4) in pixels; size (width, height), 0 where it is not known; words: of each object.
 
     rows: (sentence, index of the object it means, (n, 3) relevance in [0, 1] or None). absent: sentences true of nothing.
-    uncertain: (n,) whether the object only may be there.
+    uncertain: (n,) whether the object only may be there. doubtful: of each object, which others a sentence about it may mean as well;
+    None where all sentences mean one object.
     """
 
     xyxy: NDArray[np.float64]
@@ -44,6 +46,7 @@ class ObjectList:
     rows: list[tuple[str, int, NDArray[np.float32] | None]]
     absent: list[str] = field(default_factory=list)
     uncertain: NDArray[np.bool_] | None = None
+    doubtful: list[list[int]] | None = None
 
 
 def read_drawn(path: Path) -> list[ObjectList]:
@@ -63,7 +66,11 @@ def read_street_rows(path: Path) -> list[ObjectList]:
     rows: dict[str, list[Any]] = {}
     for row in content["rows"]:
         rows.setdefault(row["key"], []).append((row["sentence"], row["index"], _relevance(row["relevance"])))
-    return [_list_of(photo, rows[photo["key"]]) for photo in content["photos"] if photo["key"] in rows]
+    return [
+        _list_of(photo, rows[photo["key"]], photo.get("absent", ()))
+        for photo in content["photos"]
+        if photo["key"] in rows
+    ]
 
 
 def _relevance(letters: list[str]) -> NDArray[np.float32]:
@@ -154,7 +161,7 @@ def swap_sides(text: str) -> str:
 class ToldLists:
     """A batch in the shapes that the matcher reads; k objects a list.
 
-    ids, mask: (lists, sentences, tokens). features: (lists, k, states + words + 1). boxes: (lists, k, 4) cxcywh, normalized.
+    ids, mask: (lists, sentences, tokens). features: (lists, k, states + words + regions + 1). boxes: (lists, k, 4) cxcywh, normalized.
     aspect: height over width, (lists,). target: (lists, sentences), NONE or IGNORED. relevance: (lists, sentences,
     k, 3), 0.5 where it is not known. kind: of lists. weight: of this batch's loss.
     """
@@ -291,7 +298,8 @@ class ListTeller:
             words[np.arange(k), rng.integers(words.shape[1], size=k)] += 0.4 * noise * rng.random(k)
         boxes[:, :2] += 0.1 * noise * rng.normal(size=(k, 2)) * boxes[:, 2:]
         boxes[:, 2:] *= np.exp(0.1 * noise * rng.normal(size=(k, 2)))
-        features = np.hstack([np.zeros((k, self.states)), words.clip(0, 1), score[:, None]])
+        unseen = np.zeros((k, self.states)), np.zeros((k, REGION_STATE))
+        features = np.hstack([unseen[0], words.clip(0, 1), unseen[1], score[:, None]])
         place = {old: new for new, old in enumerate(kept)}
         return _Told(features.astype(np.float32), boxes.astype(np.float32), place, height / width, mirrored)
 

@@ -9,6 +9,8 @@ there, unlabeled) and visible (share). A row: key, sentence, xyxy, index (of the
 for each object of the photo, in three texts (fits the target's description, fits an anchor's, is an anchor), "1", "0" or
 "?" (`piza.data.scenes.relevance`). --splits: {"train": [key, ...], ...}. With --written the rows are those sentences, which
 somebody wrote looking at the photos (lines {"key", "xyxy", "sentence"}), instead of generated ones; their relevance is "?".
+What is boxed there but not labeled becomes an object; where "xyxy" is null, the sentence is true of nothing in the photo, and
+goes into the photo's "absent".
 """
 
 import argparse
@@ -34,7 +36,9 @@ from piza.files import atomic_write
 from piza.image import image_size, open_image
 from piza.training.from_scratch.frame_cache import RELEVANCE_CODES
 from piza.training.from_scratch.sign_photos import core
+from piza.training.from_scratch.street_labels import iou
 
+SAME = 0.6  # IoU from which on a box that somebody wrote about is that of a labeled object
 _TRAFFIC = ("car", "truck", "bus", "vehicle", "bicycle", "motorcycle")
 _LIGHT = ("traffic light",)
 
@@ -172,17 +176,32 @@ def read_written(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def written_rows(key: str, told: list[dict[str, Any]], written: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sentences about the objects of a photo, `told` as they are written, as rows; each must be about one of them."""
+    """Sentences about things in a photo as rows. `told` are its objects as they are written; what is none of them is added."""
     rows = []
     for content in written:
-        box = np.array(content["xyxy"])
-        away = [float(np.abs(box - o["xyxy"]).max()) for o in told]
-        if not away or min(away) > 2:
-            raise InputError(f"{key}: expected a sentence about one of {len(told)} objects, got {content}")
-        index = int(np.argmin(away))
-        row = {"key": key, "sentence": content["sentence"], "xyxy": told[index]["xyxy"], "index": index}
-        rows.append(row | {"kind": "written", "relevance": ["?" * len(told)] * 3})
-    return rows
+        if content["xyxy"] is None:
+            continue
+        box = np.array([content["xyxy"]], float)
+        overlap = iou(box, np.array([o["xyxy"] for o in told], float).reshape(-1, 4))[0]
+        if not len(told) or overlap.max() < SAME:
+            told.append(
+                {
+                    "xyxy": content["xyxy"],
+                    "category": "thing",
+                    "attributes": [],
+                    "known": [],
+                    "certain": True,
+                    "visible": 1.0,
+                }
+            )
+            index = len(told) - 1
+        else:
+            index = int(overlap.argmax())
+        rows.append(
+            {"key": key, "sentence": content["sentence"], "xyxy": told[index]["xyxy"], "index": index}
+        )
+    unknown = ["?" * len(told)] * 3
+    return [row | {"kind": "written", "relevance": unknown} for row in rows]
 
 
 def told_photos(
@@ -233,6 +252,7 @@ def main() -> None:
         photos.append({"key": key, "width": photo.width, "height": photo.height, "objects": told})
         if args.written:
             rows += written_rows(key, told, written[key])
+            photos[-1]["absent"] = [line["sentence"] for line in written[key] if line["xyxy"] is None]
         else:
             rows += rows_of_photo(key, photo, objects, source, args.per_object, args.max_rows, args.seed)
         boxes = [

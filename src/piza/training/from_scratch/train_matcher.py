@@ -25,6 +25,7 @@ from transformers import AutoTokenizer
 from piza.files import atomic_write
 from piza.model.known_words import write_known_words
 from piza.model.matcher import ExpressionMatcher
+from piza.model.region_encoder import STATE as REGION_STATE
 from piza.model.text import Prompter
 from piza.training.from_scratch.object_lists import (
     IGNORED,
@@ -44,7 +45,7 @@ from piza.training.trainer import Trainer
 from piza.training.trainer_config import TrainerConfig
 
 STATES = 96  # width of what a first look's queries hold, which lists do not know
-OLD_WORDS = 215  # attribute words of the model to begin with
+TOLD = STATES + REGION_STATE + 1  # width of what is told of an object beside words
 PREFIX = "matcher."
 
 # Lists a step, entries a list, sentences a list, weight of the loss. SOREC's photos of few objects make batches of their own,
@@ -61,11 +62,14 @@ BLURS = {"drawn": Blur(), "streets": Blur(keep=(0.5, 1.0)), "sorec_few": _SOREC,
 
 
 def widened(weights: dict[str, Tensor], words: int) -> dict[str, Tensor]:
-    """The matcher's weights with columns for new attribute words, before that of the score; they start at zero."""
+    """The matcher's weights with columns for new attribute words, after those of the old ones; they start at zero."""
     columns = weights["features.weight"]
-    new = words - (columns.shape[1] - STATES - 1)
-    zeros = columns.new_zeros(len(columns), new)
-    return {**weights, "features.weight": torch.cat([columns[:, :-1], zeros, columns[:, -1:]], 1)}
+    old = columns.shape[1] - TOLD
+    before, after = columns.split([STATES + old, REGION_STATE + 1], 1)
+    return {
+        **weights,
+        "features.weight": torch.cat([before, columns.new_zeros(len(columns), words - old), after], 1),
+    }
 
 
 def begun(folder: Path, words: int) -> ExpressionMatcher:
@@ -75,7 +79,7 @@ def begun(folder: Path, words: int) -> ExpressionMatcher:
         for name, tensor in load_file(folder / "model.safetensors").items()
         if name.startswith(PREFIX)
     }
-    matcher = ExpressionMatcher(len(weights["words.weight"]), STATES + words + 1)
+    matcher = ExpressionMatcher(len(weights["words.weight"]), TOLD + words)
     matcher.load_state_dict(widened(weights, words))
     return matcher
 
@@ -150,7 +154,7 @@ def judged(
         told = teller.tell([one], len(one.words), len(one.rows), rng, blur)
         answers, _ = matcher.read(told.ids, told.mask, told.features, told.boxes, told.aspect)
         best = answers[-1, 0].argmax(-1)
-        shown = told.features[0, :, STATES:-1].numpy() > 0.5
+        shown = told.features[0, :, STATES : -REGION_STATE - 1].numpy() > 0.5
         order = np.random.default_rng([seed, number])
         rows = teller._asked(one, teller._told(one, len(one.words), order, blur), len(one.rows), order, blur)
         for row, (sentence, index, _) in enumerate(rows):

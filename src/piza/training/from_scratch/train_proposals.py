@@ -56,11 +56,11 @@ START = {
 }  # fmt: skip
 
 
-def new_network(base: Path, words: Vocabulary, count: int) -> NanoDetProposals:
-    """A fresh network that lists `count` objects, in the widths of the model folder `base`."""
+def new_network(base: Path, words: Vocabulary, count: int, regions: bool = True) -> NanoDetProposals:
+    """A fresh network that lists `count` objects, in the widths of the model folder `base`, with a region encoder or without."""
     detector = load_folder(base).detector
     torch.manual_seed(0)
-    network = NanoDetProposals(detector, len(words.words), len(words.categories), count)
+    network = NanoDetProposals(detector, len(words.words), len(words.categories), count, regions=regions)
     accelerate.apply(network, training=True)
     return network
 
@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
     """The stage `train`."""
     torch.set_num_threads(1)
     words = read_words()
-    network = new_network(args.base, words, LISTED)
+    network = new_network(args.base, words, LISTED, regions=False)
     start_from_nanodet(network, args.nanodet, words)
     network.half_precision = args.half
     photos = read_photos(args.work, "train")

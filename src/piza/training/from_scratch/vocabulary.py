@@ -76,9 +76,11 @@ def count_words(sentences: Iterable[str]) -> Counter[str]:
 
 
 def sentences_in(path: Path) -> list[str]:
-    """The sentences of rows in SOREC's format (.json), or of lines {"sentence"} (.jsonl)."""
+    """The sentences of rows in SOREC's format (.json), or of lines {"sentence"} or {"regions"} (.jsonl)."""
     if path.suffix == ".jsonl":
-        return [json.loads(line)["sentence"] for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        named = [region[-1] for line in lines for region in line.get("regions", ())]
+        return [line["sentence"] for line in lines if "sentence" in line] + named
     return [row["ref"] for row in read_list(path)]
 
 
@@ -209,7 +211,11 @@ def main() -> None:
     )
     parser.add_argument("model", type=Path, help="the model folder whose vocabulary is extended")
     parser.add_argument(
-        "--texts", type=Path, nargs="+", required=True, help="rows in SOREC's format, or lines {sentence}"
+        "--texts",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="rows in SOREC's format, or lines {sentence} or {regions}",
     )
     parser.add_argument("--vectors", type=Path, required=True, help="word vectors (.npz)")
     parser.add_argument("--out", type=Path, required=True, help="where the tokenizer is written")
