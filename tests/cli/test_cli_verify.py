@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from tests.dataset.checked import decided, record, write_photos
@@ -53,6 +54,25 @@ def test_rows_and_agreement_come_of_the_log(folder, capsys):
     assert main(["data", "check", str(folder / "rows.json"), "--images", str(folder / "photos")]) == 0
     agreement = json.loads((folder / "agreement.json").read_text())
     assert agreement["sentences"]["disputed"] == 1 and agreement["agreement"][0]["kappa"] == 0
+
+
+def test_rows_can_be_split_as_sorec_is_without_the_records(folder, capsys):
+    records = [
+        replace(record(number, bbox=(10.0 + place, 20.0, 30.0, 40.0)), category=category)
+        for number in range(5)
+        for place, category in enumerate(("car", "dog", ""))
+    ]
+    write_photos(folder / "photos", records)
+    write_records(folder / "checked.jsonl", records)
+    write_log(folder, *(decided(one, "accept", sentence=place) for one in records for place in range(2)))
+    rows, out = folder / "rows.json", folder / "parts"
+    assert verify(folder, "rows", "--out", rows, "--reviewers", "1") == 0
+    assert main(["data", "split", str(rows), "--images", str(folder / "photos"), "--out", str(out)]) == 0
+    categories = {
+        part: {row["category"] for row in json.loads((out / f"{part}.json").read_text())}
+        for part in ("testA", "testB")
+    }
+    assert categories == {"testA": {"car"}, "testB": {"dog", "unknown"}}
 
 
 def test_nothing_kept_writes_nothing(folder, capsys):

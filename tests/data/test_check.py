@@ -32,6 +32,7 @@ def test_a_sound_file(tmp_path, capsys):
     assert cli.main(["data", "check", save(tmp_path, [GOOD]), "--images", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert "rows      1\n" in out and "errors    0\n" in out and "warnings  0" in out and err == ""
+    assert cli.main(["data", "check", save(tmp_path, [{**GOOD, "category": "car"}])]) == 0
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,8 @@ def test_a_sound_file(tmp_path, capsys):
         (without("id"), "id", "missing field"),
         ({**GOOD, "scene": 4}, "scene", "extra field"),
         ({**without("id"), "scene": 4}, "scene", "extra field"),
+        ({**GOOD, "category": 4}, "category", "wrong value"),
+        ({**GOOD, "category": " "}, "category", "wrong value"),
         ({**GOOD, "image": 17}, "image", "wrong value"),
         ({**GOOD, "ref": " "}, "ref", "wrong value"),
         ({**GOOD, "ref": "half a \ud83d."}, "ref", "wrong value"),

@@ -1,5 +1,7 @@
 """What people decided, put together: settling, agreement and rows."""
 
+from dataclasses import replace
+
 import pytest
 from tests.dataset.checked import decided, record
 
@@ -84,15 +86,18 @@ def test_agreement_is_told_for_each_two_people():
     assert [one.sentences for one in rest] == [1, 1]
 
 
-def test_rows_hold_only_what_was_kept_in_whole_pixels():
-    two = record(2)
+def test_rows_hold_only_what_was_kept_in_whole_pixels_and_its_category():
+    two = replace(record(2), category="")
     log = [decided(ONE, "reject", who) for who in "ab"]
     log += [decided(two, "accept", who, sentence=1) for who in "ab"]
     log += [decided(two, "fix", who, text="A  better sentence.", bbox=(-0.0, 20.6, 5.2, 4.9)) for who in "ab"]
-    assert rows([ONE, two], log, Rules()) == [
+    two_rows = [
         {"image": "photo 2.jpg", "bbox": [0, 21, 5, 5], "ref": "A better sentence.", "id": 1},
         {"image": "photo 2.jpg", "bbox": [12, 20, 30, 40], "ref": "A red car beside a tree.", "id": 2},
     ]
+    assert rows([ONE, two], log, Rules()) == [{**row, "category": "unknown"} for row in two_rows]
+    known = replace(two, category="bus")
+    assert rows([ONE, known], log, Rules()) == [{**row, "category": "bus"} for row in two_rows]
 
 
 @pytest.mark.parametrize(

@@ -272,5 +272,6 @@ def test_two_people_and_a_third_in_the_real_program(tmp_path, monkeypatch, capsy
         "bbox": [10, 20, 30, 40],
         "ref": 'A "car" <b>n°</b> 0.',
         "id": 1,
+        "category": "car",
     }
     assert len(read_records(log, Decision)) == 9 and decided(records[0]).text == rows[0]["ref"]

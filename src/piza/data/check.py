@@ -10,6 +10,7 @@ from typing import Any
 from piza.data.box_formats import BoxFormat, read_list_with_boxes
 from piza.data.sizes import read_sizes
 from piza.data.sorec import (
+    CATEGORY,
     FIELDS,
     Fault,
     canonical_name,
@@ -87,7 +88,7 @@ def check(
     """Check a file of rows, and with `images_dir` that each image is there and holds its boxes.
 
     SOREC's own habits are the measure: exactly the fields image, bbox, ref and id, boxes in whole pixels, nothing
-    twice. Images are not decoded, only their sizes are read. `boxes`: how they are written; the findings are about them as they are
+    twice; a category, as rows made here have it, is no fault. Images are not decoded, only their sizes are read. `boxes`: how they are written; the findings are about them as they are
     read. Raises InputError when the file holds no JSON list, or
     there is no such folder.
     """
@@ -136,7 +137,16 @@ def _habits(values: dict[str, Any]) -> list[Fault]:
     faults = [] if "id" in values else [missing("id")]
     if len(values) > len(FIELDS) - len(faults):
         for field in values:
-            if field not in FIELDS:
+            if field == CATEGORY:
+                if not isinstance(values[field], str) or not values[field].strip():
+                    faults.append(
+                        Fault(
+                            field,
+                            "wrong value",
+                            f"expected the name of a category, got {show(values[field])}",
+                        )
+                    )
+            elif field not in FIELDS:
                 faults.append(Fault(field, "extra field", f"SOREC has no field {show(field)}"))
     bbox = values.get("bbox")
     if isinstance(bbox, list) and any(isinstance(v, float) for v in bbox):

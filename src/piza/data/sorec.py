@@ -19,6 +19,7 @@ from piza.errors import InputError
 from piza.files import atomic_write
 
 FIELDS = ("image", "bbox", "ref", "id")
+CATEGORY = "category"  # a field that rows made here have besides; SOREC's layout of parts needs it
 BOX = "[x, y, width, height] in pixels"
 
 MAX_BYTES = 2**30

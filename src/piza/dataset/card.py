@@ -11,7 +11,7 @@ from piza.data.labels.base import bounded_text
 from piza.data.sizes import Sizes
 from piza.data.sorec import canonical_name, to_row
 from piza.data.stats import Measures, measure, short
-from piza.dataset.records import Proposal
+from piza.dataset.records import NO_CATEGORY, Proposal
 from piza.dataset.split import Split
 from piza.errors import InputError
 
@@ -76,7 +76,7 @@ def categories_of(rows: Sequence[dict[str, Any]], records: Sequence[Proposal]) -
             raise InputError(f"row {number}: there is no proposal in the photo {row['image']!r}")
         box = row["bbox"]
         best = min(near, key=lambda record: sum(abs(a - b) for a, b in zip(record.bbox, box, strict=True)))
-        result.append({**row, "category": best.category or "unknown"})
+        result.append({**row, "category": best.category or NO_CATEGORY})
     return result
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from piza.boxes import iou_xyxy, xywh_to_xyxy
 from piza.config import settings
-from piza.dataset.records import Box, Checked, Decision
+from piza.dataset.records import NO_CATEGORY, Box, Checked, Decision
 from piza.errors import InputError
 
 Key = tuple[str, int]
@@ -196,7 +196,8 @@ def states(records: Sequence[Checked], decisions: Iterable[Decision], rules: Rul
 def rows(records: Sequence[Checked], decisions: Iterable[Decision], rules: Rules) -> list[dict[str, Any]]:
     """The rows of what was kept, in SOREC's format and the order of the records; ids count from 1.
 
-    Boxes are rounded to whole pixels, as SOREC's are, and stay inside of their photos.
+    Boxes are rounded to whole pixels, as SOREC's are, and stay inside of their photos. Each row has its proposal's `category`
+    besides, "unknown" where that has none: SOREC's layout tells its two test parts apart by it.
     """
     found = states(records, decisions, rules)
     kept: list[dict[str, Any]] = []
@@ -206,8 +207,11 @@ def rows(records: Sequence[Checked], decisions: Iterable[Decision], rules: Rules
             if decision is not None:
                 box = whole_pixels(decision.bbox, (record.width, record.height))
                 kept.append(
-                    {"image": record.image, "bbox": box, "ref": _plain(decision.text), "id": len(kept) + 1}
-                )
+                    {
+                        "image": record.image, "bbox": box, "ref": _plain(decision.text), "id": len(kept) + 1,
+                        "category": record.category or NO_CATEGORY,
+                    }
+                )  # fmt: skip
     return kept
 
 

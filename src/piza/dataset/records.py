@@ -36,6 +36,7 @@ COMMANDS = {
 }
 """Who writes the records of each step."""
 
+NO_CATEGORY = "unknown"  # the category of a row whose proposal has none
 SLACK = 0.01  # pixels by which rounding may take a box over the edge of its photo
 Text = Annotated[str, Field(min_length=1)]
 Box = tuple[float, float, float, float]
