@@ -9,14 +9,7 @@ from PIL import Image
 from piza.cli.main import main
 from piza.data.labels import LabeledBox, LabeledPhoto
 from piza.dataset import candidates
-from piza.dataset.candidates import (
-    Candidate,
-    labeled_boxes,
-    mask_segmenter,
-    tiled,
-    windows,
-    zero_shot_detector,
-)
+from piza.dataset.candidates import Candidate, labeled_boxes, tiled, windows
 from piza.dataset.propose import propose
 from piza.dataset.records import Proposal, read_records
 from piza.dataset.selection import SelectionConfig, merge_duplicates, select
@@ -105,49 +98,7 @@ def test_tiles_show_everything_and_cut_nothing_off():
         assert len(windows((400, 300), tiles)) == 1 + tiles * tiles * (tiles > 1)
 
 
-def test_answers_of_pipelines():
-    """As transformers' pipelines answer: zero-shot-object-detection and mask-generation."""
-    image = np.zeros((100, 200, 3), np.uint8)
-
-    def detect(picture, candidate_labels):
-        assert picture.size == (200, 100) and candidate_labels == ["sign", "red car"]
-        return [{"score": 0.5, "label": "sign", "box": {"xmin": -1, "ymin": 5, "xmax": 20, "ymax": 30}}]
-
-    assert zero_shot_detector(detect, ["sign", " red car"])(image) == [Candidate((0, 5, 20, 30), "sign", 0.5)]
-
-    def segment(picture):
-        masks = np.zeros((2, 100, 200), bool)
-        masks[0, 10:20, 30:50] = True
-        return {"masks": list(masks), "scores": np.array([0.9, 0.8])}
-
-    assert mask_segmenter(segment)(image) == [Candidate((30, 10, 50, 20), "", 0.9)]
-
-
-def test_zero_shot_detector_with_real_classes(tmp_path, tiny_tokenizer):
-    """A random GroundingDINO, saved and run by transformers' own pipeline."""
-    from tests.conftest import tiny_detector
-    from transformers import GroundingDinoProcessor
-
-    try:
-        from transformers import GroundingDinoImageProcessorPil as Processor
-    except ImportError:
-        from transformers import GroundingDinoImageProcessor as Processor
-    tiny_detector("gd").save_pretrained(tmp_path)
-    GroundingDinoProcessor(Processor(), tiny_tokenizer).save_pretrained(tmp_path)
-    look = zero_shot_detector(str(tmp_path), ["car"])
-    found = look(np.full((64, 64, 3), 90, np.uint8))
-    assert all(0 <= c.xyxy[0] <= c.xyxy[2] <= 64 for c in found)
-
-
-@pytest.mark.parametrize("make", [lambda d: zero_shot_detector(d, ["car"]), mask_segmenter])
-def test_folder_without_a_model(tmp_path, make):
-    with pytest.raises(InputError, match="is no model for"):
-        make(str(tmp_path))
-
-
-def test_labels_needed_and_of_the_right_size():
-    with pytest.raises(InputError, match="names of what to look for"):
-        zero_shot_detector(lambda: None, [" "])
+def test_labels_of_the_right_size():
     photo = LabeledPhoto("a.jpg", 200, 100, (LabeledBox((1, 2, 3, 4), "car", {"color": "red", "n": 3}),))
     look = labeled_boxes([photo])
     image = np.zeros((100, 200, 3), np.uint8)

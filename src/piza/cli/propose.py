@@ -84,7 +84,7 @@ def _propose(options: argparse.Namespace) -> int:
 
 def _proposer(options: argparse.Namespace) -> "tuple[str, Proposer, dict[str, Any]]":
     """Name, function and settings of what was asked for."""
-    from piza.dataset import candidates
+    from piza.dataset import candidates, pipelines
 
     if options.labels and not options.detector:
         raise InputError("--labels names what --detector looks for; give both")
@@ -99,12 +99,12 @@ def _proposer(options: argparse.Namespace) -> "tuple[str, Proposer, dict[str, An
                 "--detector needs --labels, the names of what to look for: --labels 'traffic sign,person'"
             )
         labels = list(_names(options.labels))
-        detector = candidates.zero_shot_detector(options.detector, labels, options.device)
+        detector = pipelines.zero_shot_detector(options.detector, labels, options.device)
         made_with = {"labels": labels}
         source = options.detector
     elif options.segmenter:
         detector, source, made_with = (
-            candidates.mask_segmenter(options.segmenter, options.device),
+            pipelines.mask_segmenter(options.segmenter, options.device),
             options.segmenter,
             {},
         )

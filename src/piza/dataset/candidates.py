@@ -1,4 +1,4 @@
-"""Where proposals come from: the embedded model's list, transformers' detectors and segmenters, label files, any function.
+"""Where proposals come from: the embedded model's list, label files, any function; models of transformers: `pipelines.py`.
 
 A `Detector` looks at one image. Things of a ten-thousandth of a photo are a few pixels of what a network takes in, so
 `tiled` shows it the photo and overlapping parts of it.
@@ -6,15 +6,13 @@ A `Detector` looks at one image. Things of a ten-thousandth of a photo are a few
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from piza.data.labels import LabeledPhoto
 from piza.data.sorec import canonical_name
-from piza.errors import InputError, reason
-from piza.hub import find_model
+from piza.errors import InputError
 from piza.image import ImageArray, cut
 from piza.search.region_crops import Detail
 from piza.search.zoom_path import frame_window, input_size
@@ -28,7 +26,6 @@ ATTRIBUTE = 0.5  # probability from which on a word is said of an object
 OVERLAP = 0.15  # of a tile's side that its neighbor shows too
 RIM = 2.0  # pixels: what comes so near to a tile's inner rim is cut off there
 EXCLUSIVE = ("category",)  # groups of words that are no attributes here
-MAX_LABELS = 1000
 
 
 @dataclass(frozen=True)
@@ -144,53 +141,6 @@ def _attributes(shown: Any, names: Sequence[str], groups: Mapping[str, list[int]
     return tuple(words)
 
 
-def zero_shot_detector(model: Any, labels: Sequence[str], device: str = "cpu") -> Detector:
-    """A zero-shot detector by transformers' pipeline, asked for things by name.
-
-    model: a folder or hub name, or a pipeline (or any function that answers as one). labels: what to look for, such as
-    ["traffic sign", "person"]. Raises InputError where there is no such model, and for no labels.
-    """
-    labels = [label.strip() for label in labels if label.strip()]
-    if not 0 < len(labels) <= MAX_LABELS:
-        raise InputError(
-            "a zero-shot detector needs the names of what to look for, such as 'traffic sign,person'"
-        )
-    pipe = _pipeline("zero-shot-object-detection", model, device)
-
-    def look(image: ImageArray) -> list[Candidate]:
-        found = []
-        for answer in pipe(_pillow(image), candidate_labels=labels):
-            corners = [answer["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]
-            found.append(
-                Candidate(_box(_inside(corners, image)), str(answer["label"]), float(answer["score"]))
-            )
-        return found
-
-    return look
-
-
-def mask_segmenter(model: Any, device: str = "cpu") -> Detector:
-    """A segmenter of everything (SAM, SAM 2) by transformers' mask generation: the boxes of its masks, without categories.
-
-    model: a folder or hub name, or a pipeline (or any function that answers as one). Raises InputError where there is no such
-    model.
-    """
-    pipe = _pipeline("mask-generation", model, device)
-
-    def look(image: ImageArray) -> list[Candidate]:
-        answer = pipe(_pillow(image))
-        found = []
-        for mask, score in zip(answer["masks"], answer["scores"], strict=True):
-            mask = np.asarray(mask).astype(bool)
-            if mask.any():
-                rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-                corners = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-                found.append(Candidate(_box(corners), "", float(score)))
-        return found
-
-    return look
-
-
 def labeled_boxes(photos: Sequence[LabeledPhoto]) -> Proposer:
     """The boxes of label files (`piza.data.labels.read_labels`), with their categories; fields of text become attributes.
 
@@ -219,37 +169,6 @@ def labeled_boxes(photos: Sequence[LabeledPhoto]) -> Proposer:
         return found
 
     return propose
-
-
-def _pipeline(task: str, model: Any, device: str) -> Any:
-    """A pipeline of transformers, of a folder or hub name; anything that can be called is taken as it is."""
-    if callable(model):
-        return model
-    folder: Path = find_model(model)
-    from transformers import pipeline
-
-    make: Any = pipeline
-    try:
-        return make(
-            task,
-            model=str(folder),
-            device=device,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
-    except Exception as error:  # damaged files, a package that is missing: each raises its own kind
-        raise InputError(f"{folder} is no model for {task} that can be read: {reason(error)}") from None
-
-
-def _pillow(image: ImageArray) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(image)
-
-
-def _inside(corners: Sequence[Any], image: ImageArray) -> list[float]:
-    sides = (image.shape[1], image.shape[0]) * 2
-    return [min(max(float(value), 0.0), float(side)) for value, side in zip(corners, sides, strict=True)]
 
 
 def _box(corners: Sequence[Any]) -> Box:
