@@ -1,7 +1,7 @@
 """What the machines' check finds of faults that were planted in drawn scenes, and what it makes of right sentences.
 
-    python benchmarks/planted_faults.py --scenes 80 --seed 904                 # measure
-    python benchmarks/planted_faults.py --scenes 100 --seed 903 --save fit.jsonl
+    python benchmarks/planted_faults.py --scenes 80 --seed 911                 # measure
+    python benchmarks/planted_faults.py --scenes 40 --seed 800 --save fit.jsonl
     python benchmarks/planted_faults.py --fit fit.jsonl                        # the WEIGHTS of piza.dataset.doubt
 
 Four kinds of sentences in each scene: right ones; sentences of another thing; ambiguous ones, which are those of another
@@ -28,8 +28,8 @@ from piza.dataset.grounding import asker_of
 SIZE = (2048, 1152)
 KINDS = ("right", "another thing", "ambiguous", "half off")
 EACH = 4  # faults of a kind in a scene, at most; twice as many right sentences
-FALSE_ALARMS = 0.08  # in scenes not fitted on; a margin below a tenth
-RIDGE = 3e-3
+FALSE_ALARMS = 0.085  # in scenes not fitted on; a margin below a tenth
+RIDGE = 1e-3
 PARTS = 5
 
 
@@ -89,12 +89,12 @@ def collect(options):
         started = time.perf_counter()
         answers = asker.ask(image, [(text, box) for _, text, box in asked])
         seconds += time.perf_counter() - started
-        for (kind, text, box), answer in zip(asked, answers, strict=True):
-            found = doubt_of(text, box, answer)
+        for (kind, text, box), looks in zip(asked, answers, strict=True):
+            found = doubt_of(text, box, looks)
             finding = found.finding.kind if found.finding else ""
             lines.append(
                 {
-                    "kind": kind, "scene": number, "text": text, "evidence": evidence_of(text, box, answer),
+                    "kind": kind, "scene": number, "text": text, "evidence": evidence_of(text, box, looks),
                     "doubt": found.doubt, "finding": finding,
                 }
             )  # fmt: skip
@@ -175,7 +175,7 @@ def regress(values, wrong):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=80)
-    parser.add_argument("--seed", type=int, default=904)
+    parser.add_argument("--seed", type=int, default=911)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--save", help="write the evidence there, a line a sentence")
     parser.add_argument("--fit", nargs="+", help="files that --save wrote")

@@ -4,8 +4,8 @@
         [--candidates FILE.jsonl] [--sheet SHEET.jpg]
 
 splits.json: {"test": ["source/name", ...]}; DIR/SOURCE/images and DIR/SOURCE/boxes.jsonl; signs: rows in SOREC's format. A
-labeled thing counts if it is at least 12 pixels long, within the share of the frame that is asked for, and whole; it is found
-if a proposal overlaps it by IoU 0.5 (also shown: 0.3). What is not labeled may be a thing all the same: --sheet draws a sample
+labeled thing counts if it is no scenery (poles), at least 12 pixels long, within the share of the frame that is asked for, and
+whole; it is found if a proposal overlaps it by IoU 0.5 (also shown: 0.3). What is not labeled may be a thing all the same: --sheet draws a sample
 of the proposals, for a person to count. --candidates keeps what the model saw, so that other settings are tried at once.
 """
 
@@ -113,7 +113,10 @@ def report(photos, candidates, config):
             width, height = image.size
         kept = [kept.candidate for kept in select(candidates[key], (width, height), config).kept]
         chosen += [(key, candidate) for candidate in kept]
-        small = [box for box, _ in boxes if is_small(box, width, height, config)]
+        small = [
+            box for box, category in boxes
+            if category not in config.without and is_small(box, width, height, config)
+        ]  # fmt: skip
         found = np.array([c.xyxy for c in kept]).reshape(-1, 4)
         best = iou_matrix_xyxy(np.array(small).reshape(-1, 4), found).max(1, initial=0)
         every = iou_matrix_xyxy(found, np.array([box for box, _ in boxes]).reshape(-1, 4)).max(1, initial=0)

@@ -25,10 +25,15 @@ def main(out: Path) -> None:
     rng = np.random.default_rng(0)
     for part, (count, seed) in PARTS.items():
         scenes.write(out / part, count=count, seed=seed)
-        for file in sorted((out / part / "images").iterdir()):
-            day = np.asarray(Image.open(file).convert("RGB")).astype(np.float32) / 255
-            night = 0.45 * day**1.8 * TINT + rng.normal(0, 0.03, day.shape)
-            Image.fromarray((255 * np.clip(night, 0, 1)).astype(np.uint8)).save(file, quality=90)
+        darken(out / part / "images", rng)
+
+
+def darken(images: Path, rng: np.random.Generator) -> None:
+    """Make night of the photos in a folder."""
+    for file in sorted(images.iterdir()):
+        day = np.asarray(Image.open(file).convert("RGB")).astype(np.float32) / 255
+        night = 0.45 * day**1.8 * TINT + rng.normal(0, 0.03, day.shape)
+        Image.fromarray((255 * np.clip(night, 0, 1)).astype(np.uint8)).save(file, quality=90)
 
 
 if __name__ == "__main__":

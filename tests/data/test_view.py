@@ -58,7 +58,7 @@ def view(place, *options):
 def test_a_page(place, capsys):
     assert view(place, "--missing", "skip") == 0
     out, err = capsys.readouterr()
-    assert out.startswith("3 rows in ") and "left out 1 rows" in err
+    assert out.startswith("3 of 4 rows in ") and "left out 1 rows" in err
     text = (place / "page.html").read_text(encoding="utf-8")
     page = PageParser(text)
     assert page.tags.count("article") == 3 and page.tags.count("img") == 6

@@ -38,7 +38,7 @@ SURE = Answer(seen((OWN, 0.97), (OTHER, 0.01)), seen((OTHER, 0.05)))
     ],
 )
 def test_what_a_grounder_answers_becomes_a_finding(before, after, kind):
-    found = doubt_of(TEXT, OWN, Answer(before, after)).finding
+    found = doubt_of(TEXT, OWN, [Answer(before, after)]).finding
     assert (found and found.kind) == kind
     if kind in (ELSEWHERE, AMBIGUOUS):
         assert "at 300, 80 to 330, 100" in found.message
@@ -49,9 +49,10 @@ def test_who_compares_is_not_asked_what_is_left():
     assert not is_comparison("The car on the left, almost hidden by a tree.") and not is_comparison(
         "a person in a vest"
     )
-    answer = Answer(SURE.before, seen((OTHER, 0.95)))
+    answers = [Answer(SURE.before, seen((OTHER, 0.95)))]
     assert (
-        doubt_of("The leftmost red car on the street.", OWN, answer).doubt < doubt_of(TEXT, OWN, answer).doubt
+        doubt_of("The leftmost red car on the street.", OWN, answers).doubt
+        < doubt_of(TEXT, OWN, answers).doubt
     )
 
 
@@ -92,11 +93,11 @@ def red_squares(*places):
 def test_any_grounder_is_asked_by_painting_the_thing_over():
     asker = SearchAsker(RedFinder(), "red")
     box = (200.0, 100.0, 220.0, 120.0)
-    (two,) = asker.ask(red_squares((40, 40), (200, 100)), [(TEXT, box)])
+    ((two,),) = asker.ask(red_squares((40, 40), (200, 100)), [(TEXT, box)])
     assert two.before.shares.tolist() == [0.45, 0.45] and two.after.boxes[0].tolist() == [40, 40, 60, 60]
-    assert doubt_of(TEXT, box, two).finding.kind == AMBIGUOUS
-    (one,) = asker.ask(red_squares((200, 100)), [(TEXT, box)])
-    assert one.after.shares.tolist() == [0.01] and doubt_of(TEXT, box, one).finding is None
+    assert doubt_of(TEXT, box, [two]).finding.kind == AMBIGUOUS
+    ((one,),) = asker.ask(red_squares((200, 100)), [(TEXT, box)])
+    assert one.after.shares.tolist() == [0.01] and doubt_of(TEXT, box, [one]).finding is None
 
 
 @dataclass
@@ -111,7 +112,7 @@ class Scripted:
         if len(self.asked) == self.photos:
             raise KeyboardInterrupt
         self.asked.append([text for text, _ in questions])
-        return [Answer(seen((box, 0.97)), seen((OTHER, 0.03))) for _, box in questions]
+        return [[Answer(seen((box, 0.97)), seen((OTHER, 0.03)))] for _, box in questions]
 
 
 def thing(image, x, *texts):
@@ -229,6 +230,6 @@ def test_the_embedded_model_doubts_planted_faults_more_than_right_sentences(tmp_
         for asked, doubts in ((questions, right), (moved, wrong)):
             answers = asker.ask(image, asked)
             doubts += [
-                doubt_of(text, box, answer).doubt for (text, box), answer in zip(asked, answers, strict=True)
+                doubt_of(text, box, looks).doubt for (text, box), looks in zip(asked, answers, strict=True)
             ]
     assert len(wrong) >= 4 and np.mean(wrong) > np.mean(right) + 0.3, json.dumps([right, wrong])

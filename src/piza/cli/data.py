@@ -207,7 +207,10 @@ def _view(options: argparse.Namespace) -> None:
     about = f"{len(rows)} of {len(values)} rows of {Path(options.data).name}, seed {options.seed}"
     write_page(rows, options.images, options.out, about)
     _note_skipped(len(values) - len(kept))
-    print(f"{len(rows)} rows in {options.out}")
+    print(
+        f"{len(rows)} of {len(values)} rows in {options.out}"
+        + (", drawn by chance; --count N shows more" if len(rows) < len(kept) else "")
+    )
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -107,7 +107,8 @@ def _describe(options: argparse.Namespace) -> int:
         note(f"{count} things without a sentence: {why}")
     if done.stopped:
         note(f"stopped, because {done.stopped}; run it again to go on")
-    print(f"{done.sentences} sentences about {done.described} things in {options.out}")
+    told = done.described - sum(done.without.values())
+    print(f"{done.sentences} sentences about {told} of {done.described} things in {options.out}")
     return 1 if done.failed or done.stopped else 0
 
 

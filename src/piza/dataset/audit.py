@@ -184,8 +184,8 @@ def _photo(
     if asker is not None and images_dir is not None:
         image = open_image(find_image(images_dir, rows[places[0]].image))
         answers = asker.ask(image, [(rows[place].expression, rows[place].box_xyxy) for place in places])
-        for place, answer in zip(places, answers, strict=True):
-            doubts[place], finding = doubt_of(rows[place].expression, rows[place].box_xyxy, answer)
+        for place, looks in zip(places, answers, strict=True):
+            doubts[place], finding = doubt_of(rows[place].expression, rows[place].box_xyxy, looks)
             own[place] += [finding] if finding else []
     audited = []
     for place in places:

@@ -14,12 +14,14 @@ from typing import Any
 from piza.data.sorec import find_image, to_json
 from piza.dataset.candidates import Proposer
 from piza.dataset.endpoint import Answer, Endpoint, EndpointDown, LimitReached, QuestionFailed
-from piza.dataset.generator import GENERATOR, MAYBE, generated
+from piza.dataset.generator import GENERATOR, MAYBE, TOLD, generated, is_told
 from piza.dataset.questions import PICTURES, REMINDER, Prompt, fill, messages, pictures, sentences_in
 from piza.dataset.records import Described, Proposal, RecordWriter, Sentence, proposal_fields, read_records
 from piza.errors import InputError
 from piza.image import ImageArray, open_image
 
+ALIKE = "no sentence fits it alone"
+UNSURE = f"nobody knows what it is, or with a score below {TOLD:g} only"
 MAX_FAILED = 5  # questions in a row, from which on something is wrong with all of them
 NONE_SEEN, REFUSED, NO_JSON, CUT_OFF = (
     "saw nothing to describe",
@@ -266,7 +268,7 @@ def describe_with_generator(
             for proposal in wanted:
                 sentences = [Sentence(text, GENERATOR) for text in of_id[proposal.id]]
                 records.append(Described(**proposal_fields(proposal), sentences=tuple(sentences)))
-                result.add(sentences, "no sentence fits it alone")
+                result.add(sentences, ALIKE if is_told(proposal) else UNSURE)
             writer.write(*records)
             progress(result.before + result.described, len(given))
     return result

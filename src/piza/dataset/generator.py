@@ -39,7 +39,7 @@ def generated(
     more of them are true.
     """
     height, width = image.shape[:2]
-    told = [number for number, p in enumerate(proposals) if p.category and p.score >= TOLD]
+    told = [number for number, p in enumerate(proposals) if is_told(p)]
     boxes = tuple(
         LabeledBox(proposals[n].box_xyxy, proposals[n].category, _known(proposals[n])) for n in told
     )
@@ -58,6 +58,11 @@ def generated(
         if sentence.ref not in texts[told[sentence.index]]:
             texts[told[sentence.index]].append(sentence.ref)
     return texts
+
+
+def is_told(proposal: Proposal) -> bool:
+    """Whether the generator says anything of a proposal: its category is known, and surely enough so."""
+    return bool(proposal.category) and proposal.score >= TOLD
 
 
 def _known(proposal: Proposal) -> dict[str, str]:

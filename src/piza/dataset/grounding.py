@@ -7,7 +7,7 @@ thing is painted over with what is around it, which costs a search.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,9 +23,8 @@ from piza.search.zoom_path import frame_window, input_size
 SAME = 0.5  # IoU from which on two boxes are of one thing
 TAKEN = 0.3  # IoU with the box from which on a listed object goes with it
 INSIDE = 0.7  # or such a part of the object lies in the box
-LIST_SCALE = (
-    1.5  # the frame is larger than for a search, times the model's own side: small things are read better
-)
+# The frame is larger than for a search, times the model's own side: small things are read better, and two looks err less.
+LIST_SCALES = (1.5, 2.0)
 MARGIN = 0.15  # of the box's sides, painted over as well
 SMALL = 96  # pixels: larger holes are filled at a smaller size, where a blur is as good
 
@@ -39,10 +38,14 @@ class Seen(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a sentence leads to, and what it leads to where the thing in its box is gone."""
+    """What a sentence leads to in one look, and what it leads to where the thing in its box is gone."""
 
     before: Seen
     after: Seen
+
+
+Question: TypeAlias = tuple[str, Sequence[float]]
+"""A sentence, and the box that it should lead to, xyxy in pixels of the image."""
 
 
 class Asker(Protocol):
@@ -52,8 +55,8 @@ class Asker(Protocol):
     def name(self) -> str:
         """Who it is, for the settings of a step."""
 
-    def ask(self, image: ImageArray, questions: Sequence[tuple[str, Sequence[float]]]) -> list[Answer]:
-        """An answer a question: a sentence, and the box that it should lead to, xyxy in pixels of the image."""
+    def ask(self, image: ImageArray, questions: Sequence[Question]) -> list[list[Answer]]:
+        """The answers to each question, one a look; as many to each."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +69,28 @@ class ListAsker:
     model: Any
     name: str = "mini"
 
-    def ask(self, image: ImageArray, questions: Sequence[tuple[str, Sequence[float]]]) -> list[Answer]:
-        """See `Asker.ask`: one look at the image, whatever the number of questions."""
-        window = frame_window((image.shape[1], image.shape[0]))
-        pixels = round(LIST_SCALE * self.model.config.first_pixels)
-        by_box: dict[tuple[float, ...], list[int]] = {}
-        for place, (_, box) in enumerate(questions):
-            by_box.setdefault(tuple(box), []).append(place)
-        answers: dict[int, Answer] = {}
+    def ask(self, image: ImageArray, questions: Sequence[Question]) -> list[list[Answer]]:
+        """See `Asker.ask`: a look of each of `LIST_SCALES` at the image, whatever the number of questions."""
         with without_gradients():
-            small = cut(image, window, input_size(window, True, pixels, pixels))
-            found = self.model.encode_frame(small, Detail(image, window))
             texts = self.model.encode_text([sentence for sentence, _ in questions])
-            before = self.model.first_look(texts, found, 0.0)
-            listed = in_frame(Detections(_normalized(found), np.zeros(0)), window)
-            for box, places in by_box.items():
-                left = _without(found, ~_goes_with(listed, np.array(box)))
-                after = self.model.first_look([texts[place] for place in places], left, 0.0)
-                for place, gone in zip(places, after, strict=True):
-                    answers[place] = Answer(_seen(before[place], window), _seen(gone, window))
+            looks = [self._look(image, scale, texts, questions) for scale in LIST_SCALES]
+        return [list(answers) for answers in zip(*looks, strict=True)]
+
+    def _look(
+        self, image: ImageArray, scale: float, texts: Sequence[Any], questions: Sequence[Question]
+    ) -> list[Answer]:
+        window = frame_window((image.shape[1], image.shape[0]))
+        pixels = round(scale * self.model.config.first_pixels)
+        small = cut(image, window, input_size(window, True, pixels, pixels))
+        found = self.model.encode_frame(small, Detail(image, window))
+        before = self.model.first_look(texts, found, 0.0)
+        listed = in_frame(Detections(_normalized(found), np.zeros(0)), window)
+        answers: dict[int, Answer] = {}
+        for box, places in _by_box(questions).items():
+            left = _without(found, ~_goes_with(listed, np.array(box)))
+            after = self.model.first_look([texts[place] for place in places], left, 0.0)
+            for place, gone in zip(places, after, strict=True):
+                answers[place] = Answer(_seen(before[place], window), _seen(gone, window))
         return [answers[place] for place in range(len(questions))]
 
 
@@ -95,20 +101,17 @@ class SearchAsker:
     locator: Any
     name: str
 
-    def ask(self, image: ImageArray, questions: Sequence[tuple[str, Sequence[float]]]) -> list[Answer]:
-        """See `Asker.ask`: two searches a question."""
+    def ask(self, image: ImageArray, questions: Sequence[Question]) -> list[list[Answer]]:
+        """See `Asker.ask`: one look, of two searches a question."""
         sentences = list(dict.fromkeys(sentence for sentence, _ in questions))
         before = dict(zip(sentences, self.locator.locate(image, sentences), strict=True))
-        by_box: dict[tuple[float, ...], list[int]] = {}
-        for place, (_, box) in enumerate(questions):
-            by_box.setdefault(tuple(box), []).append(place)
         answers: dict[int, Answer] = {}
-        for box, places in by_box.items():
+        for box, places in _by_box(questions).items():
             asked = [questions[place][0] for place in places]
             after = self.locator.locate(painted_over(image, box), asked)
             for place, result in zip(places, after, strict=True):
                 answers[place] = Answer(_seen_by_search(before[questions[place][0]]), _seen_by_search(result))
-        return [answers[place] for place in range(len(questions))]
+        return [[answers[place]] for place in range(len(questions))]
 
 
 def asker_of(model: Any, name: str) -> Asker:
@@ -145,6 +148,14 @@ def painted_over(image: ImageArray, box_xyxy: Sequence[float]) -> ImageArray:
     painted = image.copy()
     painted[part] = window
     return painted
+
+
+def _by_box(questions: Sequence[Question]) -> dict[tuple[float, ...], list[int]]:
+    """The places of the questions about each box."""
+    places: dict[tuple[float, ...], list[int]] = {}
+    for place, (_, box) in enumerate(questions):
+        places.setdefault(tuple(box), []).append(place)
+    return places
 
 
 def _goes_with(boxes: NDArray[Any], box: NDArray[Any]) -> NDArray[Any]:

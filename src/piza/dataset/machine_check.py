@@ -107,8 +107,8 @@ def check_things(
     doubts = [0.0] * len(texts)
     if asker is not None and image is not None and texts:
         answers = asker.ask(image, [(text, thing.box_xyxy) for text, (thing, _) in zip(texts, places)])
-        for number, ((thing, _), answer) in enumerate(zip(places, answers, strict=True)):
-            doubts[number], finding = doubt_of(texts[number], thing.box_xyxy, answer)
+        for number, ((thing, _), looks) in enumerate(zip(places, answers, strict=True)):
+            doubts[number], finding = doubt_of(texts[number], thing.box_xyxy, looks)
             findings[number] += [finding] if finding else []
     found: dict[str, list[tuple[Sentence, list[Finding], float]]] = defaultdict(list)
     for (thing, place), doubted, doubt in zip(places, findings, doubts, strict=True):

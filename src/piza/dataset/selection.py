@@ -37,7 +37,7 @@ class SelectionConfig:
     min_side: float = Field(default=12.0, ge=0)  # pixels, of the longer side
     edge: float = Field(default=2.0, ge=0)  # pixels: what comes nearer to the edge is cut off by it
     duplicate_iou: float = Field(default=0.5, gt=0, le=1)  # boxes that overlap more are of one thing
-    min_score: float = 0.2
+    min_score: float = 0.25
     per_photo: int = Field(default=20, ge=1)
     categories: tuple[str, ...] = ()  # only these; none: all
     without: tuple[str, ...] = ("tree", "hedge", "pole")  # scenery, of which no sentence is about one
