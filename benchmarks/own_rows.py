@@ -29,7 +29,7 @@ from piza.dataset.records import Checked, Decision, RecordWriter, read_records
 
 SEEDS = {"train": 920, "held_out": 921}
 TRAINING = (
-    "--batch 8 --sentences-per-image 20 --min-scale 1 --schedule cosine --workers 1 --save-every 20"
+    "--batch 8 --sentences-per-image 20 --min-scale 1 --schedule cosine --workers 1 --save-every 1000"
 ).split()
 
 

@@ -274,6 +274,12 @@ def test_card_says_what_is_known(city, tmp_path):
     assert "not stated" in open("out/README.md").read().lower()
 
 
+def test_a_file_for_the_card_that_is_not_there_is_said_not_to_be(city, capsys):
+    for option, name in (("--agreement", "agreement.json"), ("--made-with", "d.jsonl")):
+        assert split("--parts", "train=1,test=1", option, name) == 2
+        assert "No such file" in capsys.readouterr().err
+
+
 def test_folder_has_the_same_columns_in_all_parts(city):
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra data")
     rows = rows_about(city)

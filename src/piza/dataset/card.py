@@ -49,8 +49,9 @@ def read_settings(files: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
 
 def read_object(path: str | Path, expected: str) -> dict[str, Any]:
     """The object of a JSON file. Raises InputError for anything else."""
+    text = bounded_text(Path(path), expected)
     try:
-        content = json.loads(bounded_text(Path(path), expected))
+        content = json.loads(text)
     except (ValueError, RecursionError):
         raise InputError(f"{str(path)!r} is not valid JSON, expected {expected}") from None
     if not isinstance(content, dict):

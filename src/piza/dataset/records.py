@@ -270,8 +270,9 @@ class RecordWriter(Generic[Kind]):
     def _check_settings(self, made_with: dict[str, Any]) -> None:
         beside = self.path.with_name(f"{self.path.name}.settings.json")
         if self.existing and beside.is_file():
+            text = bounded_text(beside, "settings")
             try:
-                before = json.loads(bounded_text(beside, "settings"))
+                before = json.loads(text)
             except (ValueError, RecursionError):
                 raise InputError(
                     f"{str(beside)!r} is not valid JSON, expected what {str(self.path)!r} was made with"
