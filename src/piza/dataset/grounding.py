@@ -6,7 +6,7 @@ thing is painted over with what is around it, which costs a search.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import cv2
@@ -25,6 +25,14 @@ TAKEN = 0.3  # IoU with the box from which on a listed object goes with it
 INSIDE = 0.7  # or such a part of the object lies in the box
 # The frame is larger than for a search, times the model's own side: small things are read better, and two looks err less.
 LIST_SCALES = (1.5, 2.0)
+OF_OBJECTS = (
+    "cells",
+    "states",
+    "attributes",
+    "read",
+    "seen",
+    "regions",
+)  # of `Proposals`: (batch, objects, ...)
 MARGIN = 0.15  # of the box's sides, painted over as well
 SMALL = 96  # pixels: larger holes are filled at a smaller size, where a blur is as good
 
@@ -176,13 +184,9 @@ def _without(found: Any, keep: NDArray[Any]) -> Any:
 
     kept = np.flatnonzero(keep) if keep.any() else np.array([len(keep) - 1])
     places = torch.from_numpy(kept).to(found.cells.device)
-    return replace(
-        found,
-        cells=found.cells[:, places],
-        states=found.states[:, places],
-        attributes=found.attributes[:, places],
-        boxes=found.boxes[:, :, places],
-    )
+    known = {field.name for field in fields(found)}
+    of_objects = {name: getattr(found, name)[:, places] for name in OF_OBJECTS if name in known}
+    return replace(found, boxes=found.boxes[:, :, places], **of_objects)
 
 
 def _seen(detections: Detections, window: NDArray[Any]) -> Seen:
