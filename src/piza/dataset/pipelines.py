@@ -64,11 +64,10 @@ def mask_segmenter(model: Any, device: str = "cpu") -> Detector:
 
     def look(image: ImageArray) -> list[Candidate]:
         scale = max(1.0, max(image.shape[:2]) / MASK_SIDE)
+        shown = image
         if scale > 1:
             size = (max(1, round(image.shape[1] / scale)), max(1, round(image.shape[0] / scale)))
-            shown = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        else:
-            shown = image
+            shown = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         back = np.tile([image.shape[1] / shown.shape[1], image.shape[0] / shown.shape[0]], 2)
         try:
             found = list(_mask_boxes(pipe, shown))
@@ -86,8 +85,9 @@ def _mask_boxes(pipe: Any, image: ImageArray) -> Iterator[tuple[Box, float]]:
     from transformers import Pipeline
 
     if isinstance(pipe, Pipeline):
-        for points in pipe.preprocess(_pillow(image), points_per_crop=POINTS):
-            part = pipe.forward(points)
+        steps: Any = pipe  # their parameters are declared as dictionaries
+        for points in steps.preprocess(_pillow(image), points_per_crop=POINTS):
+            part = steps.forward(points)
             for (left, top, right, bottom), score in zip(
                 part["boxes"].tolist(), part["iou_scores"].tolist(), strict=True
             ):
