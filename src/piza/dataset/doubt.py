@@ -25,10 +25,11 @@ _COMPARES = re.compile(
 )
 _NO_COMPARISON = frozenset("almost most rest west forest vest interest chest guest test nest".split())
 
-# Fitted on 280 drawn scenes (seeds 800 to 802, 910, 911) by `benchmarks/planted_faults.py --fit`: a doubt of 0.5 is where 9 %
-# of the right sentences are, in scenes not fitted on. 90.1 % of the planted faults are doubted there.
+# Fitted on 280 drawn scenes (seeds 800 to 802, 910, 911) by `benchmarks/planted_faults.py --fit`, with weights of `mini` before
+# the ones that ship; for these the constant was set by `--shift` on 50 scenes (seed 800), so that 9 % of the right sentences are
+# doubted there. Do the same when `mini` is trained anew.
 WEIGHTS: Mapping[str, float] = {
-    "one": 1.2712,
+    "one": 1.6104,
     "own": -0.1851,
     "other": 0.3577,
     "after": 1.4936,
