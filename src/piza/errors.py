@@ -1,4 +1,4 @@
-"""The one error a user is meant to read, and how it quotes other errors."""
+"""The one error a user is meant to read, its smaller sister, and how it quotes other errors."""
 
 
 class InputError(ValueError):
@@ -6,6 +6,13 @@ class InputError(ValueError):
 
     The message is one sentence that says what was given and what is wanted; the command line prints it and
     exits with code 2. Faults of the program itself are never reported this way.
+    """
+
+
+class InputWarning(UserWarning):
+    """Something that was given can be used, but is hardly what was meant.
+
+    The message is one sentence, as that of an InputError; the command line prints it on stderr and goes on.
     """
 
 

@@ -1,13 +1,15 @@
 """Boxes in another format are noticed by the sizes of their images and read as an option says."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from piza.data.box_formats import BoxFormat, read_rows_with_boxes, read_values_with_boxes
-from piza.errors import InputError
+from piza.cli.main import main
+from piza.data.box_formats import BoxFormat, doubt_of, read_rows_with_boxes, read_values_with_boxes
+from piza.errors import InputError, InputWarning
 
 SIZE = (640, 480)
 
@@ -109,3 +111,106 @@ def test_faulty_rows_are_still_named(place):
     for boxes in (BoxFormat(), BoxFormat("xyxy")):
         with pytest.raises(InputError, match="row 1"):
             read_rows_with_boxes(place / "bad.json", place, boxes)
+
+
+# boxes of another format that all lie inside of their images
+
+INSIDE = np.array(
+    [[100, 60, 20, 12], [40, 90, 10, 30], [200, 150, 30, 30], [90, 30, 24, 16], [260, 40, 12, 14.0]]
+)
+
+
+@pytest.mark.parametrize(
+    ("scale", "name", "said"),
+    [
+        (None, "xyxy", "look like corners [x1, y1, x2, y2], but"),
+        (100, "xywh", "look like percent of the image, left, top, width and height, but"),
+        (100, "xyxy", "like percent of the image, corners [x1, y1, x2, y2]"),
+    ],
+)
+def test_another_format_inside_of_the_images_is_doubted(scale, name, said, place):
+    boxes = written(INSIDE, name, scale is not None) * (scale or 1)
+    with pytest.warns(InputWarning) as seen:
+        assert len(read_rows_with_boxes(write(place, boxes), place)) == len(boxes)
+    text = str(seen[0].message)
+    assert said in text and "all 5 boxes" in text and "row 1: " in text and "\n" not in text
+    assert "--box-format xyxy" in text if name == "xyxy" else "divided by 100, --normalized" in text
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # whoever says what they are is believed
+        read_rows_with_boxes(write(place, boxes), place, BoxFormat("xywh"))
+
+
+def test_thousandths_are_known_where_images_are_larger(place):
+    Image.new("L", (4000, 3000)).save(place / "large.png")
+    boxes = np.array(
+        [[310, 420, 12, 9], [800, 610, 7, 20], [90, 900, 15, 15], [500, 80, 9, 9], [660, 700, 5, 8]]
+    )
+    rows = [
+        {"image": "large.png", "bbox": box.tolist(), "ref": "a sign", "id": n} for n, box in enumerate(boxes)
+    ]
+    (place / "large.json").write_text(json.dumps(rows))
+    with pytest.warns(
+        InputWarning, match=r"thousandths of the image, left, .*divided by 1000, --normalized reads"
+    ):
+        read_rows_with_boxes(place / "large.json", place)
+    leaving = write(place, boxes.astype(float))  # of images of 640 x 480
+    with pytest.raises(
+        InputError, match=r"look like thousandths of the image, .*divided by 1000, --normalized"
+    ):
+        read_rows_with_boxes(leaving, place)
+
+
+def test_corners_that_are_fractions_inside_of_the_images_are_doubted(place):
+    with pytest.warns(InputWarning, match="--box-format xyxy --normalized reads"):
+        read_rows_with_boxes(write(place, written(INSIDE, "xyxy", True)), place, BoxFormat(normalized=True))
+
+
+def test_boxes_that_are_what_they_were_taken_for_are_not_doubted(boxes_xywh):
+    """Small ones, large ones, few, and the same one many times, such as a thing in the corner of all frames of a film."""
+    large = np.array([[40, 30, 500, 400], [100, 20, 420, 440], [200, 100, 300, 300], [0, 0, 640, 480.0]])
+    corner = np.array([[10, 8, 60, 40.0]]) + np.arange(200)[:, None] % 3
+    for boxes in (boxes_xywh, INSIDE, INSIDE[:1], large.repeat(25, 0), corner):
+        rows = [{"image": "a.png", "bbox": box.tolist()} for box in boxes]
+        assert doubt_of(rows, {"a.png": SIZE}, "rows.json", BoxFormat()) is None
+
+
+def test_every_command_that_reads_rows_says_the_doubt(place, tmp_path, capsys):
+    rows, images = str(write(place, written(INSIDE, "xyxy", False))), ["--images", str(place)]
+    nothing = ["--model", str(tmp_path / "none")]
+    page, out = str(tmp_path / "page.html"), str(tmp_path / "out.json")
+    for command, code in {
+        ("evaluate", rows, *images, *nothing): 2,  # for the model; the doubt comes first
+        ("train", rows, *images, "--base", str(tmp_path / "none"), "--out", str(tmp_path / "out")): 2,
+        ("data", "stats", rows, *images): 0,
+        ("data", "view", rows, *images, "--out", page): 0,
+        ("data", "convert", rows, *images, "--from", "sorec", "--to", "coco", "--out", out): 0,
+        ("data", "audit", rows, *images, "--language-only"): 0,
+    }.items():
+        assert main(list(command)) == code, command
+        lines = capsys.readouterr().err.splitlines()
+        assert sum("look like corners" in line and "--box-format xyxy" in line for line in lines) == 1, (
+            command
+        )
+        assert lines[0].startswith("piza: "), command
+    main(["data", "check", rows, *images])
+    assert "warning: boxes that look like another format (1)" in capsys.readouterr().out
+    assert (
+        main(["data", "convert", out, "--from", "coco", "--to", "sorec", "--out", str(tmp_path / "b.json")])
+        == 0
+    )
+    said = capsys.readouterr().err
+    assert "look like corners" in said and "--box-format" not in said  # COCO says how its boxes are written
+
+
+def test_labels_in_coco_that_hold_corners_are_doubted(place):
+    from piza.data.labels import read_labels
+
+    annotations = [
+        {"id": n, "image_id": 1, "category_id": 1, "bbox": box.tolist()}
+        for n, box in enumerate(written(INSIDE, "xyxy", False))
+    ]
+    images = [{"id": 1, "file_name": "a.png", "width": SIZE[0], "height": SIZE[1]}]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "sign"}]}
+    (place / "labels.json").write_text(json.dumps(content))
+    with pytest.warns(InputWarning, match="all 5 boxes look like corners"):
+        read_labels(place / "labels.json", place)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from piza.devices import AUTO, check_cpu, check_device, device_failure
-from piza.errors import InputError
+from piza.errors import InputError, InputWarning
 from piza.visualize.text import one_line
 
 if TYPE_CHECKING:
@@ -88,8 +88,10 @@ def _drop_stdout() -> None:
 
 
 def _silence_libraries() -> None:
-    """Keep the libraries below from talking on a user's screen."""
+    """Keep the libraries below from talking on a user's screen; our own warnings are notes."""
     warnings.simplefilter("ignore")
+    warnings.simplefilter("always", InputWarning)
+    warnings.showwarning = lambda message, *_, **__: note(str(message))
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

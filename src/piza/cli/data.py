@@ -186,6 +186,7 @@ def _stats(options: argparse.Namespace) -> None:
 
 
 def _view(options: argparse.Namespace) -> None:
+    from piza.data.box_formats import warn_of_doubt
     from piza.data.sizes import rows_with_sizes
     from piza.data.sorec import read_values, to_row
     from piza.data.view import sample, write_page
@@ -201,7 +202,8 @@ def _view(options: argparse.Namespace) -> None:
         raise InputError(f"there are no rows to show in {options.data!r}")
     # Rows without an image are left out before the sample is drawn, so that it has as many as were asked for.
     numbers = {id(row): number for number, row in enumerate(values, start=1)}
-    kept, _ = rows_with_sizes(values, options.images, options.missing)
+    kept, sizes = rows_with_sizes(values, options.images, options.missing)
+    warn_of_doubt(kept, sizes, options.data)
     chosen = [kept[index] for index in sample(options.count, len(kept), options.seed)]
     rows = [(numbers[id(row)], to_row(row, numbers[id(row)])) for row in chosen]
     about = f"{len(rows)} of {len(values)} rows of {Path(options.data).name}, seed {options.seed}"

@@ -1,10 +1,12 @@
 """Reading rows whose boxes may be written in several ways, and noticing when they are not what they were taken for.
 
 SOREC's boxes are [x, y, width, height] in pixels. Rows from elsewhere hold corners, centers or fractions in the same field, and
-read the wrong way most of them are still four positive numbers. Only the sizes of the images tell.
+read the wrong way most of them are still four positive numbers. Only the sizes of the images tell: boxes that leave their
+images are refused (`require_plausible`), and those that lie inside of them, but hardly by chance, are doubted (`doubt_of`).
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from piza.data.sizes import Sizes, read_sizes
 from piza.data.sorec import Row, read_list, require_sound, show, to_row, without_collector
-from piza.errors import InputError
+from piza.errors import InputError, InputWarning
 
 FormatName = Literal["xywh", "xyxy", "cxcywh"]
 FORMATS: dict[FormatName, str] = {
@@ -29,6 +31,11 @@ _BY_RARITY: tuple[FormatName, ...] = ("xyxy", "xywh", "cxcywh")
 EDGE_PIXELS, EDGE_SHARE = 2.0, 0.1
 _CUT = "give --box-format xywh to cut boxes at the edge of their image"
 MAX_LEAVING = 0.1  # share of boxes that may leave their image where the format was given
+SCALES = {100: "percent", 1000: "thousandths"}
+"""What else than pixels and fractions boxes are counted in: Label Studio has percent, some language models thousandths."""
+
+MAX_CHANCE = 1e-3  # above it, boxes that look like another format are taken for what they were said to be
+_CELLS = 20  # of a side: boxes that differ by less than a cell are one, as in frames of a film
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ def read_values_with_boxes(
 ) -> list[dict[str, Any]]:
     """The rows of a file with their boxes as SOREC has them, [x, y, width, height] in pixels, compared with their images.
 
-    Without `images_dir` nothing is compared. Rows whose image cannot be read are left to the caller.
+    Without `images_dir` nothing is compared. Rows whose image cannot be read are left to the caller. Warns
+    (InputWarning) with the sentence of `doubt_of`, where there is one.
 
     Raises InputError as `read_values` does; when boxes leave their images or are under a pixel, saying how many, what they look
     like and which option reads them so; and when fractions are to be read without images.
@@ -81,6 +89,7 @@ def read_values_with_boxes(
     sizes = _sizes(content, images_dir) if images_dir is not None else {}
     require_sound(content, f"{str(path)!r}, row")
     require_plausible(content, sizes, str(path), boxes)
+    warn_of_doubt(content, sizes, str(path), boxes)
     return content
 
 
@@ -136,11 +145,9 @@ def require_plausible(values: Sequence[dict[str, Any]], sizes: Sizes, source: st
     Looks at all rows whose image's size is known. A box may reach over the edge a little, as boxes that were drawn by hand do;
     where the format was given, it may reach farther, if few do.
     """
-    known = [(number, row) for number, row in enumerate(values, start=1) if row["image"] in sizes]
+    known, xywh, frames = _compared(values, sizes)
     if not known:
         return
-    xywh = np.array([row["bbox"] for _, row in known], dtype=np.float64)
-    frames = np.array([sizes[row["image"]] for _, row in known], dtype=np.float64)
     leaving, small = _leaves(xywh, frames), (xywh[:, 2:] < 1).any(1)
     if not small.any() and (
         not leaving.any() or (boxes.is_given and leaving.sum() <= max(1, MAX_LEAVING * len(known)))
@@ -158,6 +165,85 @@ def require_plausible(values: Sequence[dict[str, Any]], sizes: Sizes, source: st
     )
 
 
+def doubt_of(values: Sequence[dict[str, Any]], sizes: Sizes, source: str, boxes: BoxFormat) -> str | None:
+    """A sentence about boxes that all lie inside of their images, but look like another format; None where they do not.
+
+    Corners read as left, top, width and height stay inside of an image as long as they are left above of its center, and then
+    every width is larger than its left and every height than its top. Boxes in percent are all near the left upper corner of a
+    large image. Of boxes that are what they were taken for, at random places, this is so by chance; where that is below
+    `MAX_CHANCE`, it is doubted. It stays a doubt: a logo in the corner of every image is such a box, too. Nothing is said of
+    a format that somebody gave, and of centers, which cannot be told from the left upper corners of small boxes.
+
+    values: rows with `bbox` [x, y, width, height] in pixels, sound ones.
+    """
+    if boxes.name is not None:
+        return None
+    known, xywh, frames = _compared(values, sizes)
+    if not known:
+        return None
+    room = np.maximum(frames - xywh[:, 2:], 1e-9)  # (n, 2): where the left upper corner may be
+    found: list[tuple[float, str, str]] = []  # how probable by chance, what it looks like, what reads it
+    if (xywh[:, 2:] > xywh[:, :2]).all() and _fits(xywh, frames, "xyxy"):
+        chance = _chance(xywh[:, 2:] / room, xywh / np.tile(frames, 2))
+        found.append(
+            (chance, FORMATS["xyxy"], f"--box-format xyxy{' --normalized' * boxes.normalized} reads")
+        )
+    for scale, word in SCALES.items():
+        name = _fit_of_scale(xywh, frames, scale) if not boxes.is_given else None
+        if name is not None:
+            chance = _chance(scale / room, xywh / scale)
+            found.append((chance, f"{word} of the image, {FORMATS[name]}", _divide(scale, name)))
+    found = sorted(one for one in found if one[0] < MAX_CHANCE)
+    if not found:
+        return None
+    number, row = known[0]
+    width, height = sizes[row["image"]]
+    looks, advice = (" or like ".join(one[1] for one in found), " or ".join(one[2] for one in found))
+    return (
+        f"{source!r}: all {len(known)} boxes look like {looks}, but are read as {FORMATS['xywh']} (row {number}: "
+        f"{show(row['bbox'])} in {width} x {height} pixels); {advice} them otherwise, and --box-format xywh says that they "
+        "are right"
+    )
+
+
+def warn_of_doubt(
+    values: Sequence[dict[str, Any]], sizes: Sizes, source: str, boxes: BoxFormat = BoxFormat()
+) -> None:
+    """Warn (InputWarning) with the sentence of `doubt_of`, where there is one."""
+    if doubt := doubt_of(values, sizes, source, boxes):
+        warnings.warn(doubt, InputWarning, stacklevel=2)
+
+
+def _chance(shares: NDArray[np.float64], boxes: NDArray[np.float64]) -> float:
+    """The probability that all of independent events happen, from theirs (n, 2), cut to 1; those of boxes (n, 4) that are
+    nearly the same are one. The sides of the boxes are counted in that of a square."""
+    _, distinct = np.unique(np.round(boxes * _CELLS), axis=0, return_index=True)
+    return float(np.exp(np.log(np.minimum(shares[distinct], 1.0)).sum()))
+
+
+def _fit_of_scale(values: NDArray[np.float64], frames: NDArray[np.float64], scale: int) -> FormatName | None:
+    """The format in which boxes that are counted in `scale`ths of the image are inside of it."""
+    if values.max() > scale:
+        return None
+    scaled = values / scale * np.tile(frames, 2)
+    return next((name for name in _BY_RARITY if _fits(scaled, frames, name)), None)
+
+
+def _divide(scale: int, name: FormatName) -> str:
+    options = "--normalized" if name == "xywh" else f"--box-format {name} --normalized"
+    return f"divided by {scale}, {options} reads"
+
+
+def _compared(
+    values: Sequence[dict[str, Any]], sizes: Sizes
+) -> tuple[list[tuple[int, dict[str, Any]]], NDArray[np.float64], NDArray[np.float64]]:
+    """The rows whose image's size is known, with their numbers from 1; their boxes (n, 4) and images' sizes (n, 2)."""
+    known = [(number, row) for number, row in enumerate(values, start=1) if row["image"] in sizes]
+    xywh = np.array([row["bbox"] for _, row in known], dtype=np.float64).reshape(-1, 4)
+    frames = np.array([sizes[row["image"]] for _, row in known], dtype=np.float64).reshape(-1, 2)
+    return known, xywh, frames
+
+
 def _advice(values: NDArray[np.float64], frames: NDArray[np.float64]) -> str:
     """What boxes look like that are not [x, y, width, height] in pixels, and the options that read them so."""
     if values.max() <= 1.0:
@@ -167,11 +253,15 @@ def _advice(values: NDArray[np.float64], frames: NDArray[np.float64]) -> str:
                 options = "--normalized" if name == "xywh" else f"--box-format {name} --normalized"
                 return f"they look like fractions of the image, {FORMATS[name]}, which {options} reads"
         return "they look like fractions of the image, which --normalized reads, but some leave it even so"
-    for name in _BY_RARITY:
-        if name != "xywh" and _fits(values, frames, name):
-            advice = f"they look like {FORMATS[name]}, which --box-format {name} reads"
-            # Few boxes of the last kind leave their image, so it may be these that are wrong.
-            return advice if name == "xyxy" else f"{advice}, or else {_CUT}"
+    if _fits(values, frames, "xyxy"):
+        return f"they look like {FORMATS['xyxy']}, which --box-format xyxy reads"
+    for scale, word in SCALES.items():
+        fit = _fit_of_scale(values, frames, scale)
+        if fit is not None and (values[:, :2] >= frames).any():  # pixels that no left upper corner can have
+            return f"they look like {word} of the image, {FORMATS[fit]}: {_divide(scale, fit)} them"
+    if _fits(values, frames, "cxcywh"):
+        # Few boxes of this kind leave their image, so it may be these that are wrong.
+        return f"they look like {FORMATS['cxcywh']}, which --box-format cxcywh reads, or else {_CUT}"
     return f"no other way of writing boxes fits all of them; correct these rows, or {_CUT}"
 
 

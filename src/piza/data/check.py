@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from piza.data.box_formats import BoxFormat, read_list_with_boxes
+from piza.data.box_formats import BoxFormat, doubt_of, read_list_with_boxes
 from piza.data.sizes import read_sizes
 from piza.data.sorec import (
     CATEGORY,
@@ -22,7 +22,8 @@ from piza.data.sorec import (
 
 # What a model can live with; all other kinds are errors.
 NO_DOT, INNER_DOT, TWO_BOXES = "no final dot", "inner dot or question mark", "one sentence, two boxes"
-WARNINGS = (NO_DOT, INNER_DOT, TWO_BOXES)
+OTHER_BOXES = "boxes that look like another format"
+WARNINGS = (NO_DOT, INNER_DOT, TWO_BOXES, OTHER_BOXES)
 
 ADVICE = {
     NO_DOT: 'does not end with "."',
@@ -106,7 +107,7 @@ def check(
         findings += _duplicates(content, sound) + _spellings(sound)
         images = {row["image"]: None for _, row in sound}
         if images_dir is not None:
-            findings += _against_images(sound, images_dir)
+            findings += _against_images(sound, images_dir, str(path), boxes)
     findings.sort(key=lambda finding: finding.row)
     return Report(str(path), len(content), len(images), images_dir is not None, findings)
 
@@ -206,8 +207,10 @@ def _spellings(sound: list[tuple[int, dict[str, Any]]]) -> list[Finding]:
     return findings
 
 
-def _against_images(sound: list[tuple[int, dict[str, Any]]], images_dir: str | Path) -> list[Finding]:
-    """Images that cannot be read, once each, and boxes that reach out of theirs."""
+def _against_images(
+    sound: list[tuple[int, dict[str, Any]]], images_dir: str | Path, source: str, boxes: BoxFormat
+) -> list[Finding]:
+    """Images that cannot be read, once each, and boxes that reach out of theirs; or, once, that all look like others."""
     first_rows: dict[str, int] = {}
     counts: Counter[str] = Counter()
     for number, row in sound:
@@ -226,6 +229,8 @@ def _against_images(sound: list[tuple[int, dict[str, Any]]], images_dir: str | P
         if x + w > width or y + h > height:
             message = f"the box {show(row['bbox'])} reaches to {x + w}, {y + h}, but the image is {width} x {height}"
             findings.append(Finding(number, Fault("bbox", "box outside its image", message)))
+    if doubt := doubt_of([row for _, row in sound], sizes, source, boxes):
+        findings.append(Finding(sound[0][0], Fault("bbox", OTHER_BOXES, doubt)))
     return findings
 
 

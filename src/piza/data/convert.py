@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.data import formats, parquet, parquet_reader
-from piza.data.box_formats import BoxFormat, read_values_with_boxes, require_plausible
+from piza.data.box_formats import BoxFormat, doubt_of, read_values_with_boxes, require_plausible
 from piza.data.sizes import OnMissing, Sizes, rows_with_sizes
 from piza.data.sorec import read_values, write_values
 from piza.errors import InputError
@@ -86,11 +86,14 @@ def convert(
 def _doubt(
     rows: list[dict[str, Any]], sizes: Sizes, source: str | Path, from_format: str, boxes: BoxFormat
 ) -> str | None:
+    if boxes.is_given:  # then reading has looked at them
+        return None
     try:
         require_plausible(rows, sizes, str(source), boxes)
+        doubt = doubt_of(rows, sizes, str(source), boxes)
     except InputError as error:  # what a file holds is kept, but not without a word
-        return str(error) if from_format == "sorec" else str(error).partition(";")[0]
-    return None
+        doubt = str(error)
+    return doubt.partition(";")[0] if doubt and from_format != "sorec" else doubt
 
 
 def _relative(image: str, images_dir: str | Path) -> str:

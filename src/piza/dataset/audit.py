@@ -5,6 +5,7 @@ are there, a grounder is asked as well.
 """
 
 import hashlib
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ import numpy as np
 
 from piza.boxes import iou_xyxy
 from piza.config import settings
-from piza.data.check import check
+from piza.data.check import OTHER_BOXES, check
 from piza.data.sorec import Row, canonical_name, find_image, read_rows
 from piza.data.view import write_page
 from piza.dataset.doubt import doubt_of, is_comparison
@@ -25,7 +26,7 @@ from piza.dataset.language_rules import LanguageRules, joined, language_findings
 from piza.dataset.machine_check import twin_finding
 from piza.dataset.near_duplicates import content, twins
 from piza.dataset.records import Finding, RecordWriter, Text
-from piza.errors import InputError
+from piza.errors import InputError, InputWarning
 from piza.image import open_image
 
 COVERED, ALMOST, FILE, OUTSIDE = "said of another, too", "nearly one box", "file", "box outside"
@@ -97,7 +98,9 @@ def audit(
             find_image(images_dir, rows[places[0]].image)
     findings = _without_photos(rows, photos, rules)
     for fault in check(path, images_dir).findings:
-        if fault.fault.kind not in OWN_RULES:
+        if fault.fault.kind == OTHER_BOXES:  # of the file, not of a row
+            warnings.warn(fault.fault.message, InputWarning, stacklevel=2)
+        elif fault.fault.kind not in OWN_RULES:
             kind = OUTSIDE if fault.fault.kind == "box outside its image" else FILE
             findings[fault.row - 1].append(Finding(kind, 1.0, fault.fault.message))
     result = Audit(rows)

@@ -1,10 +1,12 @@
 """Photos with labeled boxes, in the formats that annotation tools write: COCO, YOLO, Pascal VOC, KITTI, JSON lines."""
 
+import warnings
 from pathlib import Path
 
+from piza.data.box_formats import BoxFormat, doubt_of
 from piza.data.labels.base import FORMATS, LabeledBox, LabeledPhoto, LabelFormat
 from piza.data.sorec import canonical_name
-from piza.errors import InputError
+from piza.errors import InputError, InputWarning
 
 __all__ = ["FORMATS", "LabelFormat", "LabeledBox", "LabeledPhoto", "guess_format", "read_labels"]
 
@@ -23,6 +25,7 @@ def read_labels(
     Raises:
         InputError: naming the file and the line or field, for a file of another kind, a value that is not what it must
             be, a box that reaches out of its photo by more than rounding, two entries about one photo, or no photo at all.
+        Warns (InputWarning) about COCO's boxes that lie in their photos, but look like corners or percent.
     """
     from piza.data.labels import coco, jsonl, kitti, voc, yolo
 
@@ -38,8 +41,11 @@ def read_labels(
         "kitti": kitti.read,
         "jsonl": jsonl.read,
     }
-    photos = readers[label_format or guess_format(path)](path, images_dir)
+    label_format = label_format or guess_format(path)
+    photos = readers[label_format](path, images_dir)
     _check_names(photos, repr(str(path)))
+    if label_format == "coco":  # the one format that is [x, y, width, height] in pixels
+        _doubt_boxes(photos, str(path))
     if not photos:
         raise InputError(f"{str(path)!r} holds no labels: there is no photo in it")
     return photos
@@ -53,6 +59,17 @@ def _check_names(photos: list[LabeledPhoto], path: str) -> None:
         if key in seen:
             raise InputError(f"{path} has two entries about one photo: {seen[key]!r} and {photo.image!r}")
         seen[key] = photo.image
+
+
+def _doubt_boxes(photos: list[LabeledPhoto], path: str) -> None:
+    rows = [
+        {"image": photo.image, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        for photo in photos
+        for x1, y1, x2, y2 in (box.xyxy for box in photo.boxes)
+    ]
+    sizes = {photo.image: (photo.width, photo.height) for photo in photos}
+    if doubt := doubt_of(rows, sizes, path, BoxFormat()):
+        warnings.warn(doubt.partition(";")[0], InputWarning, stacklevel=3)  # these have no options
 
 
 def guess_format(path: str | Path) -> LabelFormat:
