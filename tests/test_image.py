@@ -367,15 +367,31 @@ def test_large_images_are_converted_in_bands_with_the_same_pixels(mode, monkeypa
     np.testing.assert_array_equal(open_image(image), whole)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tiff", ".ppm"])
+def colors_of_12_bits():
+    y, x = np.mgrid[:64, :80]
+    return np.stack([x * 51, y * 64, (x + y) * 28], -1).astype(np.uint16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".ppm", ".jp2"])
 def test_colors_of_16_bits_that_use_12_are_refused_and_not_black(suffix):
-    colors = np.random.default_rng(0).integers(0, 4096, (20, 30, 3), dtype=np.uint16)
+    colors = colors_of_12_bits()
     content = cv2.imencode(suffix, colors)[1].tobytes()
     for read in (open_image, decode_image):
-        with pytest.raises(InputError, match=r"the lowest 1[23] only"):
+        with pytest.raises(InputError, match=r"colors of 16 bits that use the lowest 1[23] only"):
             read(content)
     full = open_image(cv2.imencode(suffix, colors * 16)[1].tobytes())
-    assert abs(full[..., ::-1].astype(int) - colors // 16).max() <= 1
+    assert abs(full[..., ::-1].astype(int) - colors // 16).max() <= (
+        3 if suffix == ".jp2" else 1
+    )  # it is lossy
+
+
+def test_the_depth_of_a_jpeg_2000_is_found_behind_other_boxes(tmp_path):
+    content = cv2.imencode(".jp2", colors_of_12_bits())[1].tobytes()
+    start = content.index(b"jp2c") - 4
+    box = (70_000).to_bytes(4, "big") + b"xml " + bytes(70_000 - 8)
+    (tmp_path / "a.jp2").write_bytes(content[:start] + box + content[start:])
+    with pytest.raises(InputError, match=r"the lowest 1[23] only"):
+        open_image(tmp_path / "a.jp2")
 
 
 def test_a_jpeg_2000_is_refused_sooner(monkeypatch):

@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from piza.errors import InputError, reason
 from piza.quiet import silence_libtiff
-from piza.sixteen_bits import GRAY_MODES, check_deep_color, is_deep_color, scale_16_bit
+from piza.sixteen_bits import GRAY_MODES, check_deep_color, color_bits, scale_16_bit
 
 ImageArray: TypeAlias = NDArray[np.uint8]
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[Any] | DecodedImage"
@@ -295,14 +295,14 @@ def _from_pillow(image: Image.Image, name: str) -> ImageArray:
 
 def _decode(image: Image.Image, name: str) -> None:
     _check_size(image.width, image.height, name)
-    deep = is_deep_color(image)
     try:
         with _quiet():
+            bits = color_bits(image)
             image.load()
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         raise InputError(f"{name} is damaged and cannot be decoded: {reason(error)}") from None
-    if deep:
-        check_deep_color(image, name)
+    if bits > 8:
+        check_deep_color(image, bits, name)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -358,14 +358,10 @@ def _from_array(array: NDArray[Any]) -> ImageArray:
     _check_size(array.shape[1], array.shape[0], "the image")
     pixels = array if array.dtype == np.uint8 else scale_16_bit(array, int(array.max(initial=0)))
     if pixels.ndim == 2 or pixels.shape[2] == 1:
-        return _gray_to_rgb(pixels.reshape(pixels.shape[:2]))
+        return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
     if pixels.shape[2] == 4:
         return _rgb(Image.fromarray(np.ascontiguousarray(pixels)), "the image")
     return np.ascontiguousarray(pixels)
-
-
-def _gray_to_rgb(gray: NDArray[Any]) -> ImageArray:
-    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 @contextmanager
