@@ -6,7 +6,9 @@ have ranges, wherever the values come from. Settings are never changed on a mode
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
@@ -21,6 +23,7 @@ Settings = TypeVar("Settings")
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Channel = Annotated[float, Field(ge=0, le=255)]
 Deviation = Annotated[float, Field(gt=0, le=255)]
+MAX_INTEGER = 2**63  # larger ones, which JSON and Python have, cannot be calculated with
 MAX_BYTES = 10_000_000  # of a settings file; a real one has some thousand
 
 
@@ -34,6 +37,9 @@ def settings(*, frozen: bool = True) -> Callable[[type[Settings]], type[Settings
 
         @functools.wraps(init)
         def checked(self: Any, *values: Any, **named: Any) -> None:
+            for name, value in named.items():
+                if isinstance(value, int) and abs(value) >= MAX_INTEGER:
+                    raise InputError(f"{name}: expected a whole number of at most 64 bits")
             try:
                 init(self, *values, **named)
             except ValidationError as error:
@@ -280,6 +286,7 @@ def read(cls: type[Settings], path: str | Path) -> Settings:
 
 def from_json(cls: type[Settings], text: str | bytes, source: str) -> Settings:
     """Settings from JSON. Raises InputError in one sentence that names `source` and the field."""
+    _check_integers(text, source)
     try:
         config: Settings = _adapter(cls).validate_json(text)  # type: ignore[arg-type]
         return config
@@ -296,6 +303,23 @@ def write(config: Any, path: str | Path) -> None:
     """Writes settings as JSON, whole or not at all."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
+
+
+def _check_integers(text: str | bytes, source: str) -> None:
+    """Raises InputError for whole numbers in JSON from `MAX_INTEGER` on."""
+    long = re.search(r"\d{19}", text) if isinstance(text, str) else re.search(rb"\d{19}", text)
+    if long is None:
+        return
+
+    def whole(digits: str) -> int:
+        if len(digits) > 20 or abs(int(digits)) >= MAX_INTEGER:
+            raise InputError(f"{source}: expected whole numbers of at most 64 bits, got {digits[:24]}...")
+        return 0
+
+    with suppress(
+        RecursionError, json.JSONDecodeError, UnicodeDecodeError
+    ):  # which is said with the other faults
+        json.loads(text, parse_int=whole)
 
 
 @functools.cache

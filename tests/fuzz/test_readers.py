@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.fuzz import model_targets
-from tests.fuzz.inputs import COCO, ODVG, lines_of, text_of
+from tests.fuzz.inputs import COCO, ODVG, PROPOSAL, TRAIN, lines_of, text_of
 from tests.fuzz.targets import TARGETS, Target, attempt
 
 from piza.data import formats, sorec
+from piza.dataset.records import Proposal, read_records
 from piza.errors import InputError
 from piza.training.settings import train_config
 
@@ -103,3 +104,13 @@ def test_aliases_and_large_files_of_yaml(tmp_path: Path) -> None:
     path.write_text("rows: a.json  " + "#" * 100_000)
     with pytest.raises(InputError, match="at most 100 kB"):
         train_config({}, path)
+
+
+@pytest.mark.parametrize("field", ["width", "height"])
+def test_whole_numbers_of_hundreds_of_digits(field: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(text_of({**PROPOSAL, field: 10**400}))
+    with pytest.raises(InputError, match="line 1: expected whole numbers of at most 64 bits, got 1000"):
+        read_records(tmp_path / "a.jsonl", Proposal)
+    (tmp_path / "train.json").write_bytes(text_of({**TRAIN, "steps": 10**400}))
+    with pytest.raises(InputError, match="steps: expected a whole number of at most 64 bits"):
+        train_config({}, tmp_path / "train.json")
