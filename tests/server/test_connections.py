@@ -222,10 +222,12 @@ def test_good_requests_among_slow_cut_and_lying_ones(model):
 def process(tmp_path):
     """Starts `piza serve` with a fake model; yields (the process, its address)."""
     code = (
+        f"STUBBORN = {STUBBORN!r};"
         "import sys, threading; from piza.server import app; from piza.cli.main import main;"
         "from tests.server.fake_model import FakeModel; model = FakeModel();"
         "model.wait = threading.Event() if 'hang' in sys.argv else None;"
         "app.load_models = lambda *_: {'quick': model};"
+        "exec(STUBBORN) if 'stubborn' in sys.argv else None;"
         "sys.exit(main(['serve', '--port', '0', '--upload', '0.1']))"
     )
     paths = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
@@ -281,3 +283,28 @@ def test_it_ends_promptly_with_requests_in_flight(process):
     for link in links:
         assert b" 503 " in read_all(link).splitlines()[0]
         link.close()
+
+
+STUBBORN = """
+import asyncio
+app.END_SECONDS, make = 1.0, app.create_app
+class Stubborn:
+    async def __call__(self, scope, receive, send):
+        while True:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                pass
+app.create_app = lambda *given: app.App(Stubborn(), make(*given).state)
+"""
+
+
+def test_it_ends_in_bounded_time_whatever_a_request_does(process):
+    server, address = process("stubborn")
+    link = connect(address, b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+    link.settimeout(0.5)
+    with pytest.raises(TimeoutError):  # it is in the hands of the application
+        link.recv(1)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(30) == 0
+    link.close()

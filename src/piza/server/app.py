@@ -5,7 +5,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from piza.errors import InputError, reason
 HOST, PORT = "127.0.0.1", 7860
 QUEUE_SIZE, SECONDS, MEGABYTES = 8, 60.0, 50.0
 LAST_CALL = 2  # seconds that requests in flight get when the server ends
+END_SECONDS = 10.0  # from the signal to the end of the process, whatever it is doing
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,10 @@ def uvicorn_server(app: App) -> Any:
 
 
 def run(app: App, address: socket.socket) -> None:
-    """Serve the application at the socket until SIGINT or SIGTERM; searches in progress are not waited for."""
+    """Serve the application at the socket until SIGINT or SIGTERM; searches in progress are not waited for.
+
+    `END_SECONDS` after the signal the process ends, even where a client that does not read, or a thread, would hold it.
+    """
     from piza.server.logs import log_to_stderr
 
     def end(*_: Any) -> None:
@@ -157,13 +163,38 @@ def run(app: App, address: socket.socket) -> None:
 
     signal.signal(signal.SIGTERM, end)  # uvicorn raises the signal again when it has ended
     log_to_stderr()
+    server = uvicorn_server(app)
+    handle_exit = server.handle_exit
+    deadlines: list[threading.Timer] = []
+
+    def begin_to_end(*signal_and_frame: Any) -> None:
+        deadlines.append(_exit_in(END_SECONDS))
+        handle_exit(*signal_and_frame)
+
+    server.handle_exit = begin_to_end
     try:
-        uvicorn_server(app).run(sockets=[address])
+        server.run(sockets=[address])
     except KeyboardInterrupt:
         pass
     app.state.close()
     if app.state.busy:  # a model cannot be interrupted, and the interpreter would crash under it
+        leave()
+    for deadline in deadlines:
+        deadline.cancel()
+
+
+def leave() -> None:
+    """End the process now, with exit code 0: no thread is waited for and nothing is torn down."""
+    _exit_in(LAST_CALL)  # should nobody read what is left to be written
+    with suppress(OSError, ValueError):
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+    os._exit(0)
+
+
+def _exit_in(seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+    return timer
