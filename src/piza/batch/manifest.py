@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piza.batch.sources import is_address, reach, why
+from piza.batch.addresses import is_address, reach, why
 from piza.data.parquet import import_pyarrow
 from piza.data.sorec import check_image_name, kind_of, show
 from piza.errors import InputError, reason

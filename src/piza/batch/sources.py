@@ -1,6 +1,6 @@
 """Images and films from anywhere, one after the other: only names are ever listed, and an image is read when its turn comes.
 
-Addresses (`s3://...`, `https://...`) are read through fsspec, which is imported only for them.
+Those behind addresses (`s3://...`, `https://...`) are listed and read by `piza.batch.addresses`.
 """
 
 import glob
@@ -8,11 +8,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+from piza.batch.addresses import before_magic, fetch, files_at, is_address, open_address
 from piza.batch.video import FrameTime, count_frames, import_av, is_video_name, read_frames
-from piza.errors import InputError, reason
+from piza.errors import InputError
 
 if TYPE_CHECKING:
     from piza.image import ImageSource
@@ -21,33 +23,12 @@ Source: TypeAlias = "ImageSource | NamedVideo | Iterable[ImageSource | NamedImag
 """An image, a name that stands for several (see `find_images`), or any iterable of these."""
 
 IMAGE_SUFFIXES = frozenset(
-    (
-        *(
-            ".jpg",
-            ".jpeg",
-            ".jpe",
-            ".jfif",
-            ".png",
-            ".apng",
-            ".webp",
-            ".avif",
-            ".tif",
-            ".tiff",
-            ".bmp",
-            ".gif",
-        ),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
-    )
+    ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .tif .tiff .bmp .gif .ppm .pgm .pbm .pnm .jp2 .j2k .j2c .jpx .jpf".split()
 )
 """Names of images end like this, in capital letters or not. A file that is named by itself may end in any way."""
 
 LIST_SUFFIX = ".txt"
 """A file that ends like this holds names of images, one a line."""
-
-MAX_REMOTE_BYTES = 2**30
-"""Of one file behind an address; what is larger is refused before all of it is in memory."""
-
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,11 +131,6 @@ def find_sources(source: Source, *, recursive: bool = False, strict: bool | None
                     yield image
 
 
-def is_address(text: str) -> bool:
-    """Whether a text is an address for fsspec (`scheme://...`) and not a name of a file or a sentence."""
-    return _ADDRESS.fullmatch(text) is not None
-
-
 def is_image_name(text: str) -> bool:
     """Whether a text ends like the name of an image file."""
     return os.path.splitext(text)[1].lower() in IMAGE_SUFFIXES
@@ -207,7 +183,7 @@ def _in_folder(folder: str, recursive: bool) -> Iterator[Found]:
 def _matching(pattern: str) -> Iterator[Found]:
     wanted = _wanted_by(pattern)
     found = (path for path in glob.iglob(pattern, recursive=True) if wanted(path))
-    folder = _before_magic(pattern)
+    folder = before_magic(pattern)
     for path in sorted(found, key=natural_key):
         if not os.path.isdir(path):
             yield _local(path, os.path.relpath(path, folder or "."))
@@ -216,11 +192,6 @@ def _matching(pattern: str) -> Iterator[Found]:
 def _wanted_by(pattern: str) -> Callable[[str], bool]:
     """What a pattern is meant to match: images, or films where it ends as they do."""
     return is_video_name if is_video_name(pattern) else is_image_name
-
-
-def _before_magic(pattern: str) -> str:
-    """The folder below which all matches of a pattern are."""
-    return os.path.dirname(re.split(r"[*?[]", pattern, maxsplit=1)[0])
 
 
 def _in_list(path: str) -> Iterator[Found]:
@@ -267,9 +238,9 @@ def _remote(address: str, inside: str = "") -> Found:
     path = re.split(r"[?#]", address, maxsplit=1)[0]
     inside = inside or path.rstrip("/").rpartition("/")[2]
     if not is_video_name(path):
-        return NamedImage(address, _fetcher(address), inside)
+        return NamedImage(address, partial(fetch, address), inside)
     import_av()
-    return NamedVideo(address, lambda: _open_remote(address, "a film"), inside)
+    return NamedVideo(address, lambda: open_address(address, "a film"), inside)
 
 
 def _place(image: Found) -> str:
@@ -290,61 +261,11 @@ def _not_empty(found: Iterator[Found], message: str, recursive: bool) -> Iterato
 
 
 def _at_address(address: str, recursive: bool) -> Iterator[Found]:
-    """A file, or all image files of a folder or a pattern. On the web every address is a file: it lists no folders."""
-    if address.lower().startswith(("http://", "https://")):
-        yield _remote(address)
-        return
-    system, path = reach(address)
-    magic = glob.has_magic(path)
-    wanted = _wanted_by(path) if magic else is_image_name
-    try:
-        if magic:
-            names = system.glob(path)
-        elif system.isdir(path):
-            names = system.find(path, maxdepth=None if recursive else 1)
-        else:
-            yield _remote(address)
-            return
-    except Exception as error:  # as many kinds as there are file systems
-        raise InputError(f"{address!r} cannot be listed: {why(error)}") from None
-    given = len(_parts(_before_magic(path) if magic else path))
-    images = 0
-    for name in sorted(names, key=natural_key):
-        inside = _parts(name)[given:]
-        if wanted(name) and not any(part.startswith(".") for part in inside):
-            images += 1
-            yield _remote(system.unstrip_protocol(name), "/".join(inside))
-    if not images:
+    files = files_at(address, recursive, _wanted_by)
+    if not files:
         raise InputError(f"{address!r} holds no image (names that end in .jpg, .png, .webp, .tif, ...)")
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part]
-
-
-def _fetcher(address: str) -> Callable[[], bytes]:
-    def fetch() -> bytes:
-        with _open_remote(address, "an image file") as file:
-            try:
-                content = file.read(MAX_REMOTE_BYTES + 1)
-            except Exception as error:  # as many kinds as there are file systems
-                raise InputError(f"{address!r} cannot be read: {why(error)}") from None
-        if len(content) > MAX_REMOTE_BYTES:
-            raise InputError(f"{address!r} is too large: over {MAX_REMOTE_BYTES // 2**20:,} MB")
-        return content
-
-    return fetch
-
-
-def _open_remote(address: str, expected: str) -> IO[bytes]:
-    system, path = reach(address)
-    try:
-        file: IO[bytes] = system.open(path, "rb")
-        return file
-    except FileNotFoundError:
-        raise InputError(f"{address!r} does not exist, expected {expected}") from None
-    except Exception as error:  # as many kinds as there are file systems
-        raise InputError(f"{address!r} cannot be read: {why(error)}") from None
+    for file, inside in sorted(files, key=lambda pair: natural_key(pair[0])):
+        yield _remote(file, inside)
 
 
 def _failing(message: str) -> Callable[[], bytes]:
@@ -354,24 +275,6 @@ def _failing(message: str) -> Callable[[], bytes]:
         raise InputError(message)
 
     return fetch
-
-
-def reach(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it."""
-    from fsspec.core import url_to_fs
-
-    try:
-        system, path = url_to_fs(address)
-    except ImportError as error:  # a protocol whose package is not installed: fsspec says which one it is
-        raise InputError(f"{address!r} cannot be reached: {reason(error)}") from None
-    except Exception as error:
-        raise InputError(f"{address!r} cannot be reached: {why(error)}") from None
-    return system, path
-
-
-def why(error: Exception) -> str:
-    """What a file system complains about, to quote in an InputError."""
-    return reason(error) if str(error).strip() else type(error).__name__
 
 
 def _is(test: Callable[[str], bool], name: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
-from piza.batch.sources import MAX_REMOTE_BYTES, is_address, reach, why
+from piza.batch.addresses import MAX_REMOTE_BYTES, is_address, reach, why
 from piza.data.sorec import check_image_name, find_image, quote
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable, sweep_temporary

@@ -9,15 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piza.batch.sources import (
-    LIST_SUFFIX,
-    Found,
-    NamedImage,
-    NamedVideo,
-    find_sources,
-    is_address,
-    is_image_name,
-)
+from piza.batch.addresses import is_address
+from piza.batch.sources import LIST_SUFFIX, Found, NamedImage, NamedVideo, find_sources, is_image_name
 from piza.batch.video import is_video_name
 from piza.cli.common import (
     add_model_options,
