@@ -59,6 +59,18 @@ def test_exif_orientation_is_respected(tmp_path, colors, orientation, suffix):
     assert np.array_equal(open_image(Image.open(path)), expected)
 
 
+def test_what_a_program_turned_is_not_turned_again(tmp_path, colors):
+    """It may still carry the file's orientation: boxes are in pixels of what was given."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(colors).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as file:
+        turned = file.rotate(-90, expand=True)
+    assert turned.getexif()[0x0112] == 6
+    assert np.array_equal(open_image(turned), np.rot90(colors, -1))
+    assert np.array_equal(open_image(turned), open_image(tmp_path / "turned.png"))
+
+
 def test_broken_exif_does_not_refuse_sound_pixels(tmp_path, colors):
     path = tmp_path / "a.jpg"
     Image.fromarray(colors).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\xff\x01\x02")
@@ -85,6 +97,15 @@ def test_16_bit_gray_is_scaled_not_clipped(tmp_path):
         opened = open_image(tmp_path / f"a.{suffix}")
         assert np.abs(opened[0, :, 0] - levels[0] / 257).max() <= 0.5
     assert np.array_equal(open_image(levels), opened)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_16_bits_that_use_fewer_are_stretched(tmp_path, bits):
+    levels = np.linspace(0, 2**bits - 1, 40).astype(np.uint16)[None].repeat(8, axis=0)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", levels, np.stack([levels] * 3, 2)):
+        opened = open_image(source)
+        assert np.abs(opened[..., 1] - levels * (255 / (2**bits - 1))).max() <= 0.5
 
 
 def test_transparent_pixels_are_laid_on_gray(tmp_path, colors):

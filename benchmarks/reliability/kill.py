@@ -150,7 +150,7 @@ def commands(place: Path) -> dict[str, Command]:
         "export": Command(["export", model, "--out", str(out / "export")], out / "export", names, whole=False),
         "train": Command(
             ["train", rows, "--images", images, "--base", str(place / "base"), "--out", str(out / "lora"), "--method", "lora",
-             "--steps", "12", "--batch", "2", "--workers", "1", "--save-every", SAVE_EVERY, "--device", "cpu"],
+             "--steps", "12", "--history-steps", "20", "--batch", "2", "--workers", "1", "--save-every", SAVE_EVERY, "--device", "cpu"],
             out / "lora", weights, steps, whole=False,
         ),
     }  # fmt: skip

@@ -40,3 +40,12 @@ def test_it_knows_when_to_stop(mini):
     )
     assert progress.tolist() == pytest.approx([0, 0.5, 1], abs=0.051)
     assert (stop[:2] < 0.1).all() and stop[2] > 0.95
+
+
+def test_what_it_does_not_know_is_not_found(mini, tmp_path):
+    """Without any option: `found` means something by default, and unknown words are named."""
+    seed, size = examples.SCENES[1]
+    examples.draw_scene(seed, size, tmp_path / "street.jpg")
+    zorgle, german = mini.locate(tmp_path / "street.jpg", ["the zorgle", "das rote Auto"])
+    assert not zorgle.found and zorgle.unknown_words == ["zorgle"]
+    assert not german.found and "rote" in german.unknown_words

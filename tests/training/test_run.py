@@ -81,6 +81,9 @@ def test_every_method_writes_what_can_be_loaded(method, plain, place, tmp_path):
     out = tmp_path / "out"
     found = train_model(settings(place, out, method=method, plain=plain))
     assert (found.steps, found.stopped, found.skipped) == (2, False, 0)
+    (tmp_path / "own").touch()
+    modes = {path.stat().st_mode for path in out.rglob("*") if path.is_file()}
+    assert modes == {(tmp_path / "own").stat().st_mode}  # as the umask has it: colleagues can read them
     model = piza.load(str(out))
     assert model.config.method == method and model.config.method_options["condition"] is not plain
     result = model.locate(str(place / "photos" / "0.jpg"), "the red car")

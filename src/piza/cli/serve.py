@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from piza.cli.common import add_device_option, at_least, positive
-from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, leave, serve
+from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
 
 def add_serve(commands: Any) -> None:
@@ -73,7 +73,6 @@ def _serve(options: argparse.Namespace) -> None:
         tuple(options.allow_origin),
     )
     serve(options.model or ["mini"], options.device, config)
-    leave()  # tearing down torch and its threads takes seconds, of a busy machine minutes
 
 
 def _port(text: str) -> int:
