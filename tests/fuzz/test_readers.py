@@ -5,6 +5,7 @@ longer ones. Found inputs stay as tests of their own, at the end of this file.
 """
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.fuzz import model_targets
 from tests.fuzz.inputs import COCO, ODVG, PROPOSAL, TRAIN, lines_of, text_of
 from tests.fuzz.targets import TARGETS, Target, attempt
 
+from piza import config
 from piza.data import formats, sorec
 from piza.dataset.records import Proposal, read_records
 from piza.errors import InputError
@@ -114,3 +116,12 @@ def test_whole_numbers_of_hundreds_of_digits(field: str, tmp_path: Path) -> None
     (tmp_path / "train.json").write_bytes(text_of({**TRAIN, "steps": 10**400}))
     with pytest.raises(InputError, match="steps: expected a whole number of at most 64 bits"):
         train_config({}, tmp_path / "train.json")
+
+
+def test_names_of_fields_that_hold_line_breaks_and_commands_for_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "piza.json").write_bytes(text_of({"\n\x1b[31m\u2028\x83": 1}))
+    with pytest.raises(InputError) as refused:
+        config.read(config.PizaConfig, tmp_path / "piza.json")
+    assert r"\n\x1b[31m\u2028\x83: there is no such setting" in str(refused.value)
+    assert str(refused.value).isprintable()
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
