@@ -147,15 +147,16 @@ class NanoDetProposals(nn.Module):
         )
 
     def with_regions(self, found: CellProposals, crops: Tensor, sizes: Tensor) -> CellProposals:
-        """The objects of one image with what they look like.
+        """The objects with what they look like.
 
-        crops: (k, 3, SIDE, SIDE), normalized as pixels are; sizes: (k, 2); both of `region_crops`, of the last boxes.
+        crops: (batch * k, 3, SIDE, SIDE), normalized as pixels are; sizes: (batch * k, 2); both of `region_crops`, of the last
+        boxes.
         """
         if self.regions is None:
             return found
         with self._convolutions(crops):
             states: Tensor = self.regions(crops, sizes)
-        return replace(found, regions=states.float()[None])
+        return replace(found, regions=states.float().view_as(found.regions))
 
     def described(self, read: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """States (..., k, width) and attributes (..., k, words) of objects, of what was read and seen of them."""

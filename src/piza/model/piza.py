@@ -133,12 +133,7 @@ class Piza(nn.Module):
         """
         if self.proposals is None:
             return self.encode_images([image])
-        found: Proposals = self.proposals(self.pixels([image]))
-        if isinstance(self.proposals, NanoDetProposals) and isinstance(found, CellProposals):
-            crops, sizes = region_crops(image, found.boxes[-1, 0].float().cpu().numpy(), detail)
-            told = torch.from_numpy(sizes).to(self.device)
-            return self.proposals.with_regions(found, self.pixels(crops), told)
-        return found
+        return self.with_regions(self.proposals(self.pixels([image])), [image], [detail])
 
     @torch.inference_mode()
     def first_look(
@@ -203,6 +198,23 @@ class Piza(nn.Module):
     def encode_images(self, images: Iterable[NDArray[np.uint8]]) -> ImageFeatures:
         """Windows of one size, uint8 (height, width, 3) RGB -> features."""
         return grounder.encode_image(self.detector, self.pixels(images))
+
+    def with_regions(
+        self,
+        found: Proposals,
+        images: Sequence[NDArray[np.uint8]],
+        details: Sequence[Detail | None] | None = None,
+    ) -> Proposals:
+        """The proposals of some images with what each looks like, enlarged; as they are for a model that does not look.
+
+        images, details: as in `encode_frame`, one of each an image of `found`.
+        """
+        if not isinstance(self.proposals, NanoDetProposals) or not isinstance(found, CellProposals):
+            return found
+        boxes = found.boxes[-1].detach().float().cpu().numpy()
+        looks = zip(images, boxes, details or [None] * len(images), strict=True)
+        crops, sizes = map(np.concatenate, zip(*(region_crops(*look) for look in looks), strict=True))
+        return self.proposals.with_regions(found, self.pixels(crops), torch.from_numpy(sizes).to(self.device))
 
     def pixels(self, images: Iterable[NDArray[np.uint8]]) -> Tensor:
         """uint8 RGB windows of one size -> (batch, 3, height, width), normalized, channels last in memory."""

@@ -116,8 +116,12 @@ def listing_loss(model: Piza, batch: ListedFrames, match: bool = True) -> dict[s
     """
     assert model.proposals is not None and model.matcher is not None
     frames_listed = batch.frames_listed
-    pixels = model.pixels([listed.image for listed in frames_listed])
-    found = model.proposals(pixels, lambda shapes: forced_cells(frames_listed, shapes, batch.forced))
+    images = [listed.image for listed in frames_listed]
+    found = model.proposals(
+        model.pixels(images), lambda shapes: forced_cells(frames_listed, shapes, batch.forced)
+    )
+    if match:
+        found = model.with_regions(found, images)
     losses, matches = proposal_loss(found, frames_listed)
     total = sum(losses.values())
     if match:
