@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import piza
 from piza.methods.context import current_embedding, zoom_embedding
 from piza.model import accelerate
 
@@ -89,6 +90,15 @@ def test_half_the_precision_is_near(name, dtype, request):
     assert got.scores[0] == pytest.approx(want.scores[0], abs=0.05)
     result = model.locate(IMAGES[0], SENTENCES[0], max_looks=2)
     assert 0 <= result.score <= 1 and np.isfinite(result.box_xyxy).all()
+
+
+def test_the_embedded_first_look_in_half_the_precision():
+    model = piza.load("mini")
+    want = model.locate(IMAGES[0], SENTENCES[0], whole_frame=True)
+    got = model.to(torch.bfloat16).locate(IMAGES[0], SENTENCES[0], whole_frame=True)
+    assert model.dtype == torch.bfloat16 and got.score == pytest.approx(want.score, abs=0.1)
+    if want.score > 0.2:
+        np.testing.assert_allclose(got.box_xyxy, want.box_xyxy, atol=2)
 
 
 @pytest.mark.parametrize("name", ["tiny_piza", "tiny_listing_piza"])

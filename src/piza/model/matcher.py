@@ -122,7 +122,8 @@ class ExpressionMatcher(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor, found: Proposals) -> tuple[Tensor, Tensor]:
         """`read` of the objects that a `ProposalNetwork` found."""
         aspect = found.size[1] / found.size[0]
-        return self.read(ids, mask, found.features, found.boxes[-1].detach(), aspect)
+        kind = self.features.weight.dtype
+        return self.read(ids, mask, found.features.to(kind), found.boxes[-1].detach().to(kind), aspect)
 
     def read(
         self, ids: Tensor, mask: Tensor, features: Tensor, boxes: Tensor, aspect: float | Tensor

@@ -91,6 +91,12 @@ class NanoDetProposals(nn.Module):
         nn.init.zeros_(self.attributes.weight)  # words that nothing is known of stay unlikely
         nn.init.constant_(self.attributes.bias, -3.0)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "NanoDetProposals":
+        """Moves to other devices, but stays in float32 in a model of half the precision: boxes are read off distributions, and
+        sixteen bits are a pixel there."""
+        super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), recurse)  # type: ignore[no-untyped-call]
+        return self
+
     def forward(
         self, pixels: Tensor, bonus: Callable[[list[tuple[int, int]]], Tensor] | None = None
     ) -> CellProposals:
@@ -99,6 +105,7 @@ class NanoDetProposals(nn.Module):
         pixels: (batch, 3, height, width), normalized, sides multiples of 32. bonus: (shapes of the levels) -> (batch, cells),
         added to the scores by which cells are chosen.
         """
+        pixels = pixels.float()
         height, width = pixels.shape[-2:]
         levels, categories, sides = self._convolve(pixels)
         shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
@@ -155,7 +162,7 @@ class NanoDetProposals(nn.Module):
         if self.regions is None:
             return found
         with self._convolutions(crops):
-            states: Tensor = self.regions(crops, sizes)
+            states: Tensor = self.regions(crops.float(), sizes)
         return replace(found, regions=states.float().view_as(found.regions))
 
     def described(self, read: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
