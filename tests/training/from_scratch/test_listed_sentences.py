@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import piza
 from piza.model.io import load_folder
 from piza.model.matcher import ExpressionMatcher
 from piza.model.region_encoder import STATE as REGION_STATE
-from piza.training.from_scratch.list_reader import ListReader, named
+from piza.training.from_scratch.list_reader import ListReader, named, start_matcher
 from piza.training.from_scratch.listed_frames import Frames, is_absent
 from piza.training.from_scratch.listed_sentences import FORGOTTEN, LEFT_OUT, ListedBatches, blurred
 from piza.training.from_scratch.object_lists import ListTeller, ObjectList
@@ -137,3 +138,17 @@ def test_what_learns_to_describe_objects_describes_them_as_before_until_it_has_l
         "attributes",
     }
     assert {name.split(".")[0] for name in named(dict(reader.state_dict()))} == {"proposals", "matcher"}
+
+
+def test_a_matcher_that_was_told_lists_without_images_starts_blind_to_what_is_seen(tmp_path):
+    made = ExpressionMatcher(10, TOLD + len(WORDS))
+    save_file(
+        {f"matcher.{name}": tensor for name, tensor in made.state_dict().items()}, tmp_path / "m.safetensors"
+    )
+    for states in (True, False):
+        weight = start_matcher(tmp_path / "m.safetensors", states).features.weight
+        same = torch.isclose(weight, made.features.weight).all(0)
+        words = torch.arange(STATES, STATES + len(WORDS)).tolist()
+        assert same.nonzero()[:, 0].tolist() == (
+            list(range(len(same))) if states else [*words, len(same) - 1]
+        )

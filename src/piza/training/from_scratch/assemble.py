@@ -14,8 +14,9 @@ from piza.model.object_words import ObjectWords
 from piza.model.piza import Piza
 from piza.training.from_scratch.cached_lists import LISTED
 from piza.training.from_scratch.street_crops import CATEGORIES
-from piza.training.from_scratch.train_proposals import AREA, read_words
+from piza.training.from_scratch.train_proposals import read_words
 
+FIRST_PIXELS = 1120  # square root of the area of a first look: chosen, a little more than it was trained at
 PARTS = ("proposals.", "matcher.")
 
 
@@ -30,7 +31,7 @@ def assembled(base: Path, proposals: Path, matcher: Path) -> Piza:
         num_attributes=len(read_words().words),
         proposal_backbone="nanodet",
         num_categories=len(CATEGORIES),
-        first_pixels=round(AREA**0.5),
+        first_pixels=FIRST_PIXELS,
     )
     weights = {
         name: w for name, w in load_file(base / "model.safetensors").items() if not name.startswith(PARTS)

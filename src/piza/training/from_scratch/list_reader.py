@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from piza.model.matcher import ExpressionMatcher
 from piza.model.nanodet_proposals import NanoDetProposals
+from piza.model.region_encoder import STATE as REGION_STATE
 from piza.training.from_scratch.object_lists import ToldLists
 from piza.training.from_scratch.train_matcher import PREFIX, STATES, list_loss
 
@@ -96,7 +97,7 @@ def listed_loss(reader: nn.Module, batch: ListedFrames | ToldLists) -> dict[str,
 
 
 def start_matcher(path: Path, states: bool) -> ExpressionMatcher:
-    """A matcher with a file's weights; without `states` it starts blind to the states, which its lists did not have."""
+    """A matcher with a file's weights; without `states` it starts blind to states and regions, which its lists did not have."""
     weights = {
         name.removeprefix(PREFIX): tensor.float()
         for name, tensor in load_file(path).items()
@@ -107,6 +108,7 @@ def start_matcher(path: Path, states: bool) -> ExpressionMatcher:
     if not states:
         with torch.no_grad():
             matcher.features.weight[:, :STATES] = 0
+            matcher.features.weight[:, -REGION_STATE - 1 : -1] = 0
     return matcher
 
 
