@@ -171,6 +171,6 @@ who.addEventListener("change", () => { remember("who", name()); item = null; dra
 
 attempt(async () => {
   const config = await getJson("review/config");
-  who.value = remember("who") || config.who;
+  who.value ||= remember("who") || config.who;  // the name may have been typed while this loaded
   await open("review/next");
 });
