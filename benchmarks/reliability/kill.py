@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for tests.confte
 import numpy as np
 from PIL import Image
 
+from piza.batch.folders import UNFINISHED
 from piza.cli.main import main as piza_main
 from piza.files import is_temporary
 
@@ -47,6 +48,7 @@ class Command:
     finished: Callable[[Path], int] | None = None
     whole: bool = True  # `out` is there only when all is done
     once: bool = False  # and is refused when it is there already
+    grows: bool = False  # a folder that is taken until it is whole, and refused then
 
 
 def digest(path: Path) -> str:
@@ -136,11 +138,11 @@ def commands(place: Path) -> dict[str, Command]:
             ["locate", images, *sentences, "--model", model, "--out", str(out / "a.jsonl")], out / "a.jsonl", digest
         ),
         "locate --out yolo": Command(
-            ["locate", images, *sentences, "--model", model, "--out", str(out / "yolo")], out / "yolo", tree, whole=False
+            ["locate", images, *sentences, "--model", model, "--out", str(out / "yolo")], out / "yolo", tree, whole=False, grows=True,
         ),
         "locate --out drawings": Command(
             ["locate", images, "the red car", "--model", model, "--out", str(out / "drawings")],
-            out / "drawings", names, whole=False,
+            out / "drawings", names, whole=False, grows=True,
         ),
         "data convert (COCO)": Command(
             ["data", "convert", rows, "--from", "sorec", "--out", str(out / "c.json"), "--to", "coco", "--images", images], out / "c.json", digest
@@ -221,6 +223,10 @@ def trial(command: Command, place: Path, seconds: float, expected: Any, rng: ran
     if command.whole and command.out.exists():
         assert command.output(command.out) == expected, "half an output"
         if command.once:
+            shutil.rmtree(command.out)
+    if command.grows and command.out.exists() and not (command.out / UNFINISHED).exists():
+        if any(command.out.iterdir()):  # killed between its last file and the end of the process
+            assert command.output(command.out) == expected, "half an output"
             shutil.rmtree(command.out)
     return {"moment": round(moment, 2), "killed": True, "finished": after}
 
