@@ -347,7 +347,7 @@ def _device(config: TrainConfig) -> torch.device:
     device = torch.device(check_device(config.device, None if local_rank is None else int(local_rank)))
     if device.type == "mps" and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise InputError("several processes train on the cpu or on graphics cards with CUDA, not on 'mps'")
-    if device.type == "cuda":
+    if device.index is not None and device.type == "cuda":
         torch.cuda.set_device(device)
     return device
 
