@@ -43,24 +43,22 @@ $RUN.drawn_lists --count 2039 --out "$WORK/drawn.jsonl"
 $RUN.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --drawn "$WORK/drawn.jsonl" \
     --streets "$WORK/train.json" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --out "$WORK/matcher" --steps 1400
 
-# The proposal network, with the region encoder, which is taught what people call things; and the matcher on what they list,
-# with sentences that were generated and that were written.
+# The proposal network; then what it lists, on which region encoder and matcher are taught together: the encoder first what people
+# call things, both then sentences that were generated and that were written.
 [[ -f $WORK/photos.jsonl ]] || $RUN.train_proposals labels --work "$WORK" --streets "$STREETS" --signs "$SIGNS" \
     --teacher "$WORK/teacher.jsonl" --splits "$WORK/splits.json" --colors "$WORK/colors.jsonl"
 $RUN.train_proposals train --work "$WORK" --base "$BASE" --streets "$STREETS" --signs "$SIGNS" --nanodet "$NANODET" \
     --scenes "$WORK/scenes/half_listed" --steps 1700
 $RUN.train_proposals export --work "$WORK" --base "$BASE" --out "$WORK/proposals.safetensors"
-$RUN.named_regions --named "$NAMED" --labels "$WORK/train.json" --nanodet "$NANODET" --vectors "$VECTORS" --streets "$STREETS" \
-    --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --proposals "$WORK/proposals.safetensors" --work "$WORK/regions" --steps 3700
-LIST=$WORK/regions/proposals.safetensors
-$RUN.cached_lists --proposals "$LIST" --rows "$WORK"/{train,written}.json "$NAMED" \
+$RUN.cached_lists --no-regions --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json "$NAMED" \
     --streets "$STREETS" --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --max-scenes 1500 --views 2 --out "$WORK/lists"
-$RUN.listed_sentences train --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" \
-    --named "$NAMED" --scenes "$WORK/scenes/half_listed" --proposals "$LIST" --model "$WORK/base" --attributes $ATTRIBUTES \
-    --matcher "$WORK/matcher/matcher.safetensors" \
-    --sorec "$SOREC/trainS.json" "$SOREC/val.json" --drawn "$WORK/drawn.jsonl" --out "$WORK/listed" --steps 1600
+$RUN.listed_regions --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" --named "$NAMED" \
+    --scenes "$WORK/scenes/half_listed" --streets "$STREETS" --signs "$SIGNS" --pixels "$WORK/pixels.bin" \
+    --model "$WORK/base" --proposals "$WORK/proposals.safetensors" --nanodet "$NANODET" --vectors "$VECTORS" \
+    --matcher "$WORK/matcher/matcher.safetensors" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --drawn "$WORK/drawn.jsonl" \
+    --share 0.3 --only-names 5000 --steps 7000 --out "$WORK/listed"
 
-$RUN.assemble --base "$WORK/base" --proposals "$LIST" --matcher "$WORK/listed/matcher.safetensors" \
+$RUN.assemble --base "$WORK/base" --proposals "$WORK/listed/proposals.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
     --out "$WORK/assembled"
 
 # The later looks, on windows of photos.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from piza.model.nanodet import CspBackbone
 
 STATE = 128  # width of what is told of an object
+CELLS = 4  # of the finer features, along a side of the crop
 
 
 class RegionEncoder(nn.Module):
@@ -19,9 +20,9 @@ class RegionEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = CspBackbone()
-        self.fine = nn.Conv2d(256, 48, 1)  # where in the crop: it has four by four cells here
+        self.fine = nn.Conv2d(256, 48, 1)  # where in the crop
         self.state = nn.Sequential(
-            nn.Linear(48 * 16 + 512 + 2, 2 * STATE),
+            nn.Linear(48 * CELLS**2 + 512 + 2, 2 * STATE),
             nn.GELU(),
             nn.Linear(2 * STATE, STATE),
             nn.LayerNorm(STATE, elementwise_affine=False),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from piza.data.windows import photometric_augmentation
+from piza.devices import check_device
 from piza.image import cut, open_image
 from piza.model.nanodet_proposals import PATCH
 from piza.model.region_encoder import STATE
@@ -28,14 +29,14 @@ from piza.search.zoom_path import frame_window, input_size
 from piza.training.from_scratch.frame_cache import FrameCache
 from piza.training.from_scratch.street_crops import haze
 from piza.training.from_scratch.train_proposals import (
-    AREA,
-    new_network,
+    network_of,
     normalized_pixels,
     read_words,
     source_folders,
 )
 
 LISTED = 128
+FRAME = 1120  # square root of the pixels of a first look
 
 
 @dataclass
@@ -76,7 +77,7 @@ def view_of(image: NDArray[np.uint8], view: int, rng: np.random.Generator) -> ND
     """The frame at the size of a first look; of further views in other light and size."""
     height, width = image.shape[:2]
     frame = frame_window((width, height))
-    pixels = int(np.sqrt(AREA) * (np.exp(rng.uniform(np.log(0.8), np.log(1.12))) if view else 1.0))
+    pixels = int(FRAME * (np.exp(rng.uniform(np.log(0.8), np.log(1.12))) if view else 1.0))
     image = cut(image, frame, input_size(frame, True, pixels, pixels))
     return haze(photometric_augmentation(image, rng), rng) if view else image
 
@@ -84,9 +85,9 @@ def view_of(image: NDArray[np.uint8], view: int, rng: np.random.Generator) -> ND
 def write_cache(args: argparse.Namespace) -> None:
     """Lists what was not listed before."""
     torch.set_num_threads(1)
-    network = new_network(args.base, read_words(), LISTED)
-    network.load_state_dict({name: weight.float() for name, weight in load_file(args.proposals).items()})
-    network.eval().half_precision = args.half
+    network = network_of(args.base, load_file(args.proposals), LISTED)
+    device = torch.device(check_device(args.device))
+    network.to(device).eval().half_precision = args.half
     caches = [FrameCache(folder) for folder in args.scenes]
     jobs = jobs_of(args.rows, sum(map(len, caches)), args.views, args.max_scenes)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -117,12 +118,15 @@ def write_cache(args: argparse.Namespace) -> None:
                 scene_image(caches, int(name)) if source == "scenes" else open_image(folders[source] / name)
             )
             image = view_of(image, view, np.random.default_rng([args.seed, row]))
-            found = network(normalized_pixels([image]))
-            crops, sizes = region_crops(image, found.boxes[-1, 0].numpy())
-            found = network.with_regions(found, normalized_pixels(list(crops)), torch.from_numpy(sizes))
+            found = network(normalized_pixels([image]).to(device))
+            if not args.no_regions:
+                crops, sizes = region_crops(image, found.boxes[-1, 0].cpu().numpy())
+                found = network.with_regions(
+                    found, normalized_pixels(list(crops)).to(device), torch.from_numpy(sizes).to(device)
+                )
             written = (found.features[0], found.read[0], found.seen[0], found.boxes[-1, 0])
             for array, values in zip(arrays, written, strict=True):
-                array[row] = values.numpy()
+                array[row] = values.cpu().numpy()
             line = {"row": row, "key": key, "view": view, "aspect": found.size[1] / found.size[0]}
             out.write(json.dumps(line) + "\n")
             out.flush()
@@ -174,6 +178,10 @@ def main() -> None:
     parser.add_argument("--max-scenes", type=int)
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--half", action="store_true", help="convolutions in bfloat16")
+    parser.add_argument(
+        "--no-regions", action="store_true", help="leave them 0, for a training that looks at them itself"
+    )
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     write_cache(parser.parse_args())

@@ -1,5 +1,6 @@
 """What learns from real lists: the matcher, and how the proposal network describes objects in the end."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from torch.nn import functional
 from piza.model.matcher import ExpressionMatcher
 from piza.model.nanodet_proposals import NanoDetProposals
 from piza.model.region_encoder import STATE as REGION_STATE
+from piza.training.from_scratch.cached_lists import LISTED
 from piza.training.from_scratch.object_lists import ToldLists
 from piza.training.from_scratch.train_matcher import PREFIX, STATES, list_loss
+from piza.training.from_scratch.train_proposals import network_of
 
 DESCRIBING = tuple(
     f"network.{part}." for part in ("last_patch", "mix", "last", "attributes")
@@ -25,7 +28,8 @@ class ListedFrames:
     """A batch: ids, mask (lists, sentences, tokens); features (lists, k, width) as they were listed, read and seen (lists, k, ...)
     to describe the objects anew, words (lists, words) the order of attributes (another in a mirrored list), kept (lists, k, width)
     0 for features that are left out; boxes (lists, k, 4), aspect (lists,); right (lists, sentences, k + 1) 1 for every proposal that is the one, the last for none of them; asked (lists, sentences); relevance (lists,
-    sentences, k, 3), 0.5 where it is not known; rivals (lists, sentences, k + 1) 0 for proposals that may be meant or not."""
+    sentences, k, 3), 0.5 where it is not known; rivals (lists, sentences, k + 1) 0 for proposals that may be meant or not; keys of the
+    frames, and whether each list is mirrored."""
 
     ids: Tensor
     mask: Tensor
@@ -41,6 +45,8 @@ class ListedFrames:
     relevance: Tensor
     rivals: Tensor
     kind: str
+    keys: list[str]
+    mirrored: list[bool]
 
 
 class ListReader(nn.Module):
@@ -57,6 +63,14 @@ class ListReader(nn.Module):
         words = attributes.sigmoid().gather(-1, order)
         rest = batch.features[..., states.shape[-1] + words.shape[-1] :]
         return torch.cat([states, words, rest], -1) * batch.kept, attributes
+
+    def read(self, batch: ListedFrames) -> Tensor:
+        """Logits (lists, sentences, k) of which object each sentence means."""
+        answers, _ = self.matcher.read(
+            batch.ids, batch.mask, self.features(batch)[0], batch.boxes, batch.aspect
+        )
+        last: Tensor = answers[-1]
+        return last
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What is trained, by the names in the state."""
@@ -110,6 +124,17 @@ def start_matcher(path: Path, states: bool) -> ExpressionMatcher:
             matcher.features.weight[:, :STATES] = 0
             matcher.features.weight[:, -REGION_STATE - 1 : -1] = 0
     return matcher
+
+
+def start_reader(args: argparse.Namespace, states: bool) -> ListReader:
+    """The proposal network of a file, with what --matcher says of how it describes objects, and the matcher."""
+    described = {
+        name.removeprefix("proposals."): tensor
+        for name, tensor in load_file(args.matcher).items()
+        if name.startswith("proposals.")
+    }
+    network = network_of(args.base, load_file(args.proposals) | described, LISTED)
+    return ListReader(network, start_matcher(args.matcher, states))
 
 
 def named(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 
 from piza.training.from_scratch.listed_frames import Frames
-from piza.training.from_scratch.named_regions import ALIKE, NOTHING, NamedPhoto, read_named, words_of
+from piza.training.from_scratch.named_regions import (
+    ALIKE,
+    NOTHING,
+    NamedPhoto,
+    NamedRegion,
+    read_named,
+    words_of,
+)
 from piza.training.from_scratch.object_lists import ObjectList
-from piza.training.from_scratch.region_frames import NamedRegion
 
 VARIANTS = 3  # sentences about a region
 NEAR = 6.0  # two regions are neighbors up to so many times their size apart

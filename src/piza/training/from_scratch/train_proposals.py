@@ -65,6 +65,14 @@ def new_network(base: Path, words: Vocabulary, count: int, regions: bool = True)
     return network
 
 
+def network_of(base: Path, weights: dict[str, Tensor], count: int) -> NanoDetProposals:
+    """A network with weights, in the widths of `base`; it has a region encoder if the weights have one."""
+    regions = any(name.startswith("regions.") for name in weights)
+    network = new_network(base, read_words(), count, regions)
+    network.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return network
+
+
 @torch.no_grad()
 def start_from_nanodet(network: NanoDetProposals, onnx: Path, words: Vocabulary) -> None:
     """The detector's weights; each category starts as the class of COCO that is nearest to it."""
@@ -118,7 +126,7 @@ def loss_of(network: nn.Module, samples: list[CropSample]) -> dict[str, Tensor]:
     return crop_loss(network(normalized_pixels([sample.image for sample in samples])), samples)
 
 
-def source_folders(streets: Path, signs: Path) -> dict[str, Path]:
+def source_folders(streets: Path | None, signs: Path | None) -> dict[str, Path]:
     """Where the photos of each source are."""
     found = {path.name: path / "images" for path in streets.iterdir() if path.is_dir()} if streets else {}
     return {**found, "signs": signs / "images"} if signs else found

@@ -1,58 +1,33 @@
-"""Teach the matcher on what the proposal network really lists, with sentences about drawn scenes and real photos.
+"""Batches of what the proposal network really lists, with sentences about drawn scenes and real photos."""
 
-    $RUN train --cache CACHE --rows rows.json --scenes POOL --proposals proposals.safetensors --model FOLDER
-        --matcher matcher.safetensors --out RUN [--written rows.json] [--named named.jsonl] [--sorec trainS.json val.json --drawn drawn.jsonl]
-    $RUN evaluate --cache CACHE --rows rows.json --scenes POOL --proposals proposals.safetensors --model FOLDER
-        --matcher matcher.safetensors --out report.json
-
-where RUN="python -m piza.training.from_scratch.listed_sentences". CACHE is what `cached_lists` wrote of the same frames with the same
---proposals, whose last part, that describes objects, learns with the matcher; --model a folder with the tokenizer. Lists without
-images (--sorec, --drawn) go on being told, so that their language is not forgotten.
-"""
-
-import argparse
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoTokenizer
 
-from piza.files import atomic_write
-from piza.methods import train_only
-from piza.model.text import Prompter
-from piza.training.from_scratch.cached_lists import LISTED as MOST_LISTED
 from piza.training.from_scratch.cached_lists import Cache, read_cache
-from piza.training.from_scratch.list_reader import ListedFrames, ListReader, listed_loss, named, start_matcher
-from piza.training.from_scratch.listed_frames import Frames, photo_frames, scene_frames
-from piza.training.from_scratch.named_sentences import named_frames
+from piza.training.from_scratch.list_reader import ListedFrames
+from piza.training.from_scratch.listed_frames import Frames
 from piza.training.from_scratch.object_lists import (
     Blur,
     ListTeller,
     ObjectList,
-    read_drawn,
-    sorec_lists,
     swap_sides,
 )
 from piza.training.from_scratch.street_labels import iou
-from piza.training.from_scratch.train_matcher import STATES
-from piza.training.from_scratch.train_proposals import new_network, read_words
 from piza.training.loader import MicroBatches
-from piza.training.trainer import Trainer
-from piza.training.trainer_config import TrainerConfig
 
 SURE = 0.5  # IoU from which on a proposal is of an object
 CLOSE = 0.85  # of several, those count that overlap it so well, as a share of the best
-ABSENT = 0.12  # share of sentences that are true of nothing in the frame
-# A step: cached scenes, photos with generated and with written sentences, and with names of regions (lists, sentences a list, proposals at most); then lists
-# without images, with the weight of their loss.
-LISTED = {"scenes": (1, 12, 96), "photos": (2, 8, 112), "written": (3, 8, 112), "named": (3, 10, 112)}
-TOLD = {"sorec": (8, 16, 8, 1.0), "drawn": (1, 40, 12, 0.3)}
+ABSENT = 0.18  # share of sentences that are true of nothing in the frame
+# A step: cached scenes, photos with generated and with written sentences, and with names of regions (lists, sentences a list,
+# proposals at most); then lists without images (lists, entries, sentences, weight of their loss).
+LISTED = {"scenes": (4, 12, 96), "photos": (6, 10, 112), "written": (20, 10, 112), "named": (16, 12, 112)}
+TOLD = {"sorec": (24, 16, 8, 1.0), "drawn": (2, 40, 12, 0.3)}
 FORGOTTEN, LEFT_OUT, MOVED = 0.06, 0.03, 0.02  # shares of words and features; box noise as a share of the box
 BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
 
@@ -60,7 +35,7 @@ BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
 class ListedBatches:
     """Batches of cached lists, and of lists without images; a function of the step and the process.
 
-    unknown: the id of a word that is not known.
+    unknown: the id of a word that is not known. share: of the lists of a step, at least one of each kind.
     """
 
     def __init__(
@@ -71,7 +46,9 @@ class ListedBatches:
         teller: ListTeller,
         unknown: int,
         seed: int,
+        share: float = 1.0,
     ):
+        self.share = share
         self.cache_folder, self.frames = cache, frames
         self.told, self.teller, self.seed = told, teller, seed
         words = list(teller.words)
@@ -92,14 +69,15 @@ class ListedBatches:
             if not frames.keys:
                 continue
             chance = np.array([min(len(one.rows), rows) for one in frames.lists], float)
-            chosen = [int(i) for i in rng.choice(len(frames.keys), count, p=chance / chance.sum())]
+            some = some_of(count, self.share)
+            chosen = [int(i) for i in rng.choice(len(frames.keys), some, p=chance / chance.sum())]
             most = int(rng.integers(k // 2, k + 1))
             batches.append(
                 self.batch([(frames.keys[i], frames.lists[i]) for i in chosen], most, rows, rng, kind)
             )
         for kind, lists in self.told.items():
             count, k, rows, weight = TOLD[kind]
-            chosen = [int(i) for i in rng.integers(len(lists), size=count)]
+            chosen = [int(i) for i in rng.integers(len(lists), size=some_of(count, self.share))]
             batches.append(
                 self.teller.tell([lists[i] for i in chosen], k, rows, rng, BLURS[kind], kind, weight)
             )
@@ -121,11 +99,13 @@ class ListedBatches:
         relevance = torch.full((len(chosen), longest, k, 3), 0.5)
         rivals = torch.ones_like(right)
         parts: list[tuple[Tensor, ...]] = []
+        mirrors: list[bool] = []
         prompts: list[list[str]] = []
         for number, ((key, one), rows) in enumerate(zip(chosen, asked, strict=True)):
             views = self.cache.by_key[key]
             view = views[int(rng.integers(len(views)))] if rng else views[0]
             mirrored = bool(rng and not key.startswith("signs/") and rng.random() < 0.3)
+            mirrors.append(mirrored)
             features, read, seen, boxes = (
                 torch.from_numpy(values[view, :k].astype(np.float32))
                 for values in (self.cache.features, self.cache.read, self.cache.seen, self.cache.boxes)
@@ -173,6 +153,8 @@ class ListedBatches:
             relevance,
             rivals,
             kind,
+            [key for key, _ in chosen],
+            mirrors,
         )
 
     def forgotten(self, ids: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
@@ -180,6 +162,11 @@ class ListedBatches:
         unread = torch.from_numpy(rng.random(ids.shape) < FORGOTTEN) & mask.bool()
         unread[:, 0] = False
         return torch.where(unread, self.unknown, ids)
+
+
+def some_of(count: int, share: float) -> int:
+    """A share of a count, at least one."""
+    return max(1, round(share * count))
 
 
 def blurred(features: Tensor, boxes: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -209,22 +196,26 @@ def overlaps_of(one: ObjectList, boxes: NDArray[np.float32], mirrored: bool) -> 
 
 
 @torch.inference_mode()
-def evaluate(reader: ListReader, batches: ListedBatches, max_rows: int = 40) -> dict[str, dict[str, float]]:
-    """By source: sentences; percent whose object is listed, is first (IoU 0.5 and 0.75), and is among the best five."""
+def evaluate(
+    read: Callable[[ListedFrames], Tensor], batches: ListedBatches, max_rows: int = 40, together: bool = False
+) -> dict[str, dict[str, float]]:
+    """By source: sentences; percent whose object is listed, is first (IoU 0.5 and 0.75), and is among the best five.
+
+    read: a batch -> logits (lists, sentences, k) of which object is meant. together: all sources as one.
+    """
     batches.cache = read_cache(batches.cache_folder)
     found: dict[str, list[tuple[bool, bool, bool, bool]]] = {}
     for kind in batches.frames:
         frames = batches.frames[kind].cached(batches.cache)
         for key, one in zip(frames.keys, frames.lists, strict=True):
             batch = batches.batch([(key, one)], batches.cache.features.shape[1], max_rows, None, kind)
-            features, _ = reader.features(batch)
-            answers, _ = reader.matcher.read(batch.ids, batch.mask, features, batch.boxes, batch.aspect)
-            order = answers[-1, 0].argsort(-1, descending=True).numpy()
+            order = read(batch)[0].argsort(-1, descending=True).cpu().numpy()
             overlap = overlaps_of(one, batch.boxes[0].numpy(), False)
             for row, (_, index, _) in enumerate(one.rows[:max_rows]):
                 mine = overlap[order[row], index]
                 judged = (mine.max() >= 0.5, mine[0] >= 0.5, mine[0] >= 0.75, mine[:5].max() >= 0.5)
-                found.setdefault(key.split("/")[0], []).append(tuple(bool(v) for v in judged))  # type: ignore[arg-type]
+                source = "all" if together else key.split("/")[0]
+                found.setdefault(source, []).append(tuple(bool(v) for v in judged))  # type: ignore[arg-type]
     names = ("listed", "Acc50", "Acc75", "best five")
     return {
         source: {
@@ -233,82 +224,3 @@ def evaluate(reader: ListReader, batches: ListedBatches, max_rows: int = 40) -> 
         }
         for source, rows in found.items()
     }
-
-
-def start_reader(args: argparse.Namespace, states: bool) -> ListReader:
-    """The proposal network of a file, with what --matcher says of how it describes objects, and the matcher."""
-    network = new_network(args.base, read_words(), MOST_LISTED)
-    weights = {name: weight.float() for name, weight in load_file(args.proposals).items()}
-    described = {
-        name.removeprefix("proposals."): tensor.float()
-        for name, tensor in load_file(args.matcher).items()
-        if name.startswith("proposals.")
-    }
-    network.load_state_dict(weights | described)
-    return ListReader(network, start_matcher(args.matcher, states))
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["train", "evaluate"])
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--rows", type=Path, help="of photos, as `street_rows` writes them")
-    parser.add_argument("--written", type=Path, help="the same of sentences that somebody wrote")
-    parser.add_argument("--named", type=Path, help="regions with what people call them: `named_regions`")
-    parser.add_argument("--scenes", type=Path, nargs="*", default=[])
-    parser.add_argument("--model", type=Path, required=True, help="folder with the tokenizer")
-    parser.add_argument("--attributes", type=Path, required=True, help="JSON list of attribute words")
-    parser.add_argument(
-        "--proposals", type=Path, required=True, help="the network whose lists the cache holds"
-    )
-    parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"), help="for its settings")
-    parser.add_argument("--matcher", type=Path, required=True, help="weights to begin with, or to evaluate")
-    parser.add_argument(
-        "--go-on", action="store_true", help="train: --matcher knows the states of lists already"
-    )
-    parser.add_argument("--sorec", type=Path, nargs="*", default=[])
-    parser.add_argument("--drawn", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run, or the report")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stop-after", type=int)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    words = {word: place for place, word in enumerate(json.loads(args.attributes.read_text()))}
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
-    teller = ListTeller(words, STATES, Prompter(tokenizer))
-    frames = {"scenes": scene_frames(args.scenes)}
-    for kind, path in (("photos", args.rows), ("written", args.written)):
-        frames |= {kind: photo_frames(path)} if path else {}
-    if args.named:
-        frames["named"] = named_frames(args.named)
-    told: dict[str, list[ObjectList]] = {}
-    if args.sorec:
-        told["sorec"] = sorec_lists(args.sorec, held_out=False)
-    if args.drawn:
-        told["drawn"] = read_drawn(args.drawn)
-    batches = ListedBatches(args.cache, frames, told, teller, tokenizer.unk_token_id, args.seed)
-    reader = start_reader(args, states=args.what == "evaluate" or args.go_on)
-    if args.what == "evaluate":
-        report = evaluate(reader.eval(), batches)
-        with atomic_write(args.out) as part:
-            part.write_text(json.dumps(report, indent=1))
-        for source, row in report.items():
-            print(source, row)
-        return
-    print({kind: sum(len(one.absent) for one in found.lists) for kind, found in frames.items()}, flush=True)
-    config = TrainerConfig(steps=args.steps, lr=args.lr, ema_decay=0.995, save_every=120.0)
-    trained = reader.trained()
-    parameters = train_only(reader, trained)
-    trainer = Trainer(reader, parameters, batches, listed_loss, config, args.out, state_names=set(trained))
-    average = trainer.run(args.stop_after)
-    with atomic_write(args.out / "matcher.safetensors") as part:
-        save_file(named(average), part)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,8 +14,8 @@ from piza.model.io import load_folder
 from piza.model.matcher import ExpressionMatcher
 from piza.model.region_encoder import STATE as REGION_STATE
 from piza.training.from_scratch.list_reader import ListReader, named, start_matcher
+from piza.training.from_scratch.listed_batches import FORGOTTEN, LEFT_OUT, ListedBatches, blurred
 from piza.training.from_scratch.listed_frames import Frames, is_absent
-from piza.training.from_scratch.listed_sentences import FORGOTTEN, LEFT_OUT, ListedBatches, blurred
 from piza.training.from_scratch.object_lists import ListTeller, ObjectList
 from piza.training.from_scratch.train_matcher import STATES, TOLD
 
@@ -49,7 +49,9 @@ def batches(tmp_path):
     rows = [("The car on the left.", 0, None), ("The car on the right.", 1, None)]
     one = ObjectList(cars, (100, 50), [["category=car"]] * 2, rows)
     frames = {"written": Frames(["dawn/a.jpg"], [one])}
-    return ListedBatches(tmp_path, frames, {}, ListTeller(WORDS, STATES, prompter), UNKNOWN, seed=0)
+    return ListedBatches(
+        tmp_path, frames, {}, ListTeller(WORDS, STATES, prompter), UNKNOWN, seed=0, share=0.15
+    )
 
 
 def test_what_is_right_are_the_proposals_of_the_object_also_in_a_mirrored_and_blurred_view(batches):
