@@ -213,7 +213,8 @@ class TrainConfig:
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: for the matrices of linear layers
     # Of the running average of the weights, which is what is saved; 0: the last weights.
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: matrix products in bfloat16
+    # bf16: matrix products in bfloat16; None: what accelerate's launcher says, otherwise fp32.
+    precision: Literal["fp32", "bf16"] | None = None
     seed: int = Field(default=0, ge=0)
 
     batch: int = Field(default=4, ge=1)  # windows a step, in each process

@@ -3,7 +3,9 @@
 import sys
 from types import SimpleNamespace
 
+import accelerate.tracking  # noqa: F401 - looks which trackers there are, before a test hides some
 import pytest
+import torch
 
 from piza.errors import InputError
 from piza.training.trackers import start_tracker
@@ -11,12 +13,17 @@ from piza.training.trackers import start_tracker
 
 def fake_trackio(monkeypatch, log):
     calls = []
-    module = SimpleNamespace(
-        init=lambda **options: calls.append(("init", options["project"], options["name"], options["config"])),
+    begun = SimpleNamespace(
         log=log or (lambda values, step: calls.append((step, values))),
         finish=lambda: calls.append("finish"),
     )
-    monkeypatch.setitem(sys.modules, "trackio", module)
+
+    def init(**options):
+        calls.append(("init", options["project"], options["name"], options["resume"]))
+        return begun
+
+    config = SimpleNamespace(update=lambda values, **options: calls.append(values))
+    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=init, config=config))
     return calls
 
 
@@ -25,7 +32,7 @@ def test_trackio_gets_the_numbers(monkeypatch, tmp_path):
     tracker = start_tracker("trackio", tmp_path, "signs", {"lr": 1}, pytest.fail)
     tracker.record(20, {"loss": 3.5})
     tracker.finish()
-    assert calls == [("init", "piza", "signs", {"lr": 1}), (20, {"loss": 3.5}), "finish"]
+    assert calls == [("init", "piza", "signs", "allow"), {"lr": 1}, (20, {"loss": 3.5}), "finish"]
 
 
 def test_a_tracker_that_fails_is_left_alone(monkeypatch, tmp_path):
@@ -38,7 +45,7 @@ def test_a_tracker_that_fails_is_left_alone(monkeypatch, tmp_path):
         tracker.record(step, {"loss": 1.0})
     tracker.finish()
     assert (
-        said == ["the tracker 'trackio' failed and is not used any more: no connection"] and len(calls) == 1
+        said == ["the tracker 'trackio' failed and is not used any more: no connection"] and len(calls) == 2
     )
 
 
@@ -101,7 +108,9 @@ def test_trackio_itself(tmp_path, monkeypatch):
 def test_one_that_is_not_installed_is_named(name, monkeypatch, tmp_path):
     for package in ("trackio", "wandb", "mlflow"):
         monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    for module in ("torch.utils.tensorboard", "tensorboardX"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delattr(torch.utils, "tensorboard", raising=False)
     with pytest.raises(InputError, match=f"pip install {name}"):
         start_tracker(name, tmp_path, "signs", {}, pytest.fail)
 

@@ -86,7 +86,11 @@ def _add_schedule(group: Any) -> None:
         type=float,
         help="of the running average of the weights, which is saved (default: 0.998; 0: the last weights)",
     )
-    add("--precision", metavar="NAME", help="fp32 (default) or bf16 (matrix products in bfloat16)")
+    add(
+        "--precision",
+        metavar="NAME",
+        help="fp32 or bf16 (matrix products in bfloat16); default: as accelerate was launched, otherwise fp32",
+    )
     add("--seed", metavar="S", type=at_least(0), help="default: 0")
 
 

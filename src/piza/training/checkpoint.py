@@ -12,6 +12,7 @@ from torch import Tensor
 
 from piza.errors import InputError, reason
 from piza.training.averaging import WeightAverage
+from piza.training.distributed import shard_like, whole
 from piza.training.tensor_files import load_tensors, read_metadata, save_tensors
 from piza.training.trainer_config import TrainerConfig
 
@@ -40,8 +41,12 @@ def save_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     step: int,
     config: TrainerConfig,
+    write: bool = True,
 ) -> str | None:
-    """Write a checkpoint of `step` steps done; returns why that could not be done, None if it was."""
+    """Write a checkpoint of `step` steps done; returns why that could not be done, None if it was.
+
+    It holds the whole tensors of a sharded model, which all processes give together; `write`: this one writes.
+    """
     try:
         state = average.model.state_dict()
         tensors = _copies({name: state[name] for name in average.tensors}, _MODEL)
@@ -49,7 +54,8 @@ def save_checkpoint(
         for number, optimizer in enumerate(optimizers):
             for index, moments in optimizer.state_dict()["state"].items():
                 tensors |= _copies(moments, f"{_OPTIMIZER}{number}.{index}.")
-        save_tensors(tensors, path, {"step": str(step), "config": json.dumps(asdict(config))})
+        if write:
+            save_tensors(tensors, path, {"step": str(step), "config": json.dumps(asdict(config))})
     except (OSError, SafetensorError, InputError, MemoryError) as error:
         return reason(error)
     return None
@@ -76,17 +82,23 @@ def load_checkpoint(
         ):
             raise InputError(f"{str(path)!r} is a checkpoint of another model; give another folder")
     moments: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    trained = [[p for group in optimizer.param_groups for p in group["params"]] for optimizer in optimizers]
     try:
         for name, tensor in _with_prefix(tensors, _OPTIMIZER).items():
             number, index, key = name.split(".")
+            parameter = trained[int(number)][int(index)]
+            if tensor.shape == parameter.shape:  # a moment, and not a number of steps
+                tensor = shard_like(tensor, parameter)
             moments[int(number)].setdefault(int(index), {})[key] = tensor
         for optimizer, states in zip(optimizers, moments, strict=True):
             optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
     except (ValueError, IndexError, KeyError) as error:
         raise InputError(f"{str(path)!r} is a checkpoint of another optimizer: {reason(error)}") from None
+    for name, weight in weights.items():
+        weights[name] = shard_like(weight, state[name])
     model.load_state_dict(weights, strict=len(weights) == len(state))
     for name, mean in average.tensors.items():
-        mean.copy_(means[name])
+        mean.copy_(shard_like(means[name], mean))
     return step
 
 
@@ -115,7 +127,7 @@ def _step(path: Path, metadata: Mapping[str, str]) -> int:
 
 def _copies(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Copies, because safetensors refuses tensors that share memory (tied heads)."""
-    return {prefix + name: t.detach().to("cpu", copy=True).contiguous() for name, t in state.items()}
+    return {prefix + name: whole(t).detach().to("cpu", copy=True).contiguous() for name, t in state.items()}
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,56 +1,142 @@
-"""Training with several processes, as torchrun or accelerate starts them: each takes its own batches, gradients are averaged."""
+"""The processes, the device and the precision of a training, as Hugging Face accelerate's launcher or torchrun start them."""
 
 import os
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-import torch.distributed as dist
-from torch import nn
+from torch import Tensor
+
+from piza.devices import AUTO, check_device
+from piza.errors import InputError, reason
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Value = TypeVar("Value")
+PRECISIONS = {"fp32": "no", "bf16": "bf16"}  # our names, and those of accelerate
 
 
-def join_processes(device: torch.device | str = "cpu") -> tuple[int, int]:
-    """(number of processes, index of this one) as the environment says; if there are more than one, they are connected."""
-    processes, process = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    if processes > 1 and not dist.is_initialized():
-        # Some may wait for others: the first one trains the box-history encoder, and shares of a validation differ.
-        backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(hours=6))
-    return processes, process
+def connect(device: str | torch.device = AUTO, precision: str | None = None) -> "Accelerator":
+    """Connect this process with the others that were started with it, if there are any.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps"; of several processes, each takes the card of its number.
+        precision: "fp32" or "bf16"; None: what the launcher says, otherwise "fp32".
+
+    Raises:
+        InputError: when accelerate is not installed, the device cannot be used, or the launcher asks for what is not there.
+    """
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+        from accelerate.utils import (
+            DistributedDataParallelKwargs,
+            GradientAccumulationPlugin,
+            InitProcessGroupKwargs,
+        )
+    except ImportError:
+        raise InputError("training needs accelerate; install it with pip install 'piza[train]'") from None
+    name = _device(str(device))
+    mixed_precision = _mixed_precision(precision)
+    # An earlier training of this program may have had another device or precision; its process group stays.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = (
+        "false"  # it would untie what the heads of a detector share
+    )
+    launched_for = os.environ.get("ACCELERATE_TORCH_DEVICE")
+    os.environ["ACCELERATE_TORCH_DEVICE"] = name
+    try:
+        accelerator = Accelerator(
+            cpu=name == "cpu",
+            mixed_precision=mixed_precision,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # --micro-batch does that
+            kwargs_handlers=[
+                # Some may wait for others: the first one trains the box-history encoder, and shares of a validation differ.
+                InitProcessGroupKwargs(timeout=timedelta(hours=6)),
+                # A micro-batch need not use every parameter; buffers are each process's own.
+                DistributedDataParallelKwargs(
+                    find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
+                ),
+            ],
+        )
+    except (ValueError, ImportError, RuntimeError) as error:
+        raise InputError(f"accelerate cannot start here: {reason(error)}") from None
+    finally:
+        if launched_for is None:
+            del os.environ["ACCELERATE_TORCH_DEVICE"]
+        else:
+            os.environ["ACCELERATE_TORCH_DEVICE"] = launched_for
+    _check_kind(accelerator)
+    if accelerator.device.type == "cuda":
+        torch.cuda.set_device(accelerator.device)
+    if accelerator.is_fsdp2:
+        # Weights stay float32 wherever they are; autocast halves products, sharded or not.
+        accelerator.state.fsdp_plugin.mixed_precision_policy = None
+    return accelerator
 
 
-def wait_for_all(processes: int) -> None:
-    """Return when every process has come here."""
-    if processes > 1:
-        dist.barrier()
+def _device(asked: str) -> str:
+    """The device that this process computes on, by its full name."""
+    processes, local_rank = int(os.environ.get("WORLD_SIZE", 1)), os.environ.get("LOCAL_RANK")
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    if asked == AUTO and on_cpu:
+        return "cpu"
+    name = check_device(asked, None if local_rank is None else int(local_rank))
+    if on_cpu and name != "cpu":
+        raise InputError(
+            f"accelerate's launcher asks for the cpu, --device for {asked!r}; expected one of them"
+        )
+    if processes > 1 and name == "mps":
+        raise InputError("several processes train on the cpu or on graphics cards with CUDA, not on 'mps'")
+    return name
 
 
-def gather(value: Value, processes: int) -> list[Value]:
+def _mixed_precision(precision: str | None) -> str:
+    """The precision as accelerate calls it."""
+    if precision is not None:
+        return PRECISIONS[precision]
+    launched_with = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    if launched_with not in PRECISIONS.values():
+        raise InputError(
+            f"accelerate's launcher asks for the precision {launched_with!r}; expected no or bf16, or --precision"
+        )
+    return launched_with
+
+
+def _check_kind(accelerator: "Accelerator") -> None:
+    """Raise InputError unless accelerate trains in a way that is meant by what it was started with, and that is ours."""
+    kind = accelerator.distributed_type.value
+    asks_for_shards = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    if asks_for_shards and not accelerator.is_fsdp2:
+        raise InputError(
+            "accelerate is asked to shard the model (FSDP), which it does on several graphics cards only, and here by "
+            f"--fsdp_version 2 only; got {accelerator.num_processes} processes on {accelerator.device.type!r}"
+        )
+    if kind not in ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP"):
+        raise InputError(
+            f"accelerate is configured for {kind}; expected one process, several, or FSDP of version 2"
+        )
+
+
+def gather(value: Value) -> list[Value]:
     """The values that all processes give, in their order; any that can be pickled."""
-    if processes == 1:
-        return [value]
-    values: list[Any] = [None] * processes
-    dist.all_gather_object(values, value)
+    from accelerate.utils import gather_object
+
+    values: list[Value] = gather_object([value])
     return values
 
 
-def average_gradients(parameters: Sequence[nn.Parameter], processes: int, stop: bool) -> bool:
-    """Average gradients over the processes. Returns whether `stop` is set in any of them."""
-    if processes == 1:
-        return stop
-    for p in parameters:
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat(
-        [*(gradient.reshape(-1) for gradient in gradients), gradients[0].new_full((1,), float(stop))]
-    )
-    dist.all_reduce(flat)
-    flat /= processes
-    pieces = torch.split(flat[:-1], [gradient.numel() for gradient in gradients])
-    for gradient, piece in zip(gradients, pieces, strict=True):
-        gradient.copy_(piece.view_as(gradient))
-    return bool(flat[-1] > 0)
+def whole(tensor: Any) -> Tensor:
+    """A tensor that FSDP may have sharded, put together; then all processes have to ask for it."""
+    found: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return found
+
+
+def shard_like(tensor: Tensor, other: Any) -> Tensor:
+    """A whole tensor, sharded as `other` is, if it is."""
+    if not hasattr(other, "full_tensor"):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -69,19 +69,20 @@ def step_batches(batches: StepBatches, workers: int) -> Iterator[Iterator[Any]]:
         worker_init_fn=_start_worker,
         multiprocessing_context="fork",
     )
-    if threading.current_thread() is not threading.main_thread():
-        yield _watched(iter(loader))
-        return
-    before = signal.getsignal(signal.SIGCHLD)
-    iterator = iter(loader)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD) if in_main_thread else None
+    watched = _watched(iter(loader))
+    if in_main_thread:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        yield _watched(iterator)
+        yield watched
     finally:
-        signal.signal(signal.SIGCHLD, before if before is not None else signal.SIG_DFL)
+        watched.close()  # and with it the workers, before whatever error is on its way is forgotten
+        if in_main_thread:
+            signal.signal(signal.SIGCHLD, before if before is not None else signal.SIG_DFL)
 
 
-def _watched(iterator: Iterator[Any]) -> Iterator[Any]:
+def _watched(iterator: Iterator[Any]) -> Generator[Any, None, None]:
     """The same items, with the many errors by which a dead worker shows as one."""
     while True:
         try:

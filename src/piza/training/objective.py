@@ -1,7 +1,5 @@
 """The loss of fine-tuning: what a model should answer in some windows of a step."""
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor
 
@@ -16,34 +14,37 @@ from piza.training.token_scores import by_sentence
 NOT_LOGGED = ("loss", "right", "missing")  # of a list's numbers: the sum, and two that are no losses
 
 
-def micro_batch_loss(model: Piza, part: MicroBatch, precision: str = "fp32") -> dict[str, Tensor]:
+def micro_batch_loss(model: Piza, part: MicroBatch) -> dict[str, Tensor]:
     """The losses of some windows of a step, weighted by their share of it; "loss" is their sum.
 
-    Those of lists begin with "list_". `precision`: "bf16" for matrix products in bfloat16.
+    Those of lists begin with "list_", and are always computed in float32.
     """
     if isinstance(part.batch, ListedFrames):
-        found = listing_loss(model, part.batch)
+        with torch.autocast(model.device.type, enabled=False):
+            found = listing_loss(model, part.batch)
         losses = {f"list_{name}": value for name, value in found.items() if name not in NOT_LOGGED}
         losses["loss"] = found["loss"]
     else:
-        losses = window_loss(model, part.batch, precision)
+        losses = window_loss(model, part.batch)
     return {name: value * part.share for name, value in losses.items()}
 
 
-def window_loss(model: Piza, batch: WindowBatch, precision: str = "fp32") -> dict[str, Tensor]:
-    """The losses of windows of one size, "loss" being their sum."""
-    device, halved = model.device, precision == "bf16"
+def window_loss(model: Piza, batch: WindowBatch) -> dict[str, Tensor]:
+    """The losses of windows of one size, "loss" being their sum.
+
+    The model answers in the precision of the autocast around it, if there is one; losses are computed in float32.
+    """
+    device = model.device
     # Scores of tokens cannot be answered by queries of each sentence's own.
     per_sentence_queries = model.config.pooling == "mean"
-    with torch.autocast(device.type, torch.bfloat16) if halved else nullcontext():
-        text, pooling = model.encode_prompts(batch.prompts)
-        features = model.encode_images(batch.images.numpy())
-        grounding = model.ground(
-            text, pooling, features, batch.progress.to(device), per_sentence_queries, training=True
-        )
-    if halved:
+    text, pooling = model.encode_prompts(batch.prompts)
+    features = model.encode_images(batch.images.numpy())
+    grounding = model.ground(
+        text, pooling, features, batch.progress.to(device), per_sentence_queries, training=True
+    )
+    with torch.autocast(device.type, enabled=False):
         grounding = Grounding(*(getattr(grounding, f).float() for f in grounding.__dataclass_fields__))
-    targets = [targets.to(device) for targets in batch.targets]
-    if not per_sentence_queries:
-        grounding, targets = by_sentence(grounding, pooling, targets)
-    return look_loss(grounding, targets, features.shapes, per_sentence_queries)
+        targets = [targets.to(device) for targets in batch.targets]
+        if not per_sentence_queries:
+            grounding, targets = by_sentence(grounding, pooling, targets)
+        return look_loss(grounding, targets, features.shapes, per_sentence_queries)

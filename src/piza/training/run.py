@@ -4,24 +4,22 @@
 checkpoint, a log and its plot. The same call goes on where an earlier one was stopped.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
-from piza.config import TrainConfig, to_dict
+from piza.config import TrainConfig, override, to_dict
 from piza.data.box_formats import BoxFormat, read_rows_with_boxes
-from piza.devices import check_device
 from piza.errors import InputError, reason
 from piza.files import sweep_temporary
 from piza.methods import train_only
 from piza.model import accelerate
 from piza.model.piza import Piza
 from piza.training.checkpoint import checkpoint_step
-from piza.training.distributed import join_processes, wait_for_all
+from piza.training.distributed import connect
 from piza.training.interrupt import stop_signals
 from piza.training.log import TrainingLog, plot_log
 from piza.training.objective import micro_batch_loss
@@ -39,6 +37,9 @@ from piza.training.trackers import Tracker, start_tracker
 from piza.training.trainer import LOG, Callbacks, Trainer
 from piza.training.trainer_config import TrainerConfig
 from piza.training.validation import VALIDATION_LOG, Validation, validation_rows
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 HISTORY_FILE = "history.safetensors"
 Log = Callable[[str], None]
@@ -78,16 +79,14 @@ class TrainResult:
 
 @dataclass
 class Setup:
-    """All that a training needs, checked, in one of `processes` processes."""
+    """All that a training needs, checked, in one of the processes that `accelerator` has connected."""
 
     config: TrainConfig
     num_rows: int
     images: AnnotatedImages
     validation: list[Any]
     start: Start
-    device: torch.device
-    processes: int
-    process: int
+    accelerator: "Accelerator"
 
     @property
     def folder(self) -> Path:
@@ -97,7 +96,7 @@ class Setup:
     @property
     def is_first(self) -> bool:
         """Whether this process writes and reports."""
-        return self.process == 0
+        return bool(self.accelerator.is_main_process)
 
 
 def train_model(
@@ -112,13 +111,14 @@ def train_model(
     Raises InputError for whatever cannot be used; what can be checked beforehand is checked before anything is written.
     """
     setup = check_setup(config, log)
+    config = setup.config
     if not setup.is_first:
         log, bar = lambda text: None, None
     prepare_history(setup, log)
     samples = Samples(setup.images, config.images, sample_config(setup))
     settings = trainer_config(config, samples.steps_per_epoch, validated=bool(setup.validation))
     reached = run_steps(setup, samples, settings, log, bar)
-    wait_for_all(setup.processes)  # for the last checkpoint
+    setup.accelerator.wait_for_everyone()  # for the last checkpoint
     if not setup.is_first:
         reached = checkpoint_step(setup.folder)
     stopped = reached < settings.steps
@@ -126,7 +126,7 @@ def train_model(
         draw_log(setup.folder, log)
         if not stopped:
             write_result(setup.start.model, setup.start.base, config)
-    wait_for_all(setup.processes)
+    setup.accelerator.wait_for_everyone()
     replaced = int(samples.replaced.value)
     return TrainResult(reached, settings.steps, stopped, setup.images.skipped, replaced)
 
@@ -144,26 +144,26 @@ def check_setup(config: TrainConfig, log: Log) -> Setup:
     rows = read_rows_with_boxes(config.rows, config.images, boxes)
     if not rows:
         raise InputError(f"there are no rows to train on in {config.rows!r}")
-    device = _device(config)
-    processes, process = join_processes(device)
-    record = RunRecord(rows_digest(rows), processes)
+    accelerator = connect(config.device, config.precision)
+    config = override(config, precision="bf16" if accelerator.mixed_precision == "bf16" else "fp32")
+    record = RunRecord(rows_digest(rows), accelerator.num_processes)
     begun = check_folder(config, record)
     if begun:
         checkpoint_step(Path(config.out) / TRAINING_FOLDER)
     images = group_rows(rows, config.images, config.missing)
     validation = validation_rows(config)
-    if images.skipped and process == 0:
+    if images.skipped and accelerator.is_main_process:
         log(f"left out {images.skipped} of {len(rows)} rows, whose image cannot be opened")
     start = prepare(config)
     check_sentences(start.model, images)
-    wait_for_all(processes)  # nobody writes before all have looked
-    if process == 0:
+    accelerator.wait_for_everyone()  # nobody writes before all have looked
+    if accelerator.is_main_process:
         sweep_temporary(config.out)
         sweep_temporary(Path(config.out) / TRAINING_FOLDER)
         if not begun:
             write_settings(config, record)
-    wait_for_all(processes)
-    return Setup(config, len(rows), images, validation, start, device, processes, process)
+    accelerator.wait_for_everyone()
+    return Setup(config, len(rows), images, validation, start, accelerator)
 
 
 def prepare_history(setup: Setup, log: Log) -> None:
@@ -175,7 +175,7 @@ def prepare_history(setup: Setup, log: Log) -> None:
     if setup.is_first and not file.exists():
         log(f"training the box-history encoder on {config.history_steps:,} batches of box sequences")
         train_history(setup.images, model.config.path, config.history_steps, config.seed, file)
-    wait_for_all(setup.processes)
+    setup.accelerator.wait_for_everyone()
     load_history(model, file)
 
 
@@ -186,11 +186,11 @@ def run_steps(
     log: Log,
     bar: Callable[[int, int], Bar] | None,
 ) -> int:
-    """Train until the end or until a stop is asked for. Returns the number of steps done."""
-    config, model = setup.config, setup.start.model
+    """Train until the end or until a stop is asked for; `setup.start.model` is the result. Returns the number of steps done."""
+    model, device = setup.start.model, setup.accelerator.device
     parameters = train_only(model, setup.start.trained_names)
-    model.to(setup.device).train()
-    accelerate.apply(model, str(setup.device), training=True)
+    model.to(device).train()
+    accelerate.apply(model, str(device), training=True)
     done = checkpoint_step(setup.folder)
     log(_description(setup, samples, settings, sum(p.numel() for p in parameters), done))
     tracker = _tracker(setup, log)
@@ -202,15 +202,17 @@ def run_steps(
                 model,
                 parameters,
                 samples,
-                lambda _, part: micro_batch_loss(model, part, config.precision),
+                micro_batch_loss,
                 settings,
                 setup.folder,
                 callbacks,
                 backbone_params=_backbone_params(model),
                 state_names=setup.start.trained_names,
+                accelerator=setup.accelerator,
             )
             _connect(callbacks, trainer, progress, tracker, _validation(setup, settings, tracker, log, done))
             trainer.run()
+            setup.start.model = cast(Piza, trainer.result)
             return trainer.step
     except FloatingPointError as error:
         raise InputError(
@@ -253,7 +255,6 @@ def _validation(
     assert settings.save_every_steps is not None
     table = TrainingLog(setup.folder / VALIDATION_LOG, keep_to=done, report=log) if setup.is_first else None
     return Validation(
-        setup.start.model,
         setup.validation,
         setup.config,
         settings.save_every_steps,
@@ -261,8 +262,8 @@ def _validation(
         table,
         log,
         tracker.record,
-        setup.processes,
-        setup.process,
+        setup.accelerator.num_processes,
+        setup.accelerator.process_index,
     )
 
 
@@ -283,7 +284,7 @@ def _description(setup: Setup, samples: Samples, settings: TrainerConfig, traine
     return (
         f"{config.method}, {'plain' if config.plain else 'told the zoom'}: {trained:,} of {total:,} parameters, "
         f"{setup.num_rows - setup.images.skipped:,} rows of {len(setup.images.annotations):,} images, {settings.steps:,} steps "
-        f"of {config.batch * setup.processes} windows ({samples.steps_per_epoch:,} an epoch)"
+        f"of {config.batch * setup.accelerator.num_processes} windows ({samples.steps_per_epoch:,} an epoch)"
         + (f"; going on after step {done:,}" if 0 < done < settings.steps else "")
     )
 
@@ -303,7 +304,7 @@ def sample_config(setup: Setup) -> SampleConfig:
         micro_batch=config.micro_batch,
         augment=config.augment,
         seed=config.seed,
-        processes=setup.processes,
+        processes=setup.accelerator.num_processes,
         on_missing=config.missing,
         list_objects=model.proposals is not None,
     )
@@ -340,16 +341,6 @@ def draw_log(folder: Path, log: Log) -> None:
         log("no plot of the losses was drawn: matplotlib is not installed (pip install 'piza[train]')")
     except (OSError, ValueError) as error:
         log(f"no plot of the losses was drawn: {reason(error)}")
-
-
-def _device(config: TrainConfig) -> torch.device:
-    local_rank = os.environ.get("LOCAL_RANK")
-    device = torch.device(check_device(config.device, None if local_rank is None else int(local_rank)))
-    if device.type == "mps" and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise InputError("several processes train on the cpu or on graphics cards with CUDA, not on 'mps'")
-    if device.index is not None and device.type == "cuda":
-        torch.cuda.set_device(device)
-    return device
 
 
 def _require_scipy() -> None:

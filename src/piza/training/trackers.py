@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from piza.errors import InputError, reason
 
 TRACKERS = ("none", "tensorboard", "trackio", "wandb", "mlflow")
+PROJECT = "piza"
 
 
 class Tracker(NamedTuple):
@@ -20,70 +21,41 @@ class Tracker(NamedTuple):
 def start_tracker(
     name: str, folder: Path, run: str, settings: Mapping[str, Any], log: Callable[[str], None]
 ) -> Tracker:
-    """Tensorboard writes into `folder`/tensorboard and wandb into `folder`/wandb; trackio and mlflow keep runs where they are
-    told to by their own settings (as MLFLOW_TRACKING_URI). Runs are in the project or experiment "piza", named `run`; a run
-    that goes on is the same one in wandb and trackio.
+    """One of accelerate's trackers, in the project or experiment "piza", its run named `run`.
 
-    A tracker that fails later is reported to `log`, once, and left alone: training matters more.
+    Tensorboard writes into `folder`/tensorboard and wandb into `folder`/wandb; trackio and mlflow keep runs where they are
+    told to by their own settings (as MLFLOW_TRACKING_URI). A run that goes on is the same one in wandb and trackio. A tracker
+    that fails later is reported to `log`, once, and left alone: training matters more.
 
     Raises InputError for an unknown tracker, or one that is not installed or does not start.
     """
     if name not in TRACKERS:
         raise InputError(f"there is no tracker {name!r}; known are {', '.join(TRACKERS)}")
+    if name == "none":
+        return Tracker(lambda step, values: None, lambda: None)
+    same = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]  # when it goes on
+    arguments: dict[str, tuple[str, dict[str, Any]]] = {
+        "tensorboard": ("tensorboard", {"logging_dir": str(folder)}),
+        "trackio": (PROJECT, {"name": run, "resume": "allow", "embed": False}),
+        "wandb": (PROJECT, {"name": run, "id": same, "resume": "allow", "dir": str(folder)}),
+        "mlflow": (PROJECT, {"run_name": run}),
+    }
     try:
-        if name == "tensorboard":
-            from torch.utils.tensorboard import SummaryWriter
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-            writer = SummaryWriter(str(folder / "tensorboard"))
-
-            def scalars(step: int, values: Mapping[str, float]) -> None:
-                for key, value in values.items():
-                    writer.add_scalar(key, value, step)
-
-            return _careful(Tracker(scalars, writer.close), name, log)
-        if name == "trackio":
-            import trackio
-
-            trackio.init(project="piza", name=run, config=dict(settings), resume="allow", embed=False)
-
-            def record(step: int, values: Mapping[str, float]) -> None:
-                trackio.log(dict(values), step=step)
-
-            return _careful(Tracker(record, trackio.finish), name, log)
-        if name == "wandb":
-            return _careful(_wandb(folder, run, settings), name, log)
-        if name == "mlflow":
-            return _careful(_mlflow(run, settings), name, log)
+        first, options = arguments[name]
+        begun = LOGGER_TYPE_TO_CLASS[name](first, **options)
+        begun.start()
+        begun.store_init_configuration(
+            {key: value if isinstance(value, (int, float)) else str(value) for key, value in settings.items()}
+        )
     except ImportError:
         raise InputError(
             f"the tracker {name!r} is not installed; install it with 'pip install {name}'"
         ) from None
     except Exception as error:  # a foreign service may fail in any way
         raise InputError(f"the tracker {name!r} cannot be started: {reason(error)}") from None
-    return Tracker(lambda step, values: None, lambda: None)
-
-
-def _wandb(folder: Path, run: str, settings: Mapping[str, Any]) -> Tracker:
-    import wandb
-
-    begun = wandb.init(
-        project="piza",
-        name=run,
-        id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],  # the same when it goes on
-        resume="allow",
-        dir=str(folder),
-        config=dict(settings),
-    )
-    return Tracker(lambda step, values: begun.log(dict(values), step=step), begun.finish)
-
-
-def _mlflow(run: str, settings: Mapping[str, Any]) -> Tracker:
-    import mlflow
-
-    mlflow.set_experiment("piza")
-    mlflow.start_run(run_name=run)
-    mlflow.log_params(dict(settings))
-    return Tracker(lambda step, values: mlflow.log_metrics(dict(values), step=step), mlflow.end_run)
+    return _careful(Tracker(lambda step, values: begun.log(dict(values), step=step), begun.finish), name, log)
 
 
 def _careful(tracker: Tracker, name: str, log: Callable[[str], None]) -> Tracker:

@@ -1,16 +1,18 @@
 """A training loop that can be stopped at any step and goes on to the same result.
 
 Batches are a function of the step (and of the process), never of what was drawn before, so a resumed run sees what an
-uninterrupted one would have seen. Started by torchrun or accelerate, every process takes its own batches and gradients are
-averaged.
+uninterrupted one would have seen. Started by accelerate or torchrun, every process takes its own batches, and accelerate
+averages gradients, or shards weights, gradients and moments (FSDP) where it is configured to.
 """
 
+import copy
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +21,14 @@ from piza.errors import InputError, reason
 from piza.files import sweep_temporary
 from piza.training.averaging import WeightAverage
 from piza.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
-from piza.training.distributed import average_gradients, gather, join_processes
+from piza.training.distributed import connect, gather, whole
 from piza.training.loader import MakeBatch, MicroBatches, StepBatches, WorkerKilled, step_batches
 from piza.training.log import TrainingLog
 from piza.training.optimizers import learning_rate, make_optimizers, set_learning_rate
 from piza.training.trainer_config import TrainerConfig
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 LOG = "log.csv"
 
@@ -66,6 +71,26 @@ class _Progress:
     summed_steps: int = 0
 
 
+class _Losses(nn.Module):
+    """A model with its losses as `forward`: what accelerate wraps, and so sees all of a model's parts at work."""
+
+    def __init__(self, model: nn.Module, loss_of: LossOf, accelerator: "Accelerator"):
+        super().__init__()
+        self.model, self._loss_of, self._accelerator = model, loss_of, accelerator
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to be minimized, and all losses, to be logged."""
+        with self._accelerator.autocast():
+            found = self._loss_of(self.model, batch)
+        loss = found["loss"]
+        if self._accelerator.is_fsdp2:
+            # FSDP averages the gradients that it finds, and has to find the same ones in all processes.
+            for parameter in self.parameters():
+                if parameter.requires_grad and not hasattr(parameter, "full_tensor"):
+                    loss = loss + 0 * parameter.sum()
+        return loss, {name: value.detach() for name, value in found.items()}
+
+
 class Trainer:
     """Trains `parameters` of a model; a checkpoint in `folder` is continued.
 
@@ -80,9 +105,11 @@ class Trainer:
         backbone_params: parameters that learn at `config.backbone_lr` times the rate.
         state_names: of the model's state, what is averaged and kept in checkpoints; None for all of it. What training does
             not change need not be kept.
+        accelerator: of `distributed.connect`; None: one for where the parameters are.
 
     Attributes:
         average: the running average of the weights.
+        result: after `run`, the model with the averaged weights: `model`, or a whole copy of it if that is sharded.
         step: the number of steps done.
 
     Raises:
@@ -100,16 +127,24 @@ class Trainer:
         callbacks: Callbacks | None = None,
         backbone_params: Iterable[nn.Parameter] = (),
         state_names: set[str] | None = None,
+        accelerator: "Accelerator | None" = None,
     ):
-        self.model, self.parameters, self.config = model, list(parameters), config
-        self.make_batch, self.loss_of = make_batch, loss_of
+        self.model, self.config, self.make_batch = model, config, make_batch
         self.callbacks = callbacks or Callbacks()
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.checkpoint = self.folder / CHECKPOINT
-        self.processes, self.process = join_processes(self.parameters[0].device)
-        self.optimizers = make_optimizers(model, self.parameters, config, backbone_params)
-        self.average = WeightAverage(model, state_names, config.ema_decay)
+        self.accelerator = accelerator or connect(parameters[0].device)
+        self.process = self.accelerator.process_index
+        optimizers = make_optimizers(model, parameters, config, backbone_params)
+        # Sharding makes parameters of its own, in the same places.
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        whole_copy = copy.deepcopy(model).cpu() if self.accelerator.is_fsdp2 else None
+        losses = _Losses(model, loss_of, self.accelerator)
+        self._losses, *self.optimizers = self.accelerator.prepare(losses, *optimizers)
+        named = dict(model.named_parameters())
+        self.parameters = [named[names[id(parameter)]] for parameter in parameters]
+        self.average = WeightAverage(model, state_names, config.ema_decay, whole_copy)
         first = 0
         if self.checkpoint.exists():
             first = load_checkpoint(self.checkpoint, self.average, self.optimizers, config)
@@ -126,7 +161,7 @@ class Trainer:
         return self._progress.done
 
     def run(self, stop_after: int | None = None) -> dict[str, Tensor]:
-        """Train to the last step, or to `stop_after` as if interrupted then, and put the averaged weights into the model.
+        """Train to the last step, or to `stop_after` as if interrupted then, and put the averaged weights into `result`.
 
         Returns the averaged weights. Whatever ends a run early, the steps done are kept in a checkpoint where that is
         possible, and a new `Trainer` goes on from there.
@@ -150,25 +185,26 @@ class Trainer:
             raise
         except (RuntimeError, MemoryError) as error:
             self._raise_in_words(error)
-        self.average.apply()
+        self.result = self.average.apply()
         return self.average.tensors
 
     def _one_step(self, batch: Any, end: int) -> bool:
         """Train on one batch and do what is due after it. Returns whether the run was asked to stop."""
-        losses, norm, stopping = self._backward(batch)
+        losses, norm = self._backward(batch)
         self._update()
         self._add_up({**losses, "norm": norm})
+        stopping, due = self._agree(self.callbacks.should_stop(), self.process == 0 and self._is_due())
         last = stopping or self.step == end
         line = self._log_line() if last or self.step % self.config.log_every == 0 else None
-        if self.process == 0:
-            self._save_if_due(last)
+        if last or due:
+            self._save(last)
         self.callbacks.after_step(self.step)
         if line is not None and self.process == 0:
             self.callbacks.after_log_line(line)
         return stopping
 
-    def _backward(self, batch: Any) -> tuple[dict[str, float], float, bool]:
-        """Compute the averaged, clipped gradient. Returns the losses, the norm before clipping, and whether to stop."""
+    def _backward(self, batch: Any) -> tuple[dict[str, float], float]:
+        """Compute the averaged, clipped gradient. Returns the losses and the norm before clipping."""
         step = self.step
         parts = batch if isinstance(batch, MicroBatches) else MicroBatches([batch])
         seed, numbers = self.config.seed, parts.numbers
@@ -179,17 +215,37 @@ class Trainer:
                 torch.manual_seed(
                     _mixed_seed(seed, step, self.process if numbers is None else numbers[place])
                 )
-            found = self.loss_of(self.model, part)
-            found["loss"].backward()
+            sharded, last = self.accelerator.is_fsdp2, place == len(parts.batches) - 1
+            # Shards are averaged each time, or every process would hold the whole gradient; others once.
+            with nullcontext() if sharded or last else self.accelerator.no_sync(self._losses):
+                loss, found = self._losses(part)
+                self.accelerator.backward(loss)
             for name, value in found.items():
-                losses[name] = losses.get(name, 0.0) + float(value.detach())
-        stopping = average_gradients(self.parameters, self.processes, self.callbacks.should_stop())
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+                losses[name] = losses.get(name, 0.0) + float(value)
+        self._keep_in_step(parts.batches)
+        norm = whole(self.accelerator.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         if not torch.isfinite(norm):
             raise FloatingPointError(
                 f"the gradient is not finite at step {step}; the last checkpoint is untouched"
             )
-        return losses, float(norm), stopping
+        return losses, float(norm)
+
+    def _keep_in_step(self, batches: Sequence[Any]) -> None:
+        """Go through a sharded model as often as every other process does, which each time waits for all shards."""
+        if not self.accelerator.is_fsdp2:
+            return
+        for _ in range(max(gather(len(batches))) - len(batches)):
+            loss, _ = self._losses(batches[-1])
+            self.accelerator.backward(0 * loss)
+
+    def _agree(self, *asked: bool) -> list[bool]:
+        """Whether each is asked for in any of the processes."""
+        if self.accelerator.num_processes == 1:
+            return list(asked)
+        counts = self.accelerator.reduce(
+            torch.tensor(asked, dtype=torch.float32, device=self.accelerator.device)
+        )
+        return [count > 0 for count in counts.tolist()]
 
     def _update(self) -> None:
         """One step of the optimizers and of the average."""
@@ -212,10 +268,10 @@ class Trainer:
         """Write a line of the log: the means of all processes since the last one, and the pace."""
         progress = self._progress
         sums: dict[str, float] = {}
-        for of_one in gather(progress.sums, self.processes):
+        for of_one in gather(progress.sums):
             for name, total in of_one.items():  # a process without frames has no losses of frames
                 sums[name] = sums.get(name, 0.0) + total
-        count = progress.summed_steps * self.processes
+        count = progress.summed_steps * self.accelerator.num_processes
         means = {name: round(total / count, 4) for name, total in sums.items()}
         pace = (time.monotonic() - progress.started) / (progress.done - progress.first)
         rate = learning_rate(progress.done - 1, self.config)
@@ -231,17 +287,23 @@ class Trainer:
         progress.sums, progress.summed_steps = {}, 0
         return line
 
-    def _save_if_due(self, last: bool) -> None:
-        """Write a checkpoint after the last step, and now and then. One that cannot be written is tried again later.
+    def _is_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        progress, config = self._progress, self.config
+        by_step = config.save_every_steps and progress.done % config.save_every_steps == 0
+        return bool(by_step) or time.monotonic() - progress.saved_at > config.save_every
+
+    def _save(self, last: bool) -> None:
+        """Write a checkpoint, in the first process. One that cannot be written is tried again later.
 
         Raises InputError when the last one cannot be written.
         """
-        progress, config = self._progress, self.config
-        due = time.monotonic() - progress.saved_at > config.save_every
-        due |= bool(config.save_every_steps and progress.done % config.save_every_steps == 0)
-        if not (last or due):
+        progress, is_first = self._progress, self.process == 0
+        if not (is_first or self.accelerator.is_fsdp2):
             return
-        problem = save_checkpoint(self.checkpoint, self.average, self.optimizers, progress.done, config)
+        problem = save_checkpoint(
+            self.checkpoint, self.average, self.optimizers, progress.done, self.config, write=is_first
+        )
         progress.saved_at = time.monotonic()
         if problem is None:
             progress.saved_step = progress.done
@@ -254,7 +316,8 @@ class Trainer:
     def _save_steps_done(self) -> None:
         """A checkpoint of the steps done, if there are new ones and the weights are those of a whole step."""
         progress = self._progress
-        if self.process or self._updating or progress.saved_step == progress.done:
+        sharded = self.accelerator.is_fsdp2  # then it takes all processes, and others may not come
+        if self.process or sharded or self._updating or progress.saved_step == progress.done:
             return
         if (
             save_checkpoint(self.checkpoint, self.average, self.optimizers, progress.done, self.config)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from piza.config import TrainConfig
 from piza.data.box_formats import BoxFormat, read_rows_with_boxes
@@ -24,7 +25,6 @@ class Validation:
     """Evaluates the averaged weights now and then.
 
     Attributes:
-        model: what is evaluated.
         rows: on which rows.
         config: of the training.
         every: steps between evaluations.
@@ -35,7 +35,6 @@ class Validation:
         processes, process: how many share the work, and which of them this is.
     """
 
-    model: Piza
     rows: list[Row]
     config: TrainConfig
     every: int
@@ -53,9 +52,9 @@ class Validation:
         """
         if step % self.every and step != self.last_step:
             return
-        with average.applied():
-            mine = evaluate_share(self.model, self.rows, self.config, self.processes, self.process)
-        found = accuracies(gather(mine, self.processes), self.config.missing)
+        with average.applied() as model:
+            mine = evaluate_share(cast(Piza, model), self.rows, self.config, self.processes, self.process)
+        found = accuracies(gather(mine), self.config.missing)
         if self.table is None:
             return
         self.table.add({"step": step, **found})
