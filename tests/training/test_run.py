@@ -4,19 +4,13 @@ import copy
 import csv
 import errno
 import json
-import os
-import signal
-import socket
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file
-from tests.conftest import tiny_detector
+from tests.training.trained import StopsAt, make_place, settings, weights
 
 import piza
-from piza.config import TrainConfig, check, override
+from piza.config import override
 from piza.errors import InputError
 from piza.methods import METHODS
 from piza.model.io import save_folder
@@ -25,31 +19,11 @@ from piza.training import run, tensor_files
 from piza.training.checkpoint import checkpoint_step
 from piza.training.run import train_model
 
-SMALL = dict(
-    steps=2, batch=3, crops_per_image=3, first_pixels=128, later_pixels=128, min_scale=1.0, history_steps=3, workers=1, device="cpu", log_every=1
-)  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, tiny_tokenizer):
     """`base`, a random GroundingDINO as transformers writes it; `rows.json` about five pictures in `photos`."""
-    place = tmp_path_factory.mktemp("train")
-    tiny_detector().save_pretrained(place / "base")
-    tiny_tokenizer.save_pretrained(place / "base")
-    rng = np.random.default_rng(0)
-    (place / "photos").mkdir()
-    rows = []
-    for number, size in enumerate([(320, 240), (320, 240), (400, 240), (240, 320), (320, 240)]):
-        picture = rng.integers(0, 90, (size[1], size[0], 3), dtype=np.uint8)
-        for color, word in ((0, "red"), (2, "blue")):
-            x, y = (int(v) for v in rng.integers(10, 200, 2))
-            picture[y : y + 14, x : x + 18] = np.eye(3)[color] * 255
-            rows.append(
-                {"image": f"{number}.jpg", "bbox": [x, y, 18, 14], "ref": f"The {word} car.", "id": len(rows)}
-            )
-        Image.fromarray(picture).save(place / "photos" / f"{number}.jpg", quality=95)
-    (place / "rows.json").write_text(json.dumps(rows))
-    return place
+    return make_place(tmp_path_factory.mktemp("train"), tiny_tokenizer)
 
 
 @pytest.fixture(autouse=True)
@@ -63,16 +37,6 @@ def quick(place, monkeypatch):
 
 
 BASES: dict[str, Piza] = {}
-
-
-def settings(place, out, **changes):
-    config = dict(rows=place / "rows.json", images=place / "photos", base=place / "base", out=out)
-    return check(TrainConfig, {**{k: str(v) for k, v in config.items()}, **SMALL, **changes})
-
-
-def weights(folder):
-    name = "adapter.safetensors" if (folder / "adapter.json").exists() else "model.safetensors"
-    return load_file(folder / name)
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -98,24 +62,6 @@ def test_every_method_writes_what_can_be_loaded(method, plain, place, tmp_path):
     assert len(moved) > 0.5 * len(names & before.keys())
     with open(out / "training" / "log.csv", newline="") as file:
         assert [line["step"] for line in csv.DictReader(file)] == ["1", "2"]
-
-
-class StopsAt:
-    """A progress bar that presses Ctrl-C."""
-
-    def __init__(self, step):
-        self.left = step
-
-    def update(self, n):
-        self.left -= n
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def set_postfix_str(self, s):
-        pass
-
-    def close(self):
-        pass
 
 
 def test_ctrl_c_and_going_on_equals_going_straight_through(place, tmp_path, capfd):
@@ -307,87 +253,6 @@ def test_the_box_history_encoder_is_trained_first(place, tmp_path):
     frame, target = [0, 0, 320, 240], [100, 100, 18, 14]
     _, stop = model.history.read([[frame], [frame, [60, 60, 120, 120], target]])
     assert stop[1] > stop[0] + 0.25
-
-
-def _one_of_two(place, out, process, port):
-    os.environ.update(
-        WORLD_SIZE="2",
-        RANK=str(process),
-        LOCAL_RANK=str(process),
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-    )
-    train_model(settings(place, out, steps=3, batch=2), bar=lambda done, steps: StopsAt(1))
-    found = train_model(settings(place, out, steps=3, batch=2))
-    assert (found.steps, found.stopped) == (3, False)
-
-
-def test_two_processes_share_the_work(place, tmp_path):
-    """Also stopped in one of them, which stops both, and gone on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.start_processes(
-        _start, args=(place, tmp_path / "two", port), nprocs=2, start_method="fork"
-    )
-    note = json.loads((tmp_path / "two" / "training" / "run.json").read_text())
-    assert note["processes"] == 2
-    with pytest.raises(InputError, match="2 processes"):
-        train_model(settings(place, tmp_path / "two", steps=3, batch=2))
-
-
-def _start(process, place, out, port):
-    _one_of_two(place, out, process, port)
-
-
-WATCHED = dict(steps=3, micro_batch=1, min_scale=0.7, augment=True, validate_every=3, validate_limit=5)
-
-
-def _half_of_a_step(process, place, out, port):
-    os.environ.update(WORLD_SIZE="2", RANK=str(process), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    train_model(settings(place, out, batch=3, **WATCHED, validate=str(place / "rows.json")))
-
-
-def test_two_processes_are_one_with_the_doubled_batch(place, tmp_path):
-    """The same windows, dropout, losses, gradients, validation and weights, but for the order in which numbers are added."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.start_processes(
-        _half_of_a_step, args=(place, tmp_path / "two", port), nprocs=2, start_method="fork"
-    )
-    train_model(settings(place, tmp_path / "one", batch=6, **WATCHED, validate=str(place / "rows.json")))
-    tables = {}
-    for name in ("one", "two"):
-        folder = tmp_path / name / "training"
-        tables[name] = [
-            {key: float(value) for key, value in line.items() if key not in ("s_per_step", "s_left")}
-            for line in csv.DictReader(open(folder / "log.csv"))
-        ]
-        assert len(tables[name]) == 3 and tables[name][0]["norm"] > 0
-    for one, two in zip(tables["one"], tables["two"], strict=True):
-        assert two == pytest.approx(one, rel=1e-3, abs=2e-4)
-    validations = [(tmp_path / name / "training" / "validation.csv").read_text() for name in ("one", "two")]
-    assert validations[0] == validations[1] and ",5\n" in validations[0].replace("\r", "")
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    begun = weights_of_a_start(place, tmp_path)
-    moved = sum(float((one[n] - begun[n]).square().sum()) for n in one) ** 0.5
-    apart = sum(float((one[n] - two[n]).square().sum()) for n in one) ** 0.5
-    assert moved > 0 and apart < 0.02 * moved
-
-
-def weights_of_a_start(place, tmp_path):
-    """The weights before the first step: those of a training whose rate is next to nothing."""
-    train_model(
-        settings(
-            place,
-            tmp_path / "zero",
-            batch=6,
-            **{**WATCHED, "validate_every": None, "validate_limit": None, "steps": 1},
-            lr=1e-30,
-        )
-    )
-    return weights(tmp_path / "zero")
 
 
 @pytest.mark.parametrize(

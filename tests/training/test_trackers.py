@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from piza.errors import InputError
+from piza.training.distributed import connect
 from piza.training.trackers import start_tracker
+
+
+@pytest.fixture(autouse=True)
+def connected():
+    """accelerate's trackers ask it which process they are in."""
+    connect("cpu")
 
 
 def fake_trackio(monkeypatch, log):

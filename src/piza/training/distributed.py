@@ -1,11 +1,12 @@
 """The processes, the device and the precision of a training, as Hugging Face accelerate's launcher or torchrun start them."""
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from piza.devices import AUTO, check_device
 from piza.errors import InputError, reason
@@ -140,3 +141,28 @@ def shard_like(tensor: Tensor, other: Any) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
+
+
+def prepare(
+    accelerator: "Accelerator", model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[nn.Module, list[torch.optim.Optimizer]]:
+    """A model, wrapped or sharded as accelerate is configured to, and the optimizers of it."""
+    if accelerator.is_fsdp2:
+        # FSDP cannot shard a scalar: what holds one stays whole in each process, and cannot be updated in one with shards.
+        accelerator.state.fsdp_plugin.ignored_modules = [
+            module for module in model.modules() if any(p.ndim == 0 for p in module.parameters(recurse=False))
+        ]
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["foreach"] = False
+    prepared, *wrapped = accelerator.prepare(model, *optimizers)
+    return prepared, wrapped
+
+
+def average_unsharded(accelerator: "Accelerator", parameters: Sequence[nn.Parameter]) -> None:
+    """Average the gradients of what FSDP left whole; the others it has averaged, as everything is where nothing is sharded."""
+    if not accelerator.is_fsdp2:
+        return
+    for parameter in parameters:
+        if parameter.grad is not None and not hasattr(parameter, "full_tensor"):
+            parameter.grad = accelerator.reduce(parameter.grad, "mean")

@@ -21,7 +21,7 @@ from piza.errors import InputError, reason
 from piza.files import sweep_temporary
 from piza.training.averaging import WeightAverage
 from piza.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
-from piza.training.distributed import connect, gather, whole
+from piza.training.distributed import average_unsharded, connect, gather, prepare, whole
 from piza.training.loader import MakeBatch, MicroBatches, StepBatches, WorkerKilled, step_batches
 from piza.training.log import TrainingLog
 from piza.training.optimizers import learning_rate, make_optimizers, set_learning_rate
@@ -141,7 +141,7 @@ class Trainer:
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         whole_copy = copy.deepcopy(model).cpu() if self.accelerator.is_fsdp2 else None
         losses = _Losses(model, loss_of, self.accelerator)
-        self._losses, *self.optimizers = self.accelerator.prepare(losses, *optimizers)
+        self._losses, self.optimizers = prepare(self.accelerator, losses, optimizers)
         named = dict(model.named_parameters())
         self.parameters = [named[names[id(parameter)]] for parameter in parameters]
         self.average = WeightAverage(model, state_names, config.ema_decay, whole_copy)
@@ -223,6 +223,7 @@ class Trainer:
             for name, value in found.items():
                 losses[name] = losses.get(name, 0.0) + float(value)
         self._keep_in_step(parts.batches)
+        average_unsharded(self.accelerator, self.parameters)
         norm = whole(self.accelerator.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         if not torch.isfinite(norm):
             raise FloatingPointError(
