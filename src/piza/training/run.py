@@ -145,6 +145,10 @@ def check_setup(config: TrainConfig, log: Log) -> Setup:
     if not rows:
         raise InputError(f"there are no rows to train on in {config.rows!r}")
     accelerator = connect(config.device, config.precision)
+    if accelerator.is_fsdp2 and config.optimizer == "muon":
+        raise InputError(
+            "--optimizer muon needs whole matrices, and accelerate shards them (FSDP); expected adamw"
+        )
     config = override(config, precision="bf16" if accelerator.mixed_precision == "bf16" else "fp32")
     record = RunRecord(rows_digest(rows), accelerator.num_processes)
     begun = check_folder(config, record)
