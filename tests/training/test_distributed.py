@@ -11,8 +11,9 @@ from tests.training.trained import StopsAt, make_place, settings, weights
 
 import piza
 from piza.errors import InputError
+from piza.model.io import save_folder
 from piza.training import run
-from piza.training.distributed import connect
+from piza.training.distributed import connect, gather
 from piza.training.run import train_model
 
 
@@ -118,16 +119,21 @@ def sharded(train, config):
     os.environ.update(ACCELERATE_USE_FSDP="true", FSDP_VERSION="2")
     torch.distributed.init_process_group("gloo")
     PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
-    shares = []
+    shares, counts = [], []
 
     class Watched(run.Trainer):
         def run(self, stop_after=None):
             shares.append(sum(hasattr(p, "full_tensor") for p in self.parameters) / len(self.parameters))
             return super().run(stop_after)
 
+        def _backward(self, batch):
+            counts.append(len(set(gather(len(batch.batches)))))
+            return super()._backward(batch)
+
     run.Trainer = Watched
     train(config)
     assert min(shares) > 0.98  # all but a few scalars
+    assert config.micro_batch == 1 or max(counts) > 1  # processes have unequal numbers of micro-batches
 
 
 def test_shards_are_the_whole(place, in_one, tmp_path):
@@ -143,6 +149,31 @@ def test_shards_of_an_adapter_are_validated_together(place, in_one, tmp_path):
     in_two_processes(sharded, train_model, exact(place, two, batch=3, **validated(place)))
     assert_equal_trainings(two, in_one / "adapter_plus", in_one / "adapter_plus-begun")
     assert_equal_validations(two, in_one / "adapter_plus")
+
+
+@pytest.fixture
+def listing(tiny_listing_piza, tmp_path):
+    """Settings of a training whose micro-batches use different parameters each: frames teach the list, windows do not."""
+    save_folder(tiny_listing_piza, tmp_path / "base")
+    return dict(base=str(tmp_path / "base"), method="full")
+
+
+def test_parameters_that_a_micro_batch_does_not_use(place, listing, tmp_path):
+    one, two, begun = (tmp_path / name for name in ("one", "two", "begun"))
+    in_two_processes(train_model, exact(place, two, batch=3, **listing))
+    train_model(exact(place, one, batch=6, **listing))
+    train_model(exact(place, begun, batch=6, **{**listing, "steps": 1, "lr": 1e-30}))
+    assert_equal_trainings(two, one, begun)
+
+
+def test_shards_where_processes_have_unequal_numbers_of_micro_batches(place, listing, tmp_path):
+    """What two processes do with the whole model is what they do with its shards."""
+    sizes = dict(micro_batch=None, batch=4, crops_per_image=2, **listing)
+    whole, shards, begun = (tmp_path / name for name in ("whole", "shards", "begun"))
+    in_two_processes(train_model, exact(place, whole, **sizes))
+    in_two_processes(sharded, train_model, exact(place, shards, **sizes))
+    in_two_processes(train_model, exact(place, begun, **{**sizes, "steps": 1, "lr": 1e-30}))
+    assert_equal_trainings(shards, whole, begun)
 
 
 def test_shards_on_processors_are_refused(place, tmp_path, monkeypatch):

@@ -210,19 +210,22 @@ class Trainer:
         seed, numbers = self.config.seed, parts.numbers
         self.model.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
+        sharded = self.accelerator.is_fsdp2
+        idle_rounds = max(gather(len(parts.batches))) - len(parts.batches) if sharded else 0
         for place, part in enumerate(parts.batches):
             if seed is not None and (numbers is not None or place == 0):
                 torch.manual_seed(
                     _mixed_seed(seed, step, self.process if numbers is None else numbers[place])
                 )
-            sharded, last = self.accelerator.is_fsdp2, place == len(parts.batches) - 1
             # Shards are averaged each time, or every process would hold the whole gradient; others once.
-            with nullcontext() if sharded or last else self.accelerator.no_sync(self._losses):
+            at_once = sharded or place == len(parts.batches) - 1
+            with nullcontext() if at_once else self.accelerator.no_sync(self._losses):
                 loss, found = self._losses(part)
                 self.accelerator.backward(loss)
             for name, value in found.items():
                 losses[name] = losses.get(name, 0.0) + float(value)
-        self._keep_in_step(parts.batches)
+        for _ in range(idle_rounds):  # every process goes through a sharded model as often as the others wait for it
+            self.accelerator.backward(0 * self._losses(parts.batches[-1])[0])
         average_unsharded(self.accelerator, self.parameters)
         norm = whole(self.accelerator.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         if not torch.isfinite(norm):
@@ -230,14 +233,6 @@ class Trainer:
                 f"the gradient is not finite at step {step}; the last checkpoint is untouched"
             )
         return losses, float(norm)
-
-    def _keep_in_step(self, batches: Sequence[Any]) -> None:
-        """Go through a sharded model as often as every other process does, which each time waits for all shards."""
-        if not self.accelerator.is_fsdp2:
-            return
-        for _ in range(max(gather(len(batches))) - len(batches)):
-            loss, _ = self._losses(batches[-1])
-            self.accelerator.backward(0 * loss)
 
     def _agree(self, *asked: bool) -> list[bool]:
         """Whether each is asked for in any of the processes."""
