@@ -3,9 +3,9 @@
     python benchmarks/training_memory.py
 
 The model is the published architecture (172 M parameters) with random weights; bytes are counted in the tensors that are
-there, so a processor tells what a graphics card needs, but for what libraries and the memory's fragments take. One step of
-the trainer is made at 224 pixels for each method, then activations are counted: all that a forward keeps for the backward.
-Prints the tables of docs/train.md; some minutes, 8 GB.
+there, so a processor tells what a graphics card needs, but for what libraries and the memory's fragments take; on a card
+(--device cuda) the peak of a step is printed, too. One step of the trainer is made at 224 pixels for each method, then
+activations are counted: all that a forward keeps for the backward. Some minutes of one core, 8 GB.
 """
 
 import argparse
@@ -57,8 +57,11 @@ def kept_by_a_step(model: Piza, parameters: list[torch.nn.Parameter], names: set
         batches = lambda step, process: window(224)  # noqa: E731
         trainer = Trainer(model, parameters, batches, window_loss, config, folder, state_names=names)
         trainer.run()
+    found: dict[str, float] = {}
+    if model.device.type == "cuda":
+        found["peak of a step"] = torch.cuda.max_memory_allocated() / 1e9
     states: list[Any] = [state for o in trainer.optimizers for state in o.state.values()]
-    return {
+    return found | {
         "millions trained": sum(p.numel() for p in parameters) / 1e6,
         "weights": size(model.state_dict().values()),
         "gradients": size(p.grad for p in parameters if p.grad is not None),
@@ -80,7 +83,7 @@ def kept_for_backward(model: Piza, pixels: int, precision: str) -> float:
 
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+        torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"),
     ):
         losses = window_loss(model, window(pixels))
     found = size(kept.values())
@@ -94,10 +97,12 @@ def main() -> None:
     )
     parser.add_argument("--pixels", type=int, nargs="+", default=[320, 640], help="for activations")
     parser.add_argument("--methods", nargs="+", default=["coop", "lora", "adapter_plus", "full"])
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.manual_seed(0)
     for method in options.methods:
         model, parameters, names = build(method)
+        model.to(options.device)
         found = kept_by_a_step(model, parameters, names)
         print(method, {name: round(value, 3) for name, value in found.items()}, flush=True)
         model.zero_grad(set_to_none=True)
@@ -107,6 +112,9 @@ def main() -> None:
                 print(f"{method}, {pixels} pixels, {precision}: {kept:.2f} GB for the backward", flush=True)
         del model, parameters
         gc.collect()
+        if options.device != "cpu":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
 
 
 if __name__ == "__main__":

@@ -224,7 +224,9 @@ class Trainer:
                 self.accelerator.backward(loss)
             for name, value in found.items():
                 losses[name] = losses.get(name, 0.0) + float(value)
-        for _ in range(idle_rounds):  # every process goes through a sharded model as often as the others wait for it
+        for _ in range(
+            idle_rounds
+        ):  # every process goes through a sharded model as often as the others wait for it
             self.accelerator.backward(0 * self._losses(parts.batches[-1])[0])
         average_unsharded(self.accelerator, self.parameters)
         norm = whole(self.accelerator.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
