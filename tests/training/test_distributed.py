@@ -12,7 +12,7 @@ from tests.training.trained import StopsAt, make_place, settings, weights
 import piza
 from piza.errors import InputError
 from piza.model.io import save_folder
-from piza.training import run
+from piza.training import distributed, run
 from piza.training.distributed import connect, gather
 from piza.training.run import train_model
 
@@ -203,6 +203,19 @@ def test_what_a_launcher_asks_for_and_is_not_there_is_one_sentence(monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     assert connect("auto").device.type == "cpu"
+
+
+def test_several_processes_do_not_share_a_named_card(monkeypatch):
+    monkeypatch.setattr(distributed, "check_device", lambda device, local_rank: device)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="a card each, expected --device auto, cpu or cuda, got 'cuda:0'"):
+        connect("cuda:0")
+
+
+def test_the_one_card_of_a_process_needs_no_number(monkeypatch):
+    monkeypatch.setattr(distributed, "check_device", lambda device, local_rank: "cuda")
+    assert str(connect("auto").device) == "cuda"
+    connect("cpu")
 
 
 def test_without_accelerate_the_extra_is_named(monkeypatch):

@@ -1,6 +1,7 @@
 """The processes, the device and the precision of a training, as Hugging Face accelerate's launcher or torchrun start them."""
 
 import os
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,9 +43,8 @@ def connect(device: str | torch.device = AUTO, precision: str | None = None) -> 
     mixed_precision = _mixed_precision(precision)
     # An earlier training of this program may have had another device or precision; its process group stays.
     AcceleratorState._reset_state(reset_partial_state=True)
-    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = (
-        "false"  # it would untie what the heads of a detector share
-    )
+    # Loading in the first process only would untie what the heads of a detector share.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     launched_for = os.environ.get("ACCELERATE_TORCH_DEVICE")
     os.environ["ACCELERATE_TORCH_DEVICE"] = name
     try:
@@ -69,7 +69,7 @@ def connect(device: str | torch.device = AUTO, precision: str | None = None) -> 
         else:
             os.environ["ACCELERATE_TORCH_DEVICE"] = launched_for
     _check_kind(accelerator)
-    if accelerator.device.type == "cuda":
+    if accelerator.device.type == "cuda" and accelerator.device.index is not None:
         torch.cuda.set_device(accelerator.device)
     if accelerator.is_fsdp2:
         # Weights stay float32 wherever they are; autocast halves products, sharded or not.
@@ -88,8 +88,10 @@ def _device(asked: str) -> str:
         raise InputError(
             f"accelerate's launcher asks for the cpu, --device for {asked!r}; expected one of them"
         )
-    if processes > 1 and name == "mps":
-        raise InputError("several processes train on the cpu or on graphics cards with CUDA, not on 'mps'")
+    if processes > 1 and (name == "mps" or re.fullmatch("cuda:[0-9]+", asked)):
+        raise InputError(
+            f"several processes train on the cpu or on a card each, expected --device auto, cpu or cuda, got {asked!r}"
+        )
     return name
 
 
