@@ -114,6 +114,7 @@ def parse_form(content_type: str, body: bytes) -> Form:
         part.close()
 
     _, options = parse_options_header(content_type)
+    parser = None
     try:
         parser = FormParser(
             "multipart/form-data",
@@ -126,6 +127,9 @@ def parse_form(content_type: str, body: bytes) -> Form:
         parser.finalize()
     except FormParserError as error:
         raise InputError(f"the form cannot be read: {str(error)[:100] or 'it is damaged'}") from None
+    finally:
+        if parser is not None:
+            parser.parser = None  # which refers back to it: the files would stay until Python looks for such circles
     return form
 
 

@@ -1,5 +1,6 @@
 """Refusals, all of one shape: a status and `{"error": "one sentence"}`, whoever refuses."""
 
+import traceback
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -61,6 +62,22 @@ def describe(error: Exception) -> tuple[int, str, Mapping[str, str]]:
     return 500, INTERNAL, {}
 
 
+def forget(error: BaseException) -> None:
+    """Let go of what an error that was answered holds: a body of 50 MB, a decoded image.
+
+    Its traceback has the local variables of every function it came through, and often one of these leads back to the error,
+    so that all of it would stay until Python looks for such circles, which it does by their number and not by their size.
+    """
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None:
+            continue
+        left += [one.__cause__, one.__context__]
+        traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = one.__cause__ = one.__context__ = None
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every exception of a route in the one shape. A fault is raised on, so that it is logged."""
 
@@ -70,6 +87,8 @@ def add_handlers(app: FastAPI) -> None:
             sentence = f"there is nothing at {request.url.path[:100]!r}"
         elif status == 405:
             sentence = f"{request.method[:20]} is not offered here"
+        if status < 500:
+            forget(error)
         return error_response(status, sentence, headers)
 
     for kind in (RequestError, InputError, RequestValidationError, HTTPException, Exception):

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from piza.server.access import AccessRules
-from piza.server.errors import INTERNAL, BusyError, ClientGoneError, RequestError, describe, error_response
+from piza.server.errors import INTERNAL, BusyError, ClientGoneError, RequestError, describe, error_response, forget
 from piza.server.limits import BodyLimits, has_body
 from piza.server.logs import log
 from piza.server.metrics import Metrics
@@ -72,8 +72,9 @@ class RequestContext:
         started = time.perf_counter()
         try:
             await self.app(scope, request.receive, request.send)
-        except ClientGoneError:
+        except ClientGoneError as error:
             request.status = request.status or 499
+            forget(error)
         except asyncio.CancelledError:  # the server is shutting down
             request.abandon()
             await self._answer(request, BusyError("the server is shutting down"))
@@ -84,6 +85,7 @@ class RequestContext:
             if status >= 500 and not isinstance(error, RequestError):
                 log("fault", 40, error, id=request.id)
             await self._answer(request, error)
+            forget(error)
         finally:
             self._record(request, time.perf_counter() - started)
 

@@ -62,6 +62,8 @@ class WorkQueue:
         except asyncio.CancelledError:
             self._drop(job)
             raise
+        finally:
+            del job  # an error would lead back to itself, through this function and the job's future
 
     def cancel_all(self) -> None:
         """Drop what waits, tell what runs to give up, and take nothing more."""
@@ -106,16 +108,21 @@ class WorkQueue:
 
     def _serve(self) -> None:
         while (job := self._next()) is not None:
-            work, job.work = job.work, None
-            if work is None or not job.future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = work(job.cancelled.is_set)
-            except BaseException as error:
-                self._finish(job, error=error)
-            else:
-                self._finish(job, result=result)
-            del work  # what the work holds is not kept until the next one comes
+            self._do(job)
+            del job  # with its result or error: nothing is kept until the next one comes
+
+    def _do(self, job: _Job) -> None:
+        work, job.work = job.work, None
+        if work is None or not job.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = work(job.cancelled.is_set)
+        except BaseException as error:
+            self._finish(job, error=error)
+        else:
+            self._finish(job, result=result)
+        finally:
+            del job
 
     def _finish(self, job: _Job, result: Any = None, error: BaseException | None = None) -> None:
         with self._changed:
