@@ -129,7 +129,9 @@ def parse_form(content_type: str, body: bytes) -> Form:
         raise InputError(f"the form cannot be read: {str(error)[:100] or 'it is damaged'}") from None
     finally:
         if parser is not None:
-            parser.parser = None  # which refers back to it: the files would stay until Python looks for such circles
+            parser.parser = (
+                None  # which refers back to it: the files would stay until Python looks for such circles
+            )
     return form
 
 

@@ -14,7 +14,15 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from piza.server.access import AccessRules
-from piza.server.errors import INTERNAL, BusyError, ClientGoneError, RequestError, describe, error_response, forget
+from piza.server.errors import (
+    INTERNAL,
+    BusyError,
+    ClientGoneError,
+    RequestError,
+    describe,
+    error_response,
+    forget,
+)
 from piza.server.limits import BodyLimits, has_body
 from piza.server.logs import log
 from piza.server.metrics import Metrics
