@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from piza.errors import InputError
-from piza.files import atomic_folder, atomic_write, is_temporary, sweep_temporary
+from piza.files import atomic_folder, atomic_write, check_not_read, is_temporary, sweep_temporary
 
 
 def test_the_file_appears_whole_and_only_at_the_end(tmp_path):
@@ -109,3 +109,19 @@ def test_a_folder_appears_whole_and_what_a_killed_one_left_is_swept(tmp_path):
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "other"):
         raise RuntimeError
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_name_of_as_many_bytes_as_there_may_be(tmp_path):
+    target = tmp_path / f"{'車' * 83}.json"  # 254 bytes of 255
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+    assert os.listdir(tmp_path) == [target.name]
+
+
+def test_what_is_read_is_not_written_whatever_it_is_called(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "link.png").symlink_to("a.png")
+    check_not_read([tmp_path / "b.png"], [tmp_path / "a.png", "x" * 5000, "\0"])
+    for name in ("a.png", "link.png", "../" + tmp_path.name + "/a.png"):
+        with pytest.raises(InputError, match="is read by the same command"):
+            check_not_read([tmp_path / name], [tmp_path / "a.png"])

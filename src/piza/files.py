@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,7 +127,31 @@ def _sweep_once(folder: Path) -> None:
 
 
 def _temporary_name(path: Path) -> Path:
-    return path.with_name(f".{path.stem[:80]}.piza-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    stem = shortened(path.stem, 80)
+    return path.with_name(f".{stem}.piza-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+
+
+def shortened(name: str, max_bytes: int) -> str:
+    """The beginning of a file's name that takes at most so many bytes on the disk, where a name has at most 255 of them."""
+    while len(os.fsencode(name)) > max_bytes:
+        name = name[:-1]
+    return name
+
+
+def check_not_read(written: Iterable[str | Path], read: Iterable[str | Path]) -> None:
+    """Raise InputError when a file that is to be written is one of those that are read, which would be lost."""
+    places = {_place(path) for path in read}
+    for path in written:
+        if _place(path) in places:
+            raise InputError(f"cannot write {str(path)!r}: it is read by the same command; name another file")
+
+
+def _place(path: str | Path) -> str:
+    """One text for all names of a file."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # no name of a file; whoever opens it says so
+        return str(path)
 
 
 def is_temporary(path: str | Path) -> bool:

@@ -170,6 +170,7 @@ def test_a_folder_of_something_else(place):
         ({"workers": -1}, "workers: expected"),
         ({"shard": "0/3"}, "shard: expected"),
         ({"shard": "4/3"}, "shard: expected"),
+        ({"shard": f"1/{'9' * 5000}"}, "shard: expected"),
         ({"shard": "three"}, "shard: expected"),
         ({"part_rows": 0}, "part_rows: expected"),
         ({"zoom": 3}, "'zoom' is no setting"),

@@ -229,3 +229,16 @@ def test_a_real_model_is_evaluated(place, monkeypatch, capsys):
     assert cli.main(["evaluate", "rows.json", "--images", ".", "--model", "model", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["rows"] == 1 and summary["mean_ms"] > 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full", "> /dev/full 2>&1"])
+def test_streams_that_are_closed_or_full_end_in_no_traceback(closed, tmp_path):
+    code = (
+        "import sys; from piza.cli.common import guard; from piza.errors import InputError\n"
+        "def fail(): print('x', flush=True); open(sys.argv[1], 'w').write('kept'); raise InputError('no')\n"
+        "sys.exit(guard(fail))"
+    )
+    command = f'"{sys.executable}" -c "$1" "$2" {closed}'
+    done = subprocess.run(["sh", "-c", command, "sh", code, tmp_path / "a"], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "/dev/full" in closed or (tmp_path / "a").read_text() == "kept"

@@ -130,3 +130,28 @@ def test_progress(fake, photos, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert cli.main(["locate", "photos", "one", "--out", "o.jsonl"]) == 0
     assert "3/3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["photos/2.png", "one", "--out", "photos/2.png"],
+        ["photos/2.png", "one", "two", "--out", "photos/../photos/a.png"],
+        ["photos", "one", "--out", "photos/a.png"],
+    ],
+)
+def test_a_photo_is_never_drawn_over(arguments, fake, photos, capsys):
+    make_image(photos / "a-2.png")
+    before = {path: path.read_bytes() for path in photos.rglob("*.png")}
+    if "two" in arguments:
+        arguments = ["photos/a-2.png", *arguments[1:]]
+    assert cli.main(["locate", *arguments]) == 2
+    assert "is read by the same command" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in photos.rglob("*.png")} == before
+
+
+def test_names_as_long_as_they_may_be(fake, photos, capsys):
+    """Of three bytes a letter, in every kind of files about an image."""
+    make_image(photos / "long" / f"{'車' * 83}.png")
+    for out in ("yolo", "drawings", "crops", f"{'車' * 80}.png", f"{'車' * 80}.csv"):
+        assert cli.main(["locate", "photos/long", "one", "--out", out]) == 0, capsys.readouterr().err

@@ -153,3 +153,17 @@ def test_a_page_that_is_killed_has_lost_no_decision(folder):
             process.stderr.close()
         assert code == (-signal.SIGKILL if place == 0 else 0)
         assert len(read_records(folder / "log.jsonl", Decision)) == place + 1
+
+
+def test_rows_do_not_take_the_place_of_decisions(folder, capsys):
+    write_log(folder, decided(RECORDS[0], "accept", "ann"))
+    before = (folder / "log.jsonl").read_bytes(), (folder / "checked.jsonl").read_bytes()
+    for out in (
+        ["--out", folder / "log.jsonl"],
+        ["--out", folder / "checked.jsonl"],
+        ["--out", folder / "rows.json", "--agreement", folder / "log.jsonl"],
+        ["--out", folder / "rows.json", "--agreement", folder / "rows.json"],
+    ):
+        assert verify(folder, "rows", "--reviewers", 1, *out) == 2
+        assert "is read by the same command" in capsys.readouterr().err
+    assert before == ((folder / "log.jsonl").read_bytes(), (folder / "checked.jsonl").read_bytes())

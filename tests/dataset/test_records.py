@@ -154,3 +154,36 @@ def test_full_disk_leaves_no_half_line(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
     assert "InputError: cannot write" in done.stderr and "x.jsonl" in done.stderr
     assert [d.id for d in read_records(path, Decision)] == [str(n) for n in range(7)]
+
+
+@pytest.mark.parametrize(
+    "own", ['[{"image": "a.jpg"}]', "notes of mine", '{"a": 1}\n{"b": 2}', '{"step": "verify"']
+)
+def test_a_file_of_somebody_else_is_never_emptied(own, tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(own)
+    with pytest.raises(InputError, match=r"rows\.json"), RecordWriter(path, Proposal, {}):
+        pass
+    assert path.read_text() == own
+
+
+@pytest.mark.parametrize("before, between, after", [(b"", b"\n", b""), (b"\xef\xbb\xbf", b"\r\n", b"\r\n")])
+def test_records_that_an_editor_has_saved_are_gone_on_with(before, between, after, tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = [to_line(Decision(name, 0, "accept", "x.", (0, 0, 1, 1), "Ada", "")).encode() for name in "abc"]
+    path.write_bytes(before + between.join(lines[:2]) + after)
+    with RecordWriter(path, Decision) as writer:
+        writer.write(Decision("c", 0, "accept", "x.", (0, 0, 1, 1), "Ada", ""))
+    assert [one.id for one in read_records(path, Decision)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("settings", ["5", "[]", "null", '"x"'])
+def test_settings_that_are_no_object_are_refused(settings, tmp_path):
+    path = tmp_path / "x.jsonl"
+    write_records(path, [proposal()])
+    (tmp_path / "x.jsonl.settings.json").write_text(settings)
+    with (
+        pytest.raises(InputError, match=r"settings\.json': expected an object"),
+        RecordWriter(path, Proposal, {}),
+    ):
+        pass

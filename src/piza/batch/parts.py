@@ -50,7 +50,7 @@ def default_part_rows(num_rows: int) -> int:
 
 def split_parts(manifest: Manifest, part_rows: int) -> list[range]:
     """The images of each part, consecutive ones with about `part_rows` rows together."""
-    part_of: NDArray[np.int64] = manifest.starts[:-1] // part_rows
+    part_of: NDArray[np.int64] = manifest.starts[:-1] // min(part_rows, manifest.num_rows)
     firsts = np.flatnonzero(np.diff(part_of, prepend=-1)).tolist()
     return [range(begin, end) for begin, end in zip(firsts, [*firsts[1:], manifest.num_images])]
 

@@ -20,6 +20,9 @@ from piza.search.predictor import search_config
 FIRST_IMAGES = 20
 """If none of the first images that are to be asked about is there, the folder of images is the wrong one."""
 
+MAX_DIGITS = 9
+"""Of the numbers of a shard."""
+
 SEARCH = tuple(signature(search_config).parameters)[1:]
 """Keywords of `piza.locate` that a batch takes."""
 
@@ -126,8 +129,9 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 1, 1
     number, slash, shares = str(text).partition("/")
-    if slash and number.isdecimal() and shares.isdecimal() and 1 <= int(number) <= int(shares):
-        return int(number), int(shares)
+    if slash and all(part.isdecimal() and len(part) <= MAX_DIGITS for part in (number, shares)):
+        if 1 <= int(number) <= int(shares):
+            return int(number), int(shares)
     raise InputError(f"shard: expected one of several such as 2/8, from 1/8 to 8/8, got {str(text)!r:.40}")
 
 

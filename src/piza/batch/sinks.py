@@ -17,13 +17,16 @@ from piza.data.parquet import import_pyarrow
 from piza.data.sorec import to_json
 from piza.errors import InputError
 from piza.exports import to_coco, to_label_studio
-from piza.files import atomic_write, check_writable
+from piza.files import atomic_write, check_writable, shortened
 from piza.image import cut
 from piza.result import Result
 from piza.visualize.draw import save_image
 
 GROUP_ROWS = 10_000
 """Rows of Parquet that are in memory at once and become one row group."""
+
+MAX_NAME_BYTES = 200
+"""Of the name of a file about an image, without what is added to it; systems take 255."""
 
 CROP_ZOOM = 3.0
 """A crop shows this many times the width and height of the box."""
@@ -322,7 +325,9 @@ class _FileNames:
     def of(self, found: ImageResults) -> str:
         """The name of an image in its folder, without its suffix unless another image has taken that."""
         given = (found.inside or PurePosixPath(found.name).name).replace("\\", "/")
-        parts = [re.sub(r"[\x00-\x1f:*?\"<>|]", "_", part)[:100] for part in given.split("/")]
+        parts = [
+            shortened(re.sub(r"[\x00-\x1f:*?\"<>|]", "_", part), MAX_NAME_BYTES) for part in given.split("/")
+        ]
         whole = "/".join(part for part in parts if part not in ("..", ".", "")) or "image"
         name, number = re.sub(r"(?<=[^/])\.[^./]*$", "", whole), 1
         while name.casefold() in self._taken:

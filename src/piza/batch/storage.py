@@ -73,6 +73,8 @@ class LocalFolder:
                     raise FolderLost(f"the folder of images {self.place!r} is empty")
         except FileNotFoundError:
             raise FolderLost(f"the folder of images {self.place!r} does not exist") from None
+        except NotADirectoryError:
+            raise FolderLost(f"expected the folder of images, but {self.place!r} is a file") from None
         except (OSError, ValueError) as error:
             raise FolderLost(f"the folder of images {self.place!r} cannot be read: {why(error)}") from None
 

@@ -39,6 +39,7 @@ def guard(action: Callable[[], int | None]) -> int:
     Returns what `action` returns (None is 0); 2 for bad input, a file that cannot be read or written, or a device that
     is too small, with one sentence on stderr; 130 for Ctrl-C; 1 if the reader of stdout has gone.
     """
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A sentence in any script on a terminal in any encoding.
@@ -53,7 +54,7 @@ def guard(action: Callable[[], int | None]) -> int:
         sys.stdout.flush()  # here, where a closed pipe is handled, and not while Python ends
         return code or 0
     except BrokenPipeError:  # the reader of stdout, such as head, has seen enough
-        _drop_stdout()
+        _drop(sys.stdout)
         return 1
     except InputError as error:
         return _fail(str(error), 2)
@@ -64,6 +65,8 @@ def guard(action: Callable[[], int | None]) -> int:
         if sentence is None:
             raise
         return _fail(sentence, 2)
+    except MemoryError:
+        return _fail("there is not enough memory for this", 2)
     except OSError as error:  # the disk is full, the folder was removed meanwhile
         place = f"{str(error.filename)!r}" if error.filename else "the output"
         return _fail(f"cannot read or write {place}: {error.strerror or error}", 2)
@@ -74,17 +77,31 @@ def _fail(message: str, code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        _drop_stdout()
+        _drop(sys.stdout)
     line = one_line(message)
     if len(line) > MAX_MESSAGE:
         line = f"{line[:MAX_MESSAGE]}..."
-    print(f"piza: {line}" if line.endswith((".", "!", "?")) else f"piza: {line}.", file=sys.stderr)
+    try:
+        print(f"piza: {line}" if line.endswith((".", "!", "?")) else f"piza: {line}.", file=sys.stderr)
+    except OSError:  # nobody can be told; the exit code is left
+        _drop(sys.stderr)
     return code
 
 
-def _drop_stdout() -> None:
-    """Let Python end without a second complaint about a stdout that cannot be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _open_streams() -> None:
+    """Let what was closed by whoever started us (`>&-`) lead nowhere: its number would be given to the next file."""
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            while (opened := os.open(os.devnull, os.O_RDWR)) < number:  # those below are closed, too
+                pass
+            if opened > number:  # it is a file's already
+                os.close(opened)
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))
+
+
+def _drop(stream: Any) -> None:
+    """Let Python end without a second complaint about a stream that cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _silence_libraries() -> None:

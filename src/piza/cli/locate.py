@@ -23,6 +23,7 @@ from piza.cli.common import (
 )
 from piza.cli.progress import Progress
 from piza.errors import InputError
+from piza.files import check_not_read
 from piza.visualize.text import one_line
 
 if TYPE_CHECKING:
@@ -120,7 +121,10 @@ def _locate(options: argparse.Namespace) -> int:
     if options.every is not None and not films:
         raise InputError("--every is about the frames of films, and no film was given")
     every = options.every or 1
-    writes, drawing = _check_out(options.out, [] if films else range(1, len(images) * len(sentences) + 1))
+    read = [image.name for image in images] + sources
+    writes, drawing = _check_out(
+        options.out, [] if films else range(1, len(images) * len(sentences) + 1), read
+    )
     one = len(images) == 1 and sources == [images[0].name]
     total = _count(images, every, strict=one)
     if one and isinstance(images[0], NamedImage):  # it is refused, if need be, before a model is loaded
@@ -179,11 +183,13 @@ def _count(images: Sequence[Found], every: int, strict: bool) -> int | None:
     return total
 
 
-def _check_out(out: str | None, numbers: Iterable[int]) -> tuple[bool, Callable[[int], Path] | None]:
+def _check_out(
+    out: str | None, numbers: Iterable[int], read: Sequence[str]
+) -> tuple[bool, Callable[[int], Path] | None]:
     """Whether --out names answers to write; if not, where the drawing of an answer goes, by its number.
 
-    numbers: of the answers that are sure to come; none where nobody knows, as about a film. Raises InputError for what
-    cannot be written.
+    numbers: of the answers that are sure to come; none where nobody knows, as about a film. read: names of the images and
+    of the lists that name them. Raises InputError for what cannot be written, or would take the place of what is read.
     """
     if out is None:
         return False, None
@@ -193,6 +199,7 @@ def _check_out(out: str | None, numbers: Iterable[int]) -> tuple[bool, Callable[
         from piza.batch.sinks import check_results_path
 
         check_results_path(out)
+        check_not_read([out], read)
         return True, None
     known = list(numbers)
 
@@ -203,6 +210,7 @@ def _check_out(out: str | None, numbers: Iterable[int]) -> tuple[bool, Callable[
 
     for number in known or [1]:
         check_drawing_path(drawing(number))
+    check_not_read(map(drawing, known or [1]), read)
     return False, drawing
 
 

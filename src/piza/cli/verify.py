@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from piza.cli.common import Parser, at_least, note
 from piza.errors import InputError
-from piza.files import atomic_write, check_writable
+from piza.files import atomic_write, check_not_read, check_writable
 
 if TYPE_CHECKING:
     from piza.dataset.decisions import Agreement, Rules
@@ -187,6 +187,8 @@ def _rows(options: argparse.Namespace) -> None:
     check_writable(options.out)
     if options.agreement:
         check_writable(options.agreement)
+        check_not_read([options.agreement], [options.out, options.checked, options.decisions])
+    check_not_read([options.out], [options.checked, options.decisions])
     records, rules = _checked(options), _rules(options)
     decisions = _decisions(options)
     check_decisions(decisions, records, repr(options.decisions))

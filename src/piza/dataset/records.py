@@ -228,9 +228,13 @@ class RecordWriter(Generic[Kind]):
             raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
         try:
             self._lock()
-            text = _without_cut_line(_text(self.path, kind))
+            text = _text(self.path, kind)
+            cut = _cut_line(text, self.path, kind)
+            text = text.removesuffix(cut)
             self.existing = [record for record, _ in _parse(self.path, text, kind)]
-            os.ftruncate(self._file, len(text.encode()))
+            os.ftruncate(self._file, os.fstat(self._file).st_size - len(cut.encode()))
+            if text and not text.endswith("\n"):  # an editor has left the last record without
+                os.write(self._file, b"\n")
             if made_with is not None:
                 self._check_settings(json.loads(to_json(made_with)))
         except BaseException:
@@ -277,6 +281,10 @@ class RecordWriter(Generic[Kind]):
                 raise InputError(
                     f"{str(beside)!r} is not valid JSON, expected what {str(self.path)!r} was made with"
                 ) from None
+            if not isinstance(before, dict):
+                raise InputError(
+                    f"{str(beside)!r}: expected an object, what {str(self.path)!r} was made with, got {kind_of(before)}"
+                )
             for name in sorted({*before, *made_with}):
                 if before.get(name) != made_with.get(name):
                     raise InputError(
@@ -296,9 +304,22 @@ def _text(path: Path, kind: type[Kind]) -> str:
     return bounded_text(path, f"JSON lines of `{COMMANDS.get(kind.STEP, kind.STEP)}`", MAX_BYTES)
 
 
-def _without_cut_line(text: str) -> str:
-    """The text without its last line, if that has no end: a record is written with its line's end or not at all."""
-    return text[: text.rfind("\n") + 1]
+def _cut_line(text: str, path: Path, kind: type[Kind]) -> str:
+    """The last line, if it is the beginning of a record whose end a kill has cut off; else nothing.
+
+    Raises InputError for a last line that no record begins with: it is a person's own, and not to be dropped.
+    """
+    last = text[text.rfind("\n") + 1 :]
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        if last.strip() and not last.startswith(f'{{"step": "{kind.STEP}"'[: len(last)]):
+            command = COMMANDS.get(kind.STEP, kind.STEP)
+            raise InputError(
+                f"{str(path)!r}: expected JSON lines of `{command}` to go on with, but its last line is none"
+            ) from None
+        return last
+    return ""
 
 
 def _parse(path: Path, text: str, kind: type[Kind]) -> Iterator[tuple[Kind, int]]:
