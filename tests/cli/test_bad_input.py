@@ -242,3 +242,32 @@ def test_streams_that_are_closed_or_full_end_in_no_traceback(closed, tmp_path):
     done = subprocess.run(["sh", "-c", command, "sh", code, tmp_path / "a"], capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "/dev/full" in closed or (tmp_path / "a").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "merge rows.json other.json --out rows.json",
+        "dedupe rows.json --images photos --out ./rows.json",
+        "convert rows.json --from sorec --to coco --images photos --out rows.json",
+        "view rows.json --images photos --out rows.json",
+        "audit rows.json --images photos --log rows.json",
+        "sentences rows.json --images photos --format coco --out rows.json",
+    ],
+)
+def test_what_is_read_is_not_written_over(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for name in ("rows.json", "other.json"):
+        Path(name).write_text('[{"image": "a.png", "bbox": [1, 1, 5, 5], "ref": "The car.", "id": 1}]')
+    before = Path("rows.json").read_bytes()
+    assert cli.main(["data", *command.split()]) == 2
+    assert "read by the same command" in capsys.readouterr().err
+    assert Path("rows.json").read_bytes() == before
+
+
+def test_a_list_of_names_without_lines_is_not_read_whole(tmp_path, capsys):
+    names = tmp_path / "names.txt"
+    names.write_text("a" * 70_000)
+    assert cli.main(["locate", str(names), "The car."]) == 2
+    assert "a line of more than 65536 letters" in capsys.readouterr().err

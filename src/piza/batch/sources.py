@@ -30,6 +30,8 @@ IMAGE_SUFFIXES = frozenset(
 LIST_SUFFIX = ".txt"
 """A file that ends like this holds names of images, one a line."""
 
+LONGEST_NAME = 65_536  # letters of a line in such a file
+
 
 @dataclass(frozen=True, eq=False)
 class NamedImage:
@@ -198,7 +200,11 @@ def _in_list(path: str) -> Iterator[Found]:
     folder, empty = os.path.dirname(path), True
     try:
         with open(path, encoding="utf-8-sig") as file:
-            for line in file:
+            for line in iter(lambda: file.readline(LONGEST_NAME), ""):
+                if len(line) == LONGEST_NAME:
+                    raise InputError(
+                        f"{path!r} holds a line of more than {LONGEST_NAME} letters, expected names of images, one a line"
+                    )
                 name = line.strip()
                 if not name:
                     continue

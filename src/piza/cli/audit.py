@@ -7,7 +7,7 @@ from typing import Any
 from piza.cli.common import add_model_options, at_least, note
 from piza.cli.machine_check import add_check_options, load_asker, rules_of, show_photos
 from piza.errors import InputError
-from piza.files import check_writable
+from piza.files import check_not_read, check_writable
 from piza.visualize.text import one_line
 
 
@@ -36,6 +36,7 @@ def _audit(options: argparse.Namespace) -> None:
 
     for path in (options.out, options.log):
         if path:
+            check_not_read([path], [options.data])
             check_writable(path)
     if options.out and not options.images:
         raise InputError("a page of rows needs their photos: give the folder with --images")

@@ -15,7 +15,7 @@ from piza.cli.sentences import add_sentences
 from piza.cli.split import add_split
 from piza.cli.verify import add_verify
 from piza.errors import InputError
-from piza.files import check_writable
+from piza.files import check_not_read, check_writable
 
 FORMATS = (
     "sorec",
@@ -191,6 +191,7 @@ def _view(options: argparse.Namespace) -> None:
     from piza.data.sorec import read_values, to_row
     from piza.data.view import sample, write_page
 
+    check_not_read([options.out], [options.data])
     check_writable(options.out)
     if options.data.lower().endswith(".jsonl"):
         from piza.dataset.view import values_of_records
@@ -222,6 +223,7 @@ def _convert(options: argparse.Namespace) -> None:
 
     if options.extract and options.source_format != "hf":
         raise InputError(f"images can be extracted from hf only, not from {options.source_format}")
+    check_not_read([options.out], [options.source])
     done = convert(
         options.source,
         options.out,

@@ -45,7 +45,9 @@ def add_sentences(kinds: Any) -> None:
 def _sentences(options: argparse.Namespace) -> None:
     from piza.data.labels import read_labels
     from piza.data.streets.write import write_sentences
+    from piza.files import check_not_read
 
+    check_not_read([options.out], [options.labels, *([options.maybe] if options.maybe else [])])
     maybe = read_labels(options.maybe, options.images, "jsonl") if options.maybe else []
     mirrored = {path.name for path in Path(options.images).glob("*")} if options.mirrored else ()
     done = write_sentences(

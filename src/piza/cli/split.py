@@ -119,8 +119,9 @@ def _split(options: argparse.Namespace) -> None:
 def _merge(options: argparse.Namespace) -> None:
     from piza.data.sorec import read_values, write_values
     from piza.dataset.merge import merge_rows
-    from piza.files import check_writable
+    from piza.files import check_not_read, check_writable
 
+    check_not_read([options.out], options.data)
     check_writable(options.out)
     merged = merge_rows([(name, read_values(name)) for name in options.data], options.under)
     write_values(merged.rows, options.out)
@@ -134,8 +135,9 @@ def _merge(options: argparse.Namespace) -> None:
 def _dedupe(options: argparse.Namespace) -> None:
     from piza.data.sorec import read_values, write_values
     from piza.dataset.merge import dedupe_rows
-    from piza.files import check_writable
+    from piza.files import check_not_read, check_writable
 
+    check_not_read([options.out], [options.data])
     check_writable(options.out)
     if options.similar < 0:
         raise InputError(f"--similar: expected at least 0 bits, got {options.similar}")
