@@ -35,6 +35,9 @@ GENERATED = re.compile(r"<!-- (?:bench|table) -->.*?<!-- end of \w+ -->", re.DOT
 PLACEHOLDER = re.compile(r"\.\.\.|[\[|]|COMMAND\b")
 FOREIGN_OPTIONS = {
     "--multi_gpu",
+    "--cpu",
+    "--use_fsdp",
+    "--fsdp_auto_wrap_policy",
     "--num_processes",
     "--nproc_per_node",
     "--array",

@@ -113,9 +113,9 @@ def test_parallel_questions_and_their_limit(work):
 
 def test_rate_limit(work):
     with chat_server(lambda number, body: sentences("A car.")) as (url, chat):
+        begun = time.monotonic()  # a question may be received late, but not before it may be asked
         assert describe(url, "--per-minute", "600") == 0
-        times = [when for _, _, when in chat.asked]
-        assert times[-1] - times[0] > 5 * 0.1 - 0.05
+        assert chat.asked[-1][2] - begun > 5 * 0.1
 
 
 def test_limits_stop_the_run_and_the_next_goes_on(work, capsys):

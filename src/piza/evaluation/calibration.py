@@ -168,10 +168,13 @@ def fit(choices: Sequence[Choice]) -> Evidence:
     def of(values: NDArray[Any]) -> Evidence:
         return Evidence(*(float(v) for v in values))
 
+    start = np.array([1.0, 1.0, 0.0, 0.0])
+    # By itself scipy tries steps of 0.00025 from a zero, and is soon content there.
+    corners = np.vstack([start, start + np.diag([-0.5, -0.5, 1.0, 1.0])])
     found = minimize(
         lambda values: negative_log_likelihood(of(values), choices) + 1e-3 * float((values[:2] ** 2).sum()),
-        np.array([1.0, 1.0, 0.0, 0.0]),
+        start,
         method="Nelder-Mead",
-        options={"maxiter": 600, "xatol": 1e-3, "fatol": 1e-5},
+        options={"maxiter": 600, "xatol": 1e-3, "fatol": 1e-5, "initial_simplex": corners},
     )
     return of(np.round(found.x, 4))
