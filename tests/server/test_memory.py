@@ -59,8 +59,8 @@ def test_refused_requests_leave_nothing(model, kept):
             before = kept()
             for _ in range(4):
                 assert send(address, body, kind) == 400
-            wait_for(lambda: not get(address, "/health")["searching"])
-            assert kept() - before < SIZE / 2, name
+            # The thread of the last one may still be at it; what is kept stays, as no circles are looked for.
+            wait_for(lambda most=before + SIZE / 2: kept() < most)
 
 
 def test_searches_that_nobody_waits_for_leave_nothing(model, kept):
@@ -77,4 +77,4 @@ def test_searches_that_nobody_waits_for_leave_nothing(model, kept):
             time.sleep(0.2)
             model.wait.set()
             wait_for(lambda: not get(address, "/health")["searching"])
-        assert kept() - before < side * side * 3
+        wait_for(lambda: kept() - before < side * side * 3)
