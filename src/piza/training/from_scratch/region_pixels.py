@@ -15,10 +15,10 @@ from piza.files import atomic_write
 from piza.image import open_image
 from piza.model.nanodet import MEAN, STD
 from piza.search.region_crops import LEAST, SIDE, SURROUNDINGS
+from piza.training.from_scratch.cached_lists import FRAME
 from piza.training.from_scratch.frame_cache import FrameCache
 from piza.training.from_scratch.named_regions import DRAWN
 
-FRAME = 1120.0  # square root of the pixels of a first look's frame
 LEVELS = 5  # of a picture: each has half the side of the one before
 BLURRED = 0.3  # share of pictures that are read from a coarser level, as if they were out of focus or far
 
