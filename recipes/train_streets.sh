@@ -43,8 +43,8 @@ $RUN.drawn_lists --count 2039 --out "$WORK/drawn.jsonl"
 $RUN.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --drawn "$WORK/drawn.jsonl" \
     --streets "$WORK/train.json" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --out "$WORK/matcher" --steps 1400
 
-# The proposal network; then what it lists, on which region encoder and matcher are taught together: the encoder first what people
-# call things, both then sentences that were generated and that were written.
+# The proposal network; then what it lists, on which the region encoder is taught what people call things, and then together with
+# the matcher sentences that were generated and that were written.
 [[ -f $WORK/photos.jsonl ]] || $RUN.train_proposals labels --work "$WORK" --streets "$STREETS" --signs "$SIGNS" \
     --teacher "$WORK/teacher.jsonl" --splits "$WORK/splits.json" --colors "$WORK/colors.jsonl"
 $RUN.train_proposals train --work "$WORK" --base "$BASE" --streets "$STREETS" --signs "$SIGNS" --nanodet "$NANODET" \
@@ -52,11 +52,15 @@ $RUN.train_proposals train --work "$WORK" --base "$BASE" --streets "$STREETS" --
 $RUN.train_proposals export --work "$WORK" --base "$BASE" --out "$WORK/proposals.safetensors"
 $RUN.cached_lists --no-regions --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json "$NAMED" \
     --streets "$STREETS" --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --max-scenes 1500 --views 2 --out "$WORK/lists"
-$RUN.listed_regions --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" --named "$NAMED" \
-    --scenes "$WORK/scenes/half_listed" --streets "$STREETS" --signs "$SIGNS" --pixels "$WORK/pixels.bin" \
-    --model "$WORK/base" --proposals "$WORK/proposals.safetensors" --nanodet "$NANODET" --vectors "$VECTORS" \
-    --matcher "$WORK/matcher/matcher.safetensors" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --drawn "$WORK/drawn.jsonl" \
-    --share 0.3 --only-names 5000 --steps 7000 --out "$WORK/listed"
+listed_regions() {
+    $RUN.listed_regions --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" --named "$NAMED" \
+        --scenes "$WORK/scenes/half_listed" --streets "$STREETS" --signs "$SIGNS" --pixels "$WORK/pixels.bin" \
+        --model "$WORK/base" --proposals "$WORK/proposals.safetensors" --nanodet "$NANODET" --vectors "$VECTORS" \
+        --matcher "$WORK/matcher/matcher.safetensors" --sorec "$SOREC/trainS.json" "$SOREC/val.json" \
+        --drawn "$WORK/drawn.jsonl" "$@"
+}
+listed_regions --share 0.3 --only-names 5000 --steps 5000 --out "$WORK/names"
+listed_regions --share 0.3 --start "$WORK/names" --steps 4000 --out "$WORK/listed"
 
 $RUN.assemble --base "$WORK/base" --proposals "$WORK/listed/proposals.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
     --out "$WORK/assembled"

@@ -1,5 +1,7 @@
 """Sentences matched with objects: each by itself, whatever order the objects come in, with probabilities that share out."""
 
+import copy
+
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ def matcher():
     made = ExpressionMatcher(vocabulary=50, features=6, width=32, layers=2).eval()
     with torch.no_grad():
         for parameter in made.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+            parameter.add_(0.2 * torch.randn_like(parameter))
     return made
 
 
@@ -58,6 +60,27 @@ def test_it_hears_the_order_of_words_and_sees_where_the_others_lie(matcher, aske
     moved[:, 4, 0] = 1 - moved[:, 4, 0]
     change = (matcher.read(ids, mask, seen, moved, aspect)[0] - answers)[-1, ..., :4]
     assert change.abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_similarity_is_of_each_word_with_what_is_known_of_each_object(matcher, asked):
+    ids, mask, seen, *_ = asked
+    similarity = matcher.similarity(ids.flatten(0, 1), mask.flatten(0, 1), seen)
+    assert similarity.shape == (6, 5, 7)
+    for image, sentence, place, word in ((0, 0, 3, 1), (1, 2, 4, 6), (1, 0, 0, 5)):
+        expected = seen[image, place] @ matcher.lexicon.weight[ids[image, sentence, word]]
+        torch.testing.assert_close(similarity[3 * image + sentence, place, word], expected)
+    assert (similarity[0, :, 3:] == 0).all()  # tokens that are not real
+
+
+@torch.no_grad()
+def test_a_words_vector_changes_the_sentences_that_say_it(matcher, asked):
+    ids, mask, *_ = asked
+    changed = copy.deepcopy(matcher)
+    changed.lexicon.weight[ids[0, 1, 2]] += 1.0
+    change = (changed.read(*asked)[0] - matcher.read(*asked)[0]).abs().amax((0, 3))
+    said = ((ids == ids[0, 1, 2]) & mask).any(-1)
+    assert (change[said] > 1e-3).all() and (change[~said] < 1e-6).all()
 
 
 def test_log_odds_are_of_one_choice():

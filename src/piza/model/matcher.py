@@ -28,13 +28,18 @@ class Attention(nn.Module):
 
     def forward(self, own: Tensor, others: Tensor, bias: Tensor) -> Tensor:
         """Own (n, k, width), others (n, m, width), bias broadcast to (n, heads, k, m) -> (n, k, width)."""
+        query, key, value = self.split(own, others)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        output: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return output
+
+    def split(self, own: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (n, heads, k, width / heads) of `own`, keys and values (n, heads, m, width / heads) of `others`."""
         query, key, value = (
             values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for values in (self.query(own), self.key(others), self.value(others))
         )
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        output: Tensor = self.out(attended.transpose(1, 2).flatten(2))
-        return output
+        return query, key, value
 
 
 def _feed_forward(width: int) -> nn.Sequential:
@@ -58,28 +63,52 @@ class WordLayer(nn.Module):
         return words + change
 
 
+class WordAttention(Attention):
+    """Objects attend to words, the more so to those that describe them, and are told how well these do.
+
+    A plain sum over values tells an object which words it attends to, whether they describe it or not; `strength` adds how well.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__(width, heads)
+        self.similarity_weight = nn.Parameter(torch.full((heads,), 0.25))
+        self.strength = nn.Linear(heads, width, bias=False)
+        nn.init.zeros_(self.strength.weight)
+
+    def described(self, own: Tensor, words: Tensor, bias: Tensor, similarity: Tensor) -> Tensor:
+        """As `Attention`, of objects and words; similarity (n, k, m): how well each word describes each object."""
+        query, key, value = self.split(own, words)
+        logits = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5 + bias
+        weights = (logits + self.similarity_weight[:, None, None] * similarity[:, None]).softmax(-1)
+        output: Tensor = self.out((weights @ value).transpose(1, 2).flatten(2))
+        return output + self.strength((weights * similarity[:, None]).sum(-1).transpose(1, 2))
+
+
 class ObjectLayer(nn.Module):
     """Objects read the words, then each other."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.cross_attention = Attention(width, heads)
+        self.cross_attention = WordAttention(width, heads)
         self.self_attention = Attention(width, heads)
         self.bias = nn.Linear(HIDDEN, heads)
         self.compare = Compare(width, questions=4, inner=12)
         self.feed_forward = _feed_forward(width)
 
-    def forward(self, objects: Tensor, words: Tensor, unread: Tensor, pairs: Tensor) -> Tensor:
+    def forward(
+        self, objects: Tensor, words: Tensor, unread: Tensor, pairs: Tensor, similarity: Tensor
+    ) -> Tensor:
         """New states of the objects, for each sentence.
 
         objects: (images, sentences, k, width). words: (images * sentences, tokens, width), with `unread` as in WordLayer.
-        pairs: (images, k, k, HIDDEN).
+        pairs: (images, k, k, HIDDEN). similarity: (images * sentences, k, tokens), as in WordAttention.
         """
         sentences = objects.shape[1]
-        objects = objects + self.cross_attention(self.norms[0](objects).flatten(0, 1), words, unread).view_as(
-            objects
+        read = self.cross_attention.described(
+            self.norms[0](objects).flatten(0, 1), words, unread, similarity
         )
+        objects = objects + read.view_as(objects)
         normed = self.norms[1](objects)
         bias = self.bias(pairs).permute(0, 3, 1, 2)[:, None].expand(-1, sentences, -1, -1, -1).flatten(0, 1)
         compared = self.self_attention(normed.flatten(0, 1), normed.flatten(0, 1), bias).view_as(objects)
@@ -92,7 +121,8 @@ class ExpressionMatcher(nn.Module):
     """Matches sentences with objects.
 
     vocabulary: number of token ids. features: width of what is known of an object, as `Proposals.features` has it. longest: of
-    a sentence in tokens.
+    a sentence in tokens. Each word has a vector in a lexicon, whose dot product with what is known of an object says how well the
+    word describes it.
     """
 
     def __init__(
@@ -110,6 +140,8 @@ class ExpressionMatcher(nn.Module):
         self.positions = nn.Embedding(longest, width)
         nn.init.normal_(self.words.weight, std=0.3)
         nn.init.normal_(self.positions.weight, std=0.3)
+        self.lexicon = nn.Embedding(vocabulary, features)
+        nn.init.normal_(self.lexicon.weight, std=0.02)
         self.text = nn.ModuleList(WordLayer(width, heads) for _ in range(text_layers))
         self.features = nn.Linear(features, width)
         self.box = nn.Linear(4 * (1 + 2 * len(WAVES)), width)
@@ -151,13 +183,24 @@ class ExpressionMatcher(nn.Module):
         pairs = functional.relu(self.pair(pair_features(boxes, ACROSS * sides)))
         objects = self.features(features) + self.box(box_features(boxes))
         objects = objects[:, None].expand(-1, sentences, -1, -1)
+        similarity = self.similarity(ids, mask, features)
         answers, relevance = [], []
         for number, layer in enumerate(self.objects):
-            objects = layer(objects, words, unread, pairs)
+            objects = layer(objects, words, unread, pairs, similarity)
             state = self.norm[number](objects)
             answers.append(self.answer[number](state)[..., 0])
             relevance.append(self.relevance[number](state))
         return torch.stack(answers), torch.stack(relevance)
+
+    def similarity(self, ids: Tensor, mask: Tensor, features: Tensor) -> Tensor:
+        """How well each word describes each object: (images * sentences, k, tokens), 0 for tokens that are not real.
+
+        ids, mask: (images * sentences, tokens). features: (images, k, width).
+        """
+        words = self.lexicon(ids) * mask[..., None].to(features.dtype)
+        known = features.repeat_interleave(len(ids) // len(features), 0)
+        similarity: Tensor = known @ words.transpose(1, 2)
+        return similarity
 
 
 def log_odds(answers: Tensor) -> Tensor:

@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 import piza
+from piza.model.region_encoder import STATE
+from piza.training.checkpoint import averaged_weights
 from piza.training.from_scratch import cached_lists, listed_regions
+from piza.training.from_scratch.region_reader import LEXICON
+from piza.training.from_scratch.train_matcher import STATES
+from piza.training.from_scratch.train_proposals import read_words
 
 MINI = Path(piza.__file__).parent / "weights/mini"
 KEY = "dawn/a.png"
@@ -76,7 +82,7 @@ def train(place, out, *more):
         listed_regions,
         place,
         *("--cache", "lists", "--rows", "rows.json", "--written", "rows.json", "--named", "named.jsonl"),
-        *("--streets", "streets", "--pixels", "pixels.bin", "--model", str(MINI), "--go-on"),
+        *("--streets", "streets", "--pixels", "pixels.bin", "--model", str(MINI)),
         *("--proposals", "proposals.safetensors", "--encoder", "proposals.safetensors"),
         *("--matcher", "matcher.safetensors", "--vectors", "words.npz", "--share", "0", "--steps", "3"),
         *("--only-names", "1", "--out", out, *more),
@@ -89,10 +95,10 @@ def train(place, out, *more):
 
 
 def test_a_training_that_is_stopped_goes_on_to_the_same_weights(place, capsys):
-    whole = train(place, "run_whole", "--check", str(place / "rows.json"), "--check-cache", "lists")
+    whole = train(place, "run_whole", "--go-on", "--check", str(place / "rows.json"), "--check-cache", "lists")
     assert "'rows': 2, 'listed':" in capsys.readouterr().out
-    train(place, "run_parts", "--stop-after", "2")
-    parts = train(place, "run_parts")
+    train(place, "run_parts", "--go-on", "--stop-after", "2")
+    parts = train(place, "run_parts", "--go-on")
     assert whole.keys() == parts.keys() == {"proposals", "matcher"}
     for name, weights in whole.items():
         assert all(torch.equal(tensor, parts[name][key]) for key, tensor in weights.items())
@@ -101,3 +107,19 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_weights(place, capsys):
     changed = {key for key, tensor in whole["proposals"].items() if not torch.equal(tensor, before[key])}
     assert changed and all(key.startswith("regions.") for key in changed)
     assert {key.split(".")[0] for key in whole["matcher"]} == {"matcher", "proposals"}
+
+
+def test_the_lexicon_begins_with_what_names_taught(place):
+    train(place, "run_names", "--steps", "1")
+    begun = train(place, "run_begun", "--start", "run_names", "--steps", "1", "--lr", "1e-30")
+    lexicon = begun["matcher"]["matcher.lexicon.weight"]
+    ids = AutoTokenizer.from_pretrained(MINI).get_vocab()
+    said = averaged_weights(place / "run_names")["namer.said.weight"]
+    words = json.loads((place / "run_names/words.json").read_text())
+    seen = slice(-STATE - 1, -1)
+    for token, word in (("red", "red"), ("car", "car"), ("cars", "car")):
+        torch.testing.assert_close(lexicon[ids[token], seen], LEXICON * said[words.index(word)])
+    assert not lexicon[ids["tree"], seen].any()  # named nowhere
+    attributes = read_words().words
+    told = {attributes[place - STATES] for place in lexicon[ids["red"], : -STATE - 1].nonzero()[:, 0]}
+    assert "color=red" in told and all("red" in word for word in told)

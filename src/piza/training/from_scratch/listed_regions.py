@@ -110,7 +110,9 @@ class JointBatches:
         )
 
 
-def start_joint(args: argparse.Namespace, words: Sequence[str], pixels: RegionPixels) -> JointReader:
+def start_joint(
+    args: argparse.Namespace, vocabulary: dict[str, int], words: Sequence[str], pixels: RegionPixels
+) -> JointReader:
     """The parts as they were; of the encoder what a network with one has learned, or the pretrained backbone."""
     reader = start_reader(args, states=args.go_on)
     namer = RegionNamer(words, len(read_words().words))
@@ -125,7 +127,10 @@ def start_joint(args: argparse.Namespace, words: Sequence[str], pixels: RegionPi
         namer.encoder.load_state_dict(
             {n.removeprefix(part): t for n, t in weights.items() if n.startswith(part)}
         )
-    return JointReader(reader, namer, pixels).to(pixels.device)
+    joint = JointReader(reader, namer, pixels)
+    if not args.go_on:
+        joint.start_lexicon(vocabulary, words, read_words().words)
+    return joint.to(pixels.device)
 
 
 @dataclass
@@ -236,7 +241,7 @@ def main() -> None:
         for of_kind, count in ((regions, NAMED), (labeled_regions(args.rows), LABELED), (drawn, DRAWN_ONES))
     ]
     batches = JointBatches(lists, sources, RegionTargets(words, attributes), pixels.sizes, args.only_names)
-    joint = start_joint(args, words, pixels)
+    joint = start_joint(args, tokenizer.get_vocab(), words, pixels)
     args.out.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out / WORDS) as part:
         part.write_text(json.dumps(words))

@@ -1,5 +1,6 @@
 """What learns from lists and from the pictures that they are of: matcher and region encoder, together."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,10 +17,12 @@ from piza.training.from_scratch.list_reader import ListedFrames, ListReader, lis
 from piza.training.from_scratch.object_lists import ToldLists
 from piza.training.from_scratch.region_namer import RegionBatch, RegionNamer, naming_loss
 from piza.training.from_scratch.region_pixels import RegionPixels
+from piza.training.from_scratch.train_matcher import STATES
 
 T = TypeVar("T", ListedFrames, ToldLists, RegionBatch)
 
 MOVED = 0.06  # of a box of a region: its center, in sides; its sides, about as much
+LEXICON = 0.25  # of the namer's logits of words: what similarity begins with
 WEIGHT = 0.3  # of what names teach, beside sentences
 
 
@@ -80,6 +83,23 @@ class JointReader(nn.Module):
         crops, sizes = self.pixels.crops(batch.keys, boxes, batch.mirrored, self.training)
         told = batch.said, batch.named, batch.attributes, batch.known
         return on_device(RegionBatch(crops, sizes, *told), self.pixels.device)
+
+    def start_lexicon(self, vocabulary: dict[str, int], words: Sequence[str], attributes: Sequence[str]) -> None:
+        """Begin the matcher's lexicon: a word describes what the namer says it of, and what an attribute's value calls so.
+
+        vocabulary: ids by token. words: of the namer; a plural begins like its singular. attributes: "color=red".
+        """
+        lexicon = self.reader.matcher.lexicon.weight
+        place = {word: number for number, word in enumerate(words)}
+        valued = [set(re.split("[= ]", word)[1:]) for word in attributes]
+        with torch.no_grad():
+            lexicon.zero_()
+            for token, number in vocabulary.items():
+                known = next((w for w in (token, token.removesuffix("s"), f"{token}s") if w in place), None)
+                if known:
+                    lexicon[number, -STATE - 1 : -1] = LEXICON * self.namer.said.weight[place[known]]
+                for column, values in enumerate(valued, STATES):
+                    lexicon[number, column] = float(bool(values & {token, token.removesuffix("s")}))
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What is trained, by the names in the state."""

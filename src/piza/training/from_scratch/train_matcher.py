@@ -63,13 +63,13 @@ BLURS = {"drawn": Blur(), "streets": Blur(keep=(0.5, 1.0)), "sorec_few": _SOREC,
 
 def widened(weights: dict[str, Tensor], words: int) -> dict[str, Tensor]:
     """The matcher's weights with columns for new attribute words, after those of the old ones; they start at zero."""
-    columns = weights["features.weight"]
-    old = columns.shape[1] - TOLD
-    before, after = columns.split([STATES + old, REGION_STATE + 1], 1)
-    return {
-        **weights,
-        "features.weight": torch.cat([before, columns.new_zeros(len(columns), words - old), after], 1),
-    }
+
+    def with_columns(columns: Tensor) -> Tensor:
+        old = columns.shape[1] - TOLD
+        before, after = columns.split([STATES + old, REGION_STATE + 1], 1)
+        return torch.cat([before, columns.new_zeros(len(columns), words - old), after], 1)
+
+    return weights | {n: with_columns(weights[n]) for n in ("features.weight", "lexicon.weight")}
 
 
 def begun(folder: Path, words: int) -> ExpressionMatcher:

@@ -167,14 +167,14 @@ def extend_embedding(
 
 
 EMBEDDINGS = re.compile(
-    r"(detector\.model\.text_backbone\.embeddings\.word_embeddings|(reader|matcher)\.words)\.weight"
+    r"(detector\.model\.text_backbone\.embeddings\.word_embeddings|(reader|matcher)\.words|matcher\.lexicon)\.weight"
 )
 
 
 def extend_weights(
     weights: Mapping[str, Tensor], vocabulary: Mapping[str, int], vectors: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, Tensor]:
-    """The weights of a model with its tables of word embeddings, the detector's and the matcher's, extended."""
+    """The weights of a model with its tables of words, the detector's and the matcher's, extended."""
     return {
         name: extend_embedding(tensor, vocabulary, vectors) if EMBEDDINGS.fullmatch(name) else tensor
         for name, tensor in weights.items()
