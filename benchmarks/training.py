@@ -21,9 +21,9 @@ def prepare(side: str, folder: Path, model: str, parts: MicroBatches) -> Any:
     from piza.model import accelerate
     from piza.model.load import load_plain
     from piza.search.zoom_path import frame_window
-    from piza.training.from_scratch.batch_norm import thaw_batch_norm
-    from piza.training.from_scratch.frame_sources import scene_frames
-    from piza.training.from_scratch.window_batches import collate_scenes, scene_loss
+    from piza.training.from_scratch.base_model.batch_norm import thaw_batch_norm
+    from piza.training.from_scratch.base_model.window_batches import collate_scenes, scene_loss
+    from piza.training.from_scratch.frames.sources import scene_frames
 
     torch.manual_seed(0)
     loaded = load_plain(find_model(model)).train()

@@ -20,7 +20,7 @@ from piza.data.scenes.relevance import RELEVANCE, relevance
 from piza.data.scenes.write import pick_rows
 from piza.image import cut
 from piza.search.zoom_path import frame_window, input_size
-from piza.training.from_scratch.relevance import ON_OBJECT
+from piza.training.from_scratch.base_model.relevance import ON_OBJECT
 from piza.training.losses import iou
 
 SIZE = (2048, 1152)

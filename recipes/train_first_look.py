@@ -16,8 +16,8 @@ import argparse
 import json
 from pathlib import Path
 
-from piza.training.from_scratch import list_stages
-from piza.training.from_scratch.list_stages import ListStageOptions
+from piza.training.from_scratch.drawn_first_look import stages
+from piza.training.from_scratch.drawn_first_look.stages import ListStageOptions
 
 WORDS = Path(__file__).with_name("first_look_words.json")
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stage", choices=["scenes", "attributes", *list_stages.SCHEDULES, "export"])
+    parser.add_argument("stage", choices=["scenes", "attributes", *stages.SCHEDULES, "export"])
     parser.add_argument(
         "--work", type=Path, default=Path("runs/mini"), help="folder of caches, checkpoints and logs"
     )
@@ -46,17 +46,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to export to")
     args = parser.parse_args()
     if args.stage == "scenes":
-        return list_stages.write_scenes(args.work)
+        return stages.write_scenes(args.work)
     if args.stage == "attributes":
-        return list_stages.write_attribute_words(args.work, WORDS)
+        return stages.write_attribute_words(args.work, WORDS)
     words = {word: number for number, word in enumerate(json.loads(WORDS.read_text()))}
-    model = list_stages.with_list(args.base, len(words))
+    model = stages.with_list(args.base, len(words))
     if args.stage == "export":
         if args.out is None:
             parser.error("export needs --out FOLDER")
-        return list_stages.export(args.work, model, args.out)
+        return stages.export(args.work, model, args.out)
     options = ListStageOptions(args.steps, args.lr, args.seed, args.stop_after, args.go_on)
-    return list_stages.run_stage(args.work, args.stage, model, words, options)
+    return stages.run_stage(args.work, args.stage, model, words, options)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ train.json in SOREC's format.
 import argparse
 from pathlib import Path
 
-from piza.training.from_scratch import base_stages
-from piza.training.from_scratch.base_stages import CacheSizes, StageOptions
+from piza.training.from_scratch.base_model import stages
+from piza.training.from_scratch.base_model.stages import CacheSizes, StageOptions
 
-TRAINED = (*base_stages.GROUNDING_STAGES, *base_stages.ZOOM_STAGES)
+TRAINED = (*stages.GROUNDING_STAGES, *stages.ZOOM_STAGES)
 
 
 def main() -> None:
@@ -54,16 +54,16 @@ def main() -> None:
     if args.stage == "caches":
         if args.signs is None:
             parser.error("caches needs --signs FOLDER")
-        base_stages.make_caches(args.work, args.signs, CacheSizes(args.scenes, args.half, args.tall))
+        stages.make_caches(args.work, args.signs, CacheSizes(args.scenes, args.half, args.tall))
     elif args.stage == "progress":
-        base_stages.train_history(args.work, args.seed)
+        stages.train_history(args.work, args.seed)
     elif args.stage == "export":
         if args.out is None:
             parser.error("export needs --out FOLDER")
-        base_stages.export(args.work, args.source, args.out)
+        stages.export(args.work, args.source, args.out)
     else:
         options = StageOptions(args.steps, args.lr, args.seed, args.stop_after, args.init)
-        base_stages.run_stage(args.work, args.stage, options)
+        stages.run_stage(args.work, args.stage, options)
 
 
 if __name__ == "__main__":

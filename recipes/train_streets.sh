@@ -21,46 +21,46 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 RUN="$PYTHON -m piza.training.from_scratch"
 WRITTEN=recipes/written_streets.jsonl
 NAMED=recipes/named_regions.jsonl
-ATTRIBUTES=src/piza/training/from_scratch/street_words.json
+ATTRIBUTES=src/piza/training/from_scratch/proposals/street_words.json
 mkdir -p "$WORK"
 
 # What is known of the photos, and sentences about them.
-[[ -f $WORK/splits.json ]] || $RUN.street_splits --streets "$STREETS" --signs "$SIGNS" --out "$WORK/splits.json"
-$RUN.teacher_boxes --nanodet "$NANODET" --streets "$STREETS" --signs "$SIGNS" --out "$WORK/teacher.jsonl"
+[[ -f $WORK/splits.json ]] || $RUN.streets.splits --streets "$STREETS" --signs "$SIGNS" --out "$WORK/splits.json"
+$RUN.streets.teacher_boxes --nanodet "$NANODET" --streets "$STREETS" --signs "$SIGNS" --out "$WORK/teacher.jsonl"
 for split in train val; do
-    [[ -f $WORK/$split.json ]] || $RUN.street_rows --streets "$STREETS" --signs "$SIGNS" --maybe "$WORK/teacher.jsonl" \
+    [[ -f $WORK/$split.json ]] || $RUN.streets.rows --streets "$STREETS" --signs "$SIGNS" --maybe "$WORK/teacher.jsonl" \
         --splits "$WORK/splits.json" --split $split --colors "$WORK/colors_$split.jsonl" --out "$WORK/$split.json"
 done
-[[ -f $WORK/written.json ]] || $RUN.street_rows --streets "$STREETS" --signs "$SIGNS" --maybe "$WORK/teacher.jsonl" \
+[[ -f $WORK/written.json ]] || $RUN.streets.rows --streets "$STREETS" --signs "$SIGNS" --maybe "$WORK/teacher.jsonl" \
     --splits "$WORK/splits.json" --written "$WRITTEN" --out "$WORK/written.json"
 cat "$WORK"/colors_{train,val}.jsonl > "$WORK/colors.jsonl"
-$RUN.drawn_lists --count 2039 --out "$WORK/drawn.jsonl"
+$RUN.lists.drawn --count 2039 --out "$WORK/drawn.jsonl"
 [[ -f $WORK/scenes/half_listed/frames.npy ]] || $PYTHON recipes/train_first_look.py scenes --work "$WORK/scenes"
 
 # The words, and the matcher on lists without images.
-[[ -d $WORK/base ]] || $RUN.vocabulary "$BASE" --texts "$SOREC/trainS.json" "$SOREC/val.json" "$SIGNS/train.json" \
+[[ -d $WORK/base ]] || $RUN.words.vocabulary "$BASE" --texts "$SOREC/trainS.json" "$SOREC/val.json" "$SIGNS/train.json" \
     "$WRITTEN" "$NAMED" --vectors "$VECTORS" --out "$WORK/base" --model-out "$WORK/base"
-$RUN.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --drawn "$WORK/drawn.jsonl" \
+$RUN.lists.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --drawn "$WORK/drawn.jsonl" \
     --streets "$WORK/train.json" --sorec "$SOREC/trainS.json" "$SOREC/val.json" --out "$WORK/matcher" --steps 1400
 
 # The proposal network; then what it lists, on which the region encoder is taught what people call things, and then together with
 # the matcher sentences that were generated and that were written.
-[[ -f $WORK/photos.jsonl ]] || $RUN.train_proposals labels --work "$WORK" --streets "$STREETS" --signs "$SIGNS" \
+[[ -f $WORK/photos.jsonl ]] || $RUN.proposals.train labels --work "$WORK" --streets "$STREETS" --signs "$SIGNS" \
     --teacher "$WORK/teacher.jsonl" --splits "$WORK/splits.json" --colors "$WORK/colors.jsonl"
-$RUN.train_proposals train --work "$WORK" --base "$BASE" --streets "$STREETS" --signs "$SIGNS" --nanodet "$NANODET" \
+$RUN.proposals.train train --work "$WORK" --base "$BASE" --streets "$STREETS" --signs "$SIGNS" --nanodet "$NANODET" \
     --scenes "$WORK/scenes/half_listed" --steps 1700
-$RUN.train_proposals export --work "$WORK" --base "$BASE" --out "$WORK/proposals.safetensors"
-$RUN.cached_lists --no-regions --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json "$NAMED" \
+$RUN.proposals.train export --work "$WORK" --base "$BASE" --out "$WORK/proposals.safetensors"
+$RUN.lists.cached --no-regions --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json "$NAMED" \
     --streets "$STREETS" --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --max-scenes 1500 --views 2 --out "$WORK/lists"
-listed_regions() {
-    $RUN.listed_regions --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" --named "$NAMED" \
+joint() {
+    $RUN.regions.train --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" --named "$NAMED" \
         --scenes "$WORK/scenes/half_listed" --streets "$STREETS" --signs "$SIGNS" --pixels "$WORK/pixels.bin" \
         --model "$WORK/base" --proposals "$WORK/proposals.safetensors" --nanodet "$NANODET" --vectors "$VECTORS" \
         --matcher "$WORK/matcher/matcher.safetensors" --sorec "$SOREC/trainS.json" "$SOREC/val.json" \
         --drawn "$WORK/drawn.jsonl" "$@"
 }
-listed_regions --share 0.3 --only-names 5000 --steps 5000 --out "$WORK/names"
-listed_regions --share 0.3 --start "$WORK/names" --steps 4000 --out "$WORK/listed"
+joint --share 0.3 --only-names 5000 --steps 5000 --out "$WORK/names"
+joint --share 0.3 --start "$WORK/names" --steps 4000 --out "$WORK/listed"
 
 $RUN.assemble --base "$WORK/base" --proposals "$WORK/listed/proposals.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
     --out "$WORK/assembled"

@@ -26,7 +26,7 @@ def test_same_answers_as_the_onnx_file(monkeypatch: pytest.MonkeyPatch) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     monkeypatch.syspath_prepend(str(RECIPES))
-    from piza.training.from_scratch.nanodet_weights import load_nanodet
+    from piza.training.from_scratch.proposals.nanodet_weights import load_nanodet
 
     pixels = torch.randn(1, 3, 96, 160, generator=torch.Generator().manual_seed(0))
     eye, answers = load_nanodet(ONNX)

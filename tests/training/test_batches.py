@@ -6,8 +6,8 @@ import torch
 from piza.data.frames import Frame
 from piza.data.windows import TrainingWindow
 from piza.training.batches import targets_of
-from piza.training.from_scratch.batch_norm import freeze_batch_norm, thaw_batch_norm
-from piza.training.from_scratch.window_batches import collate_scenes, scene_loss
+from piza.training.from_scratch.base_model.batch_norm import freeze_batch_norm, thaw_batch_norm
+from piza.training.from_scratch.base_model.window_batches import collate_scenes, scene_loss
 
 
 def window_with(boxes_of):

@@ -8,7 +8,7 @@ from tests.conftest import tiny_detector
 from piza.data.frames import Frame
 from piza.data.windows import part_of
 from piza.model.piza import Piza, PizaConfig
-from piza.training.from_scratch.frame_sources import scene_frames
+from piza.training.from_scratch.frames.sources import scene_frames
 from piza.training.listing import NONE, ListedFrame, forced_cells, listed_frame, matching_loss, proposal_loss
 
 WORDS = {"category=car": 0, "category=sign": 1, "color=red": 2}

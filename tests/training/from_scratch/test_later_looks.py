@@ -7,8 +7,8 @@ from PIL import Image
 
 from piza.data.frames import Frame
 from piza.training.from_scratch.later_looks import PhotoFrames, mean_of, rivals_of
-from piza.training.from_scratch.listed_frames import Frames
-from piza.training.from_scratch.object_lists import ObjectList
+from piza.training.from_scratch.lists.listed_frames import Frames
+from piza.training.from_scratch.lists.object_lists import ObjectList
 
 BOXES = np.array([[10, 10, 30, 30], [50, 10, 70, 30], [80, 10, 90, 30], [60, 40, 63, 43]], float)
 WORDS = [["category=car", "color=red"], ["category=car"], ["category=sign"], ["category=car"]]

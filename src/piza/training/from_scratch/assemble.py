@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from piza.model.io import load_folder, load_weights, save_folder
 from piza.model.object_words import ObjectWords
 from piza.model.piza import Piza
-from piza.training.from_scratch.cached_lists import LISTED
-from piza.training.from_scratch.street_crops import CATEGORIES
-from piza.training.from_scratch.train_proposals import read_words
+from piza.training.from_scratch.lists.cached import LISTED
+from piza.training.from_scratch.proposals.crops import CATEGORIES
+from piza.training.from_scratch.proposals.train import read_words
 
 FIRST_PIXELS = 1120  # square root of the area of a first look: chosen, a little more than it was trained at
 PARTS = ("proposals.", "matcher.")

@@ -3,7 +3,7 @@
     python -m piza.training.from_scratch.later_looks --base FOLDER --rows rows.json [--written rows.json] --streets DIR
         --signs DIR [--scenes POOL] --work DIR [--out FOLDER]
 
-Rows are as `street_rows` writes them, with generated and with written sentences. The grounder of --base is trained and nothing else; with --out the model is written in
+Rows are as `streets.rows` writes them, with generated and with written sentences. The grounder of --base is trained and nothing else; with --out the model is written in
 the end, with the mean of its weights before and after. Goes on where it was when called again.
 """
 
@@ -22,12 +22,12 @@ from piza.methods import METHODS, train_only
 from piza.model import accelerate
 from piza.model.io import load_folder, save_folder
 from piza.model.piza import Piza
-from piza.training.from_scratch.listed_frames import Frames, photo_frames
-from piza.training.from_scratch.object_lists import swap_sides
-from piza.training.from_scratch.scene_caches import SceneCaches
-from piza.training.from_scratch.street_crops import haze
-from piza.training.from_scratch.train_proposals import source_folders
-from piza.training.from_scratch.window_batches import SceneBatch, collate_scenes, scene_loss
+from piza.training.from_scratch.base_model.window_batches import SceneBatch, collate_scenes, scene_loss
+from piza.training.from_scratch.frames.scene_caches import SceneCaches
+from piza.training.from_scratch.lists.listed_frames import Frames, photo_frames
+from piza.training.from_scratch.lists.object_lists import swap_sides
+from piza.training.from_scratch.proposals.crops import haze
+from piza.training.from_scratch.proposals.train import source_folders
 from piza.training.trainer import Trainer
 from piza.training.trainer_config import TrainerConfig
 
@@ -163,7 +163,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--rows", type=Path, required=True, help="as `street_rows` writes them")
+    parser.add_argument("--rows", type=Path, required=True, help="as `streets.rows` writes them")
     parser.add_argument("--written", type=Path, help="the same of sentences that somebody wrote")
     parser.add_argument("--streets", type=Path)
     parser.add_argument("--signs", type=Path)

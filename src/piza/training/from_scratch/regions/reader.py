@@ -1,0 +1,151 @@
+"""What learns from lists and from the pictures that they are of: matcher and region encoder, together."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from piza.files import atomic_write
+from piza.model.nanodet_proposals import has_native_bfloat16
+from piza.model.region_encoder import STATE
+from piza.training.from_scratch.lists.object_lists import ToldLists
+from piza.training.from_scratch.lists.reader import ListedFrames, ListReader, listed_loss, named
+from piza.training.from_scratch.lists.train_matcher import STATES
+from piza.training.from_scratch.regions.namer import RegionBatch, RegionNamer, naming_loss
+from piza.training.from_scratch.regions.pixels import RegionPixels
+
+T = TypeVar("T", ListedFrames, ToldLists, RegionBatch)
+
+MOVED = 0.06  # of a box of a region: its center, in sides; its sides, about as much
+LEXICON = 0.25  # of the namer's logits of words: what similarity begins with
+WEIGHT = 0.3  # of what names teach, beside sentences
+
+
+@dataclass
+class RegionsAt:
+    """Regions before they are cut out: a key for each, boxes (n, 4) cxcywh, normalized to the picture or its mirror image, and
+    what is told of them, as in `RegionBatch`."""
+
+    keys: list[str]
+    boxes: Tensor
+    mirrored: list[bool]
+    said: Tensor
+    named: Tensor
+    attributes: Tensor
+    known: Tensor
+
+
+class JointReader(nn.Module):
+    """A `ListReader` with the encoder that tells it of regions, and the pictures that these are cut out of."""
+
+    def __init__(self, reader: ListReader, namer: RegionNamer, pixels: RegionPixels):
+        super().__init__()
+        reader.network.regions = None  # the encoder that learns is the namer's
+        self.reader, self.namer = reader, namer
+        self.pixels = pixels
+        namer.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def encoded(self, keys: Sequence[str], boxes: Tensor, mirrored: Sequence[bool]) -> Tensor:
+        """What regions look like, (pictures * k, STATE), of boxes (pictures, k, 4) in some pictures."""
+        crops, sizes = self.pixels.crops(keys, boxes.flatten(0, 1), mirrored, self.training)
+        with self.half_precision():
+            states: Tensor = self.namer.encoder(crops, sizes)
+        return states.float()
+
+    def half_precision(self) -> torch.autocast:
+        """A `with` block for the encoder, which computes in bfloat16 where that is fast."""
+        device = self.pixels.device
+        fast = device.type == "cuda" or has_native_bfloat16(device)
+        return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+    def told(self, batch: ListedFrames) -> ListedFrames:
+        """The batch on the device, with its regions seen."""
+        boxes = batch.boxes.float()
+        if self.training:
+            boxes = _moved(boxes, 0.5 * MOVED)
+        regions = self.encoded(batch.keys, boxes, batch.mirrored).view(*batch.features.shape[:2], STATE)
+        batch = on_device(batch, self.pixels.device)
+        before, after = batch.features[..., : -STATE - 1], batch.features[..., -1:]
+        return replace(batch, features=torch.cat([before, regions, after], -1))
+
+    def read(self, batch: ListedFrames) -> Tensor:
+        """Logits (lists, sentences, k) of which object each sentence means."""
+        return self.reader.read(self.told(batch))
+
+    def regions(self, batch: RegionsAt) -> RegionBatch:
+        """The batch on the device, cut out."""
+        boxes = _moved(batch.boxes, MOVED) if self.training else batch.boxes
+        crops, sizes = self.pixels.crops(batch.keys, boxes, batch.mirrored, self.training)
+        told = batch.said, batch.named, batch.attributes, batch.known
+        return on_device(RegionBatch(crops, sizes, *told), self.pixels.device)
+
+    def start_lexicon(self, vocabulary: dict[str, int], words: Sequence[str], attributes: Sequence[str]) -> None:
+        """Begin the matcher's lexicon: a word describes what the namer says it of, and what an attribute's value calls so.
+
+        vocabulary: ids by token. words: of the namer; a plural begins like its singular. attributes: "color=red".
+        """
+        lexicon = self.reader.matcher.lexicon.weight
+        place = {word: number for number, word in enumerate(words)}
+        valued = [set(re.split("[= ]", word)[1:]) for word in attributes]
+        with torch.no_grad():
+            lexicon.zero_()
+            for token, number in vocabulary.items():
+                known = next((w for w in (token, token.removesuffix("s"), f"{token}s") if w in place), None)
+                if known:
+                    lexicon[number, -STATE - 1 : -1] = LEXICON * self.namer.said.weight[place[known]]
+                for column, values in enumerate(valued, STATES):
+                    lexicon[number, column] = float(bool(values & {token, token.removesuffix("s")}))
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What is trained, by the names in the state."""
+        return {f"reader.{name}": p for name, p in self.reader.trained().items()} | {
+            f"namer.{name}": p for name, p in self.namer.named_parameters()
+        }
+
+
+def _moved(boxes: Tensor, spread: float) -> Tensor:
+    noise = torch.randn_like(boxes) * spread
+    return torch.cat(
+        [boxes[..., :2] + noise[..., :2] * boxes[..., 2:], boxes[..., 2:] * (1.5 * noise[..., 2:]).exp()], -1
+    )
+
+
+def on_device(batch: T, device: torch.device) -> T:
+    """The batch with its tensors on a device."""
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    moved: Any = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+    return replace(batch, **moved)
+
+
+def joint_loss(joint: nn.Module, batch: ListedFrames | ToldLists | RegionsAt) -> dict[str, Tensor]:
+    """`listed_loss`, or `naming_loss` of regions."""
+    assert isinstance(joint, JointReader)
+    if isinstance(batch, ToldLists):
+        return listed_loss(joint.reader, on_device(batch, joint.pixels.device))
+    if isinstance(batch, ListedFrames):
+        return listed_loss(joint.reader, joint.told(batch))
+    with joint.half_precision():
+        cut = joint.regions(batch)
+        losses = naming_loss(joint.namer, cut)
+    return {name: value * (WEIGHT if name == "loss" else 1) for name, value in losses.items()}
+
+
+def exported(average: dict[str, Tensor], folder: Path, proposals: Path, suffix: str = "") -> None:
+    """Write the averaged weights as files of the network and of the matcher."""
+    encoder = {
+        name.replace("namer.encoder.", "regions.", 1): tensor.half().contiguous()
+        for name, tensor in average.items()
+        if name.startswith("namer.encoder.")
+    }
+    read = {
+        name.removeprefix("reader."): t.float() for name, t in average.items() if name.startswith("reader.")
+    }
+    with atomic_write(folder / f"proposals{suffix}.safetensors") as part:
+        save_file({**load_file(proposals), **encoder}, part)
+    with atomic_write(folder / f"matcher{suffix}.safetensors") as part:
+        save_file(named(read), part)

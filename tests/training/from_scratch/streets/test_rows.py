@@ -1,0 +1,30 @@
+"""Sentences that somebody wrote become rows about the objects of their photo."""
+
+import pytest
+
+from piza.training.from_scratch.streets.rows import read_written, written_rows
+
+TOLD = [{"xyxy": [10.0, 10.0, 30.0, 30.0]}, {"xyxy": [50.0, 10.0, 70.0, 30.0]}]
+
+
+def test_a_written_sentence_is_about_the_object_at_its_box(tmp_path):
+    file = tmp_path / "written.jsonl"
+    file.write_text('{"key": "dawn/a.jpg", "xyxy": [50.2, 10, 70, 30], "sentence": "The van by the wall."}\n')
+    [row] = written_rows("dawn/a.jpg", TOLD, read_written(file)["dawn/a.jpg"])
+    assert (row["index"], row["sentence"], row["xyxy"]) == (1, "The van by the wall.", TOLD[1]["xyxy"])
+    assert row["relevance"] == ["??"] * 3
+
+
+@pytest.mark.parametrize("told", [TOLD, []])
+def test_what_is_boxed_but_not_labeled_becomes_an_object(told):
+    told = list(told)
+    lines = [
+        {"xyxy": [0, 0, 5, 5], "sentence": "The cat."},
+        {"xyxy": None, "sentence": "The dog."},
+        {"xyxy": [0, 0, 5, 4.9], "sentence": "The gray cat."},
+    ]
+    before = len(told)
+    rows = written_rows("dawn/a.jpg", told, lines)
+    assert [row["sentence"] for row in rows] == ["The cat.", "The gray cat."]
+    assert [row["index"] for row in rows] == [before, before] and len(told) == before + 1
+    assert rows[0]["relevance"] == ["?" * (before + 1)] * 3
