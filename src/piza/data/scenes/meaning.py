@@ -13,6 +13,7 @@ import numpy as np
 from .objects import Clause, SceneObject
 from .palette import color_match
 from .signs import KINDS, RED_RING
+from .spatial import spatial_relations
 
 _CARS = {"car": 1.0, "van": 0.5, "vehicle": 0.5}
 # noun -> category -> how surely the noun fits
@@ -41,18 +42,6 @@ NOUNS: dict[str, dict[str, float]] = {
 BODIES = ("sedan", "hatchback", "suv", "wagon")
 MARGIN = 1.3  # how much nearer or larger than the next the extreme one must be
 UNKNOWN = "unknown"  # a category that could be any, an attribute that could have any value
-_ON_THE_GROUND = (
-    "car",
-    "van",
-    "truck",
-    "bus",
-    "vehicle",
-    "person",
-    "bicycle",
-    "motorcycle",
-    "cyclist",
-    "motorcyclist",
-)
 
 
 class Facts:
@@ -71,7 +60,6 @@ class Facts:
         self.longest = np.maximum(self.w, self.h)
         self.depth = np.array([o.depth for o in objects])
         self.category = np.array([o.category for o in objects])
-        self.pole = np.array([o.pole for o in objects])
         # colors and parts of what is tiny or mostly hidden cannot be sworn to
         hidden = np.array([o.visible < 0.35 or o.clarity < 0.5 for o in objects], bool).reshape(n)
         self.vague = (self.longest < 9 * size[0] / 2048) | hidden
@@ -248,81 +236,8 @@ class Facts:
     def relation(self, name: str) -> np.ndarray:
         """(n, n) how surely object i stands in the relation to object j."""
         if not self._relations:
-            self._measure()
+            self._relations = spatial_relations(self.objects, self.size[0], self.rough)
         return self._relations[name]
-
-    def _measure(self) -> None:
-        b = self.box
-        dx, dy = self.cx[:, None] - self.cx[None], self.cy[:, None] - self.cy[None]
-        m = np.maximum(self.longest[:, None], self.longest[None])
-        gap_x = np.maximum(b[:, None, 0], b[None, :, 0]) - np.minimum(b[:, None, 2], b[None, :, 2])
-        gap_y = np.maximum(b[:, None, 1], b[None, :, 1]) - np.minimum(b[:, None, 3], b[None, :, 3])
-        distance = np.hypot(np.maximum(gap_x, 0), np.maximum(gap_y, 0))
-        ratio = self.depth[:, None] / self.depth[None]
-        same = (self.pole[:, None] == self.pole[None]) & (self.pole[:, None] >= 0)
-        w_min = np.minimum(self.w[:, None], self.w[None])
-        hh = np.maximum(self.h[:, None], self.h[None])
-        level = np.abs(dy) < 0.9 * hh
-        off = ~np.eye(self.n, dtype=bool)
-        r = self._relations
-
-        def tri(yes: np.ndarray, maybe: np.ndarray) -> np.ndarray:
-            return np.where(yes & off, 1.0, np.where(maybe & off, 0.5, 0.0))
-
-        beside = (gap_x > -0.15 * w_min) & level
-        left, right = dx < 0.0, dx > 0.0
-        slack = 0.25 * m
-        r["left"] = tri(left & beside & (gap_x < 6 * m), dx < slack)
-        r["right"] = tri(right & beside & (gap_x < 6 * m), dx > -slack)
-        close = level & (gap_x < 1.6 * m)
-        fuzzy = (np.abs(dy) < 2.2 * hh) & (gap_x < 4.0 * m)
-        r["just left"] = tri(left & beside & close, (dx < slack) & fuzzy)
-        r["just right"] = tri(right & beside & close, (dx > -slack) & fuzzy)
-        similar = (ratio < 1.5) & (ratio > 0.67)
-        r["near"] = tri(
-            (distance < 1.2 * m) & similar & (distance < 0.12 * self.size[0]),
-            distance < 3.2 * m,
-        )
-        over = gap_x < -0.3 * w_min
-        r["above"] = tri(
-            (dy < 0) & over & (gap_y > -0.1 * hh) & (gap_y < 5 * m),
-            (dy < 0) & (np.abs(dx) < 0.14 * self.size[0] + m),
-        )
-        r["below"] = tri(
-            (dy > 0) & over & (gap_y > -0.1 * hh) & (gap_y < 5 * m),
-            (dy > 0) & (np.abs(dx) < 0.14 * self.size[0] + m),
-        )
-        stacked = (np.abs(dx) < 0.8 * m) & (gap_y < 1.5 * m)
-        # the very next on the same pole
-        r["mounted above"] = tri(same & (dy < 0) & (gap_y < 0.6 * m), stacked & (dy < 0))
-        r["mounted below"] = tri(same & (dy > 0) & (gap_y < 0.6 * m), stacked & (dy > 0))
-        touching = (gap_x < 0) & (gap_y < 0.5 * m) & ~same
-        # What stands on the ground and is nearer reaches farther down; else one of the distances is not to be trusted.
-        ground = np.isin(self.category, _ON_THE_GROUND)
-        drop = b[:, None, 3] - b[None, :, 3]
-        lower = (drop > 0.02 * m) | ~(ground[:, None] & ground[None])
-        higher = (drop < -0.02 * m) | ~(ground[:, None] & ground[None])
-        r["in front of"] = tri(
-            touching & (ratio < 0.93) & lower, (ratio < 1.03) & (gap_x < 1.5 * m) & (gap_y < 3 * m)
-        )
-        r["behind"] = tri(
-            touching & (ratio > 1.07) & higher, (ratio > 0.97) & (gap_x < 1.5 * m) & (gap_y < 3 * m)
-        )
-        area = self.w * self.h
-        covered = np.minimum(gap_x, 0) * np.minimum(gap_y, 0) / np.maximum(area, 1)[:, None]
-        seen = np.array([o.visible for o in self.objects])
-        if self.rough:
-            for name in ("in front of", "behind"):
-                r[name] = np.where(ground[:, None] & ground[None], r[name], np.minimum(r[name], 0.5))
-        r["hidden by"] = tri(
-            (r["behind"] == 1.0) & (covered > 0.12) & (seen < 0.97)[:, None],
-            (gap_x < 0.2 * m) & (gap_y < 0.2 * m),
-        )
-        lateral = beside & (gap_x < 8 * m)
-        wide = gap_x < 16 * m
-        r["flank left"] = tri(left & lateral, left & wide)  # used for "between", where the nearest is meant
-        r["flank right"] = tri(right & lateral, right & wide)
-        self.distance = np.hypot(dx, dy)
 
     def _rel(self, name: str, anchor: tuple[Clause, ...]) -> np.ndarray:
         return np.asarray(np.minimum(self.relation(name), self.all(anchor)[None]).max(1))
@@ -405,8 +320,8 @@ class Facts:
         if a.sum() != 1.0 or a.max() != 1.0:
             return out
         j = int(np.argmax(a))
-        self.relation("near")
-        far = np.where((v > 0) & (np.arange(self.n) != j), self.distance[:, j], np.inf)
+        distance = np.hypot(self.cx - self.cx[j], self.cy - self.cy[j])
+        far = np.where((v > 0) & (np.arange(self.n) != j), distance, np.inf)
         best = int(np.argmin(far))
         others = np.delete(far, best)
         if len(others) and others.min() > 1.5 * far[best]:
