@@ -19,6 +19,12 @@ NECK = 128  # channels of the neck and of the head
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of the input, RGB of 255; its file takes BGR
 
 
+def normalized(pixels: Tensor) -> Tensor:
+    """RGB of 0 to 255, float (batch, 3, height, width), as the backbone's input."""
+    mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (MEAN, STD))
+    return (pixels - mean) / std
+
+
 class ConvLayer(nn.Conv2d):
     """A 3x3 convolution with bias, and leaky ReLU of slope 0.1."""
 
@@ -80,8 +86,8 @@ class CspBackbone(nn.Module):
         )
 
     def stages_of(self, pixels: Tensor) -> list[Tensor]:
-        """Features of strides 8, 16 and 32 (STAGES channels) of pixels (batch, 3, height, width): RGB, normalized by MEAN and
-        STD, sides multiples of 32."""
+        """Features of strides 8, 16 and 32 (STAGES channels) of pixels (batch, 3, height, width): RGB, `normalized`,
+        sides multiples of 32."""
         features = functional.max_pool2d(self.stem(pixels), 3, stride=2, padding=1)
         stages = []
         for stage in self.stages:

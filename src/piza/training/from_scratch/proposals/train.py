@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from piza.files import atomic_write
 from piza.model import accelerate
 from piza.model.io import load_folder
-from piza.model.nanodet import COCO_CLASSES, MEAN, STD
+from piza.model.nanodet import COCO_CLASSES, normalized
 from piza.model.nanodet_proposals import NanoDetProposals
 from piza.training.checkpoint import averaged_weights
 from piza.training.from_scratch.proposals.crops import CropSample, Sources, Vocabulary, load_photos
@@ -116,9 +116,8 @@ class CropBatches:
 
 
 def normalized_pixels(images: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """(height, width, 3) uint8 RGB of one size -> (batch, 3, height, width)."""
-    stacked = torch.from_numpy(np.stack(images)).float()
-    return ((stacked - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
+    """(height, width, 3) uint8 RGB of one size -> (batch, 3, height, width), as the backbone's input."""
+    return normalized(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float())
 
 
 def loss_of(network: nn.Module, samples: list[CropSample]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from piza.files import atomic_write
 from piza.image import open_image
-from piza.model.nanodet import MEAN, STD
+from piza.model.nanodet import normalized
 from piza.search.region_crops import LEAST, SIDE, SURROUNDINGS
 from piza.training.from_scratch.frames.cache import FrameCache
 from piza.training.from_scratch.lists.cached import FRAME
@@ -154,9 +154,3 @@ def in_other_light(crops: Tensor, each: int) -> Tensor:
     middle = crops.mean((1, 2, 3), keepdim=True)
     crops = (crops - middle) * random(0.2, 0.08).exp() + middle + random(12, 4)
     return crops.clamp(0, 255)
-
-
-def normalized(crops: Tensor) -> Tensor:
-    """Crops (n, 3, SIDE, SIDE) of 255 as the backbone's input."""
-    mean, std = (torch.tensor(values, device=crops.device)[:, None, None] for values in (MEAN, STD))
-    return (crops - mean) / std
