@@ -76,7 +76,7 @@ study: OUT ?= runs/study
 study: BASE ?= $(OUT)/base
 study: $(VENV)/installed-dev
 	$(RUN) recipes/study.py --work "$(OUT)" --base "$(BASE)" --limit $${LIMIT:-1000} \
-		--baseline-limit $${RIVAL_LIMIT:-300} --jobs $${JOBS:-2} --page docs/study.md
+		--baseline-limit $${BASELINE_LIMIT:-300} --jobs $${JOBS:-2} --page docs/study.md
 
 clean:
 	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,7 +6,7 @@
 
 Reads WORK/METHOD-FORM-SEED (checkpoints), WORK/base, WORK/scenes.json and signs.json (held-out rows), WORK/fit.json (rows on
 which the evidence of the shipped search is fitted, of no held-out picture). Writes WORK/predictions (a line a row, the intervals
-and differences can be made of them anew) and WORK/results: study.md, study.json, study.csv, study_macc.png, study_looks.png.
+and differences can be made of them anew) and WORK/results: study.md, study.json, study_macc.png, study_looks.png.
 """
 
 import argparse
@@ -14,9 +14,8 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,12 +23,12 @@ from pathlib import Path
 from study_plots import plot_looks, plot_macc
 from study_table import (
     METHODS,
+    PLOTS,
     ROWS,
     SETS,
     Found,
     Line,
     Row,
-    csv_text,
     fill,
     line_of,
     page_block,
@@ -47,17 +46,6 @@ from piza.methods import METHODS as CODE
 NAME = re.compile(rf"({'|'.join(METHODS)})-(plain|piza)-(\d+)")
 BASELINES = ("tiles", "sliding")
 ASIDE = (*BASELINES, "oracle", "quarter")  # asked of one model only
-# Seconds a row on one core, on scenes; on photos of signs, which are smaller, tiles take half.
-PACE = {
-    "frame": 0.05,
-    "greedy": 0.07,
-    "best": 0.1,
-    "quarter": 0.26,
-    "oracle": 0.09,
-    "tiles": 0.97,
-    "sliding": 2.05,
-}
-START = 6.0  # seconds until the first row
 # Of the search that comes back, chosen on 504 rows of drawn streets; not of `mini`, whose later looks choose nothing.
 BEST_BUDGET, BEST_THRESHOLD = 4, 0.3
 QUARTER = {"scenes": 21, "signs": 7}  # looks: of a tile grid's on a picture of these sets
@@ -75,11 +63,6 @@ class Task:
     file: Path
 
     @property
-    def seconds(self) -> float:
-        share = 0.5 if self.part == "signs" and self.row.search in BASELINES else 1.0
-        return START + share * PACE[self.row.search] * self.limit
-
-    @property
     def title(self) -> str:
         return f"{self.folder.name}, {self.row.search}, {self.part}"
 
@@ -95,7 +78,7 @@ def checkpoints(work: Path) -> dict[tuple[str, str, int], Path]:
 
 
 def tasks_of(work: Path, base: Path, rows: dict[str, int], limit: int, baseline_limit: int) -> list[Task]:
-    """All evaluations of what is trained; rows: how many there are in each set. Rivals are asked of the first seed only."""
+    """All evaluations of what is trained; rows: how many there are in each set. What stands aside is asked of the first seed only."""
     found = checkpoints(work)
     first = min(
         (seed for method, form, seed in found if (method, form) == ("adapter_plus", "piza")), default=0
@@ -186,27 +169,17 @@ def run(arguments: Sequence[str]) -> str:
     return done.stdout
 
 
-def run_all(jobs: int, work: Sequence[tuple[str, float, Callable[[], object]]]) -> int:
-    """Calls (title, seconds it will take, what to call), `jobs` at a time, the long ones first; how many failed."""
-    left, failed = sum(seconds for _, seconds, _ in work), 0
+def run_all(jobs: int, calls: dict[str, Callable[[], object]]) -> int:
+    """Calls all, by title, `jobs` at a time; how many failed."""
+    failed = 0
     with ThreadPoolExecutor(jobs) as pool:
-        begin = time.monotonic()
-        waiting = {}
-        for title, seconds, call in sorted(work, key=lambda item: -item[1]):
-            waiting[pool.submit(call)] = (title, seconds)
+        titles = {pool.submit(call): title for title, call in calls.items()}
         try:
-            while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    title, seconds = waiting.pop(future)
-                    left -= seconds
-                    word = "done"
-                    if problem := future.exception():
-                        failed += 1
-                        word = f"failed: {problem}"
-                    passed = (time.monotonic() - begin) / 60
-                    say(
-                        f"{title}: {word} ({passed:.0f} min passed, about {max(left, 0) / jobs / 60:.0f} left)"
-                    )
+            for number, future in enumerate(as_completed(titles), start=1):
+                problem = future.exception()
+                failed += problem is not None
+                word = f"failed: {problem}" if problem else "done"
+                say(f"{titles[future]}: {word} ({number} of {len(titles)})")
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
@@ -244,17 +217,14 @@ def write_results(tasks: Sequence[Task], results: Path, page: Path | None) -> st
     """Writes tables and plots, fills the page between its markers, and returns the Markdown."""
     found, lines = collect(tasks)
     results.mkdir(parents=True, exist_ok=True)
-    plots = []
     if lines:
-        plots = ["study_macc.png", "study_looks.png"]
         for folder in (results, *([page.parent] if page else [])):
-            plot_macc(lines, folder / plots[0])
-            plot_looks(lines, folder / plots[1])
-    text = page_block(found, lines, plots)
+            for name, plot in zip(PLOTS, (plot_macc, plot_looks), strict=True):
+                plot(lines, folder / name)
+    text = page_block(found, lines, PLOTS if lines else ())
     for name, content in (
         ("study.md", text + "\n"),
         ("study.json", json.dumps([plain_values(line) for line in lines.values()], indent=1) + "\n"),
-        ("study.csv", csv_text(lines.values())),
     ):
         with atomic_write(results / name) as part:
             part.write_text(content, encoding="utf-8")
@@ -276,7 +246,7 @@ def main() -> int:
     parser.add_argument("--fit-limit", type=int, default=160, help="rows to fit evidence on (default: 160)")
     parser.add_argument("--jobs", type=int, default=2, help="evaluations at a time (default: 2)")
     parser.add_argument(
-        "--only", metavar="METHOD-FORM-SEED", help="evaluate this checkpoint alone, no rivals"
+        "--only", metavar="METHOD-FORM-SEED", help="evaluate this checkpoint alone, no baselines"
     )
     parser.add_argument("--tables-only", action="store_true", help="evaluate nothing")
     parser.add_argument("--page", type=Path, help="a page to fill between its markers, such as docs/study.md")
@@ -318,28 +288,21 @@ def study(args: argparse.Namespace) -> int:
             task.file.parent.mkdir(parents=True, exist_ok=True)
         fits = {t.folder for t in wanted if t.row.search == "best" and not fitted(t.folder, work)}
         todo = [task for task in wanted if predictions(task) is None]
-        cost = START + 0.4 * args.fit_limit
-        minutes = (len(fits) * cost + sum(task.seconds for task in todo)) / args.jobs / 60
-        say(
-            f"{len(fits)} fits and {len(todo)} of {len(wanted)} evaluations to do, about {minutes:.0f} minutes on free cores"
-        )
+        say(f"{len(fits)} fits and {len(todo)} of {len(wanted)} evaluations to do")
         if fits and len({row.image for row in read_rows(work / "fit.json")[: args.fit_limit]}) < 2:
             raise InputError(
                 f"the first {args.fit_limit} rows to fit evidence on are about one picture; give a larger --fit-limit"
             )
         failed = run_all(
             args.jobs,
-            [
-                (f"{folder.name}, evidence", cost, partial(calibrate, folder, work, args.fit_limit))
+            {
+                f"{folder.name}, evidence": partial(calibrate, folder, work, args.fit_limit)
                 for folder in sorted(fits)
-            ],
+            },
         )
         unfitted = {folder for folder in fits if not fitted(folder, work)}
         todo = [task for task in todo if not (task.row.search == "best" and task.folder in unfitted)]
-        failed += run_all(
-            args.jobs,
-            [(task.title, task.seconds, partial(run, command(task, work))) for task in todo],
-        )
+        failed += run_all(args.jobs, {task.title: partial(run, command(task, work)) for task in todo})
     if args.only is not None:
         for line in collect(wanted)[1].values():
             print(short(line))

@@ -1,7 +1,5 @@
 """The tables and plots of the study, made of predictions alone; recipes/study.py makes the predictions."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +22,14 @@ SEARCHES = {
     "quarter": "best first, up to a quarter of the grid's looks",
     "tiles": "tile grid",
     "sliding": "sliding window",
-    "oracle": "told its first window",
+    "oracle": "given its first window",
 }
-SETS = {"scenes": "scenes", "signs": "signs"}
+SETS = ("scenes", "signs")
 MEASURES = ("macc", "acc50", "acc75")
+PLOTS = {  # file names on the page, and their titles
+    "study_macc.png": "mAcc of each method, plain and zooming",
+    "study_looks.png": "mAcc against looks a sentence",
+}
 # Table of the paper, trained on Train-S: mAcc of the plain method and of PIZA, on Test-A and on Test-B.
 PAPER: dict[str, dict[str, tuple[float, float | None]]] = {
     "coop": {"Test-A": (24.2, 29.4), "Test-B": (15.5, 21.9)},
@@ -144,15 +146,9 @@ def _ious(outcomes: Iterable[Outcome]) -> list[float]:
 # --- Markdown ---------------------------------------------------------------------------------------------------------
 
 
-def page_block(found: Found, lines: dict[tuple[Row, str], Line], plots: Sequence[str] = ()) -> str:
-    """All tables of the page, and the plots with these file names."""
-    pictures = {
-        "macc": "mAcc of each method, plain and zooming",
-        "looks": "mAcc against looks a sentence",
-    }
-    shown = [
-        f"![{next((text for key, text in pictures.items() if key in name), name)}]({name})" for name in plots
-    ]
+def page_block(found: Found, lines: dict[tuple[Row, str], Line], plots: Iterable[str] = ()) -> str:
+    """All tables of the page, and those of `PLOTS` with these file names."""
+    shown = [f"![{PLOTS[name]}]({name})" for name in plots]
     tables = [
         ("Beside the paper", beside_paper(lines)),
         ("Zooming against not zooming", against_plain(found)),
@@ -211,9 +207,9 @@ def _points(some: Difference | None) -> str:
 
 
 def against_tiles(found: Found) -> str:
-    """The search and its rivals on the rows both were asked."""
+    """The search and the baselines on the rows both were asked."""
     heads = ["set", "search", "baseline", "rows"]
-    heads += ["mAcc, search", "mAcc, rival", "difference", "looks, search", "baseline"]
+    heads += ["mAcc, search", "mAcc, baseline", "difference", "looks, search", "looks, baseline"]
     baselines = [*BASE[1:], *(Row("adapter_plus", "piza", s) for s in ("tiles", "sliding"))]
     pairs = [("best", baseline) for baseline in baselines]
     pairs += [("quarter", baseline) for baseline in baselines if baseline.search == "tiles"]
@@ -228,22 +224,11 @@ def against_tiles(found: Found) -> str:
             name = (
                 f"{SEARCHES[baseline.search]}, {'base' if baseline.method == 'base' else 'the same weights'}"
             )
-            if some is None:
-                body.append([part, SEARCHES[search], name, MISSING, *[""] * 5])
-            else:
-                body.append(
-                    [
-                        part,
-                        SEARCHES[search],
-                        name,
-                        str(some.rows),
-                        f"{some.macc:.1f}",
-                        f"{some.other:.1f}",
-                        _points(some),
-                        f"{some.num_looks:.1f}",
-                        f"{some.other_looks:.1f}",
-                    ]
-                )
+            values = [MISSING, *[""] * 5]
+            if some is not None:
+                accuracies = [f"{some.macc:.1f}", f"{some.other:.1f}", _points(some)]
+                values = [str(some.rows), *accuracies, f"{some.num_looks:.1f}", f"{some.other_looks:.1f}"]
+            body.append([part, SEARCHES[search], name, *values])
     return _table(heads, body)
 
 
@@ -336,7 +321,7 @@ def fill(text: str, block: str) -> str:
 
 
 def plain_values(line: Line) -> dict[str, Any]:
-    """A line as flat values, for JSON and CSV."""
+    """A line as flat values, for JSON."""
     values: dict[str, Any] = {
         "method": line.row.method,
         "form": line.row.form,
@@ -358,12 +343,3 @@ def plain_values(line: Line) -> dict[str, Any]:
             f"{measure}_high": None if high is None else round(high, 2),
         }
     return values
-
-
-def csv_text(lines: Iterable[Line]) -> str:
-    values = [plain_values(line) for line in lines]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(values[0]) if values else ["method"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(values)
-    return out.getvalue()
