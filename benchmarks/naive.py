@@ -101,7 +101,8 @@ def search(model: Any, file: Path, given: Plan) -> NDArray:
         with torch.inference_mode(), zoom_embedding(model.zoom(torch.tensor([progress]))):
             out = model.detector(pixel_values=pixels, input_ids=ids, attention_mask=mask)
         logits = out.logits[0, :, : ids.shape[1]].nan_to_num(neginf=0)
-        scores = (logits @ pooling[0]) if model.config.pooling == "mean" else logits.max(-1, keepdim=True)[0]
+        mean = model.config.token_pooling == "mean"
+        scores = (logits @ pooling[0]) if mean else logits.max(-1, keepdim=True)[0]
         best = cxcywh_to_xyxy(out.pred_boxes[0, int(scores[:, 0].argmax())].double().numpy())
         box = np.tile(window[:2], 2) + best * np.tile(window[2:] - window[:2], 2)
         history.append(box)

@@ -31,7 +31,7 @@ SENTENCES = ["the red car.", "the sign left of the bus.", "the man with a hat.",
 
 
 def build(method: str) -> tuple[Piza, list[torch.nn.Parameter], set[str]]:
-    config = PizaConfig(method=method, method_options={"condition": True}, pooling="max")
+    config = PizaConfig(method=method, method_options={"condition": True}, token_pooling="max")
     model = Piza(full_size(), piza.load("mini").tokenizer, config).train()
     names = METHODS[method].trained_names(model)
     return model, train_only(model, names), names

@@ -155,7 +155,7 @@ class PizaConfig:
     # Square roots of the area that a frame, and every later window, is resized to.
     first_pixels: int = Field(default=480, ge=32, le=4096)
     later_pixels: int = Field(default=224, ge=32, le=4096)
-    pooling: Literal["mean", "max"] = "mean"  # over a sentence's tokens; "max" as GroundingDINO does
+    token_pooling: Literal["mean", "max"] = "mean"  # over a sentence's tokens; "max" as GroundingDINO does
     local_maxima: bool = (
         False  # whether only local maxima of the cells' scores become queries; False as published
     )
@@ -197,7 +197,7 @@ class TrainConfig:
     options: dict[str, Any] = field(default_factory=dict)  # of the method, such as {"rank": 8}
     plain: bool = False  # not told how far the search is: answers from one look at the whole frame
     answers: Literal["window", "object"] | None = None  # of looks before the last; None: the base's
-    pooling: Literal["mean", "max"] | None = None  # a sentence's score over its tokens; None: the base's
+    token_pooling: Literal["mean", "max"] | None = None  # over a sentence's tokens; None: the base's
     merge: bool = False  # fold plain LoRA into the weights in the end: a model instead of an adapter
     history_steps: int = Field(default=3000, ge=1)  # of the box-history encoder, where the base has none
 

@@ -19,12 +19,12 @@ PROGRESS = torch.tensor([0.0, 0.6])
 
 
 def build(tokenizer, family: str = "mm", pooling: str = "mean", **options) -> Piza:
-    config = PizaConfig(method="coop", method_options={"embedding_dim": 32, **options}, pooling=pooling)
+    config = PizaConfig(method="coop", method_options={"embedding_dim": 32, **options}, token_pooling=pooling)
     return Piza(tiny_detector(family), tokenizer, config).eval()
 
 
 def plain(tokenizer, family: str = "mm", pooling: str = "mean") -> Piza:
-    config = PizaConfig(method="full", method_options={"condition": False}, pooling=pooling)
+    config = PizaConfig(method="full", method_options={"condition": False}, token_pooling=pooling)
     return Piza(tiny_detector(family), tokenizer, config).eval()
 
 

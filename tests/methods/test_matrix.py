@@ -42,7 +42,7 @@ def build(
     detector = tiny_detector(family)  # seeds torch: methods of one row start equal
     chosen = {**ROWS[method], "embedding_dim": 32, "condition": condition, **options}
     config = PizaConfig(
-        method=method, method_options=chosen, pooling=pooling, first_pixels=128, later_pixels=96
+        method=method, method_options=chosen, token_pooling=pooling, first_pixels=128, later_pixels=96
     )
     return Piza(detector, tokenizer, config).eval()
 

@@ -275,7 +275,8 @@ def base_folder(tmp_path_factory) -> Path:
 def test_a_converted_model_is_saved_and_loaded(base_folder: Path, converted, golden, tmp_path: Path) -> None:
     model, report = reference_model(STATE, base_folder)
     assert report.used == converted[1].used
-    assert (model.config.zoom_scale, model.config.pooling, model.config.search.max_looks) == (1.0, "max", 5)
+    config = model.config
+    assert (config.zoom_scale, config.token_pooling, config.search.max_looks) == (1.0, "max", 5)
     ids, mask, _ = model.prompter([["The small red car is parked left of the white van, near the building."]])
     assert torch.equal(ids, golden["text.input_ids"]) and mask.all()
 

@@ -84,7 +84,7 @@ def other(tiny_tokenizer):
     config = PizaConfig(
         method="coop",
         method_options={"embedding_dim": 32, "tokens": 3},
-        pooling="max",
+        token_pooling="max",
         local_maxima=True,
         relations=True,
         object_queries=3,

@@ -114,7 +114,7 @@ def test_it_learns(place, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"pooling": "mean"}, {"precision": "bf16"}, {"optimizer": "muon"}, {"micro_batch": 1}]
+    "changes", [{"token_pooling": "mean"}, {"precision": "bf16"}, {"optimizer": "muon"}, {"micro_batch": 1}]
 )
 def test_variants_run(changes, place, tmp_path):
     train_model(settings(place, tmp_path / "out", augment=True, schedule="cosine", **changes))

@@ -56,7 +56,7 @@ def _add_method(group: Any) -> None:
         help="what looks before the last answer with (default: the base's)",
     )
     add(
-        "--pooling",
+        "--token-pooling",
         choices=("mean", "max"),
         help="a sentence's score over its tokens' (default: the base's)",
     )

@@ -36,7 +36,7 @@ PLAIN = PizaConfig(
     method_options={"condition": False},
     first_pixels=923,
     later_pixels=923,
-    pooling="max",
+    token_pooling="max",
     search=SearchConfig(budget=1, max_looks=1),
 )
 

@@ -243,7 +243,7 @@ class Piza(nn.Module):
                 self.detector,
                 text,
                 image,
-                pooling if self.config.pooling == "mean" else None,
+                pooling if self.config.token_pooling == "mean" else None,
                 self.config.local_maxima,
                 self.relations,
                 per_sentence_queries,

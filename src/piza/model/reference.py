@@ -29,7 +29,7 @@ from piza.model.reference_names import names_of
 PUBLISHED: dict[str, Any] = {
     "first_pixels": 960,
     "later_pixels": 800,
-    "pooling": "max",
+    "token_pooling": "max",
     "zoom_scale": 1.0,
     "search": SearchConfig(top_k=1),
 }

@@ -84,7 +84,7 @@ class _GroundGraph(nn.Module):
     def __init__(self, model: Piza):
         super().__init__()
         self.model = model
-        self.mean = model.config.pooling == "mean"
+        self.mean = model.config.token_pooling == "mean"
 
     def forward(
         self,
@@ -203,7 +203,7 @@ def _write_looks(model: Piza, folder: Path) -> None:
     pixels = model.pixels([noise(TRACED_SIZE)])
     text, image = _TextGraph(model), _ImageGraph(model)
     features, maps = text(ids, self_mask, positions), image(pixels)
-    mean = model.config.pooling == "mean"
+    mean = model.config.token_pooling == "mean"
     words = pooling if mean else torch.ones_like(ids, dtype=torch.bool)
     words_name = "pooling" if mean else "word_mask"
     _write(

@@ -36,7 +36,7 @@ def window_loss(model: Piza, batch: WindowBatch) -> dict[str, Tensor]:
     """
     device = model.device
     # Scores of tokens cannot be answered by queries of each sentence's own.
-    per_sentence_queries = model.config.pooling == "mean"
+    per_sentence_queries = model.config.token_pooling == "mean"
     text, pooling = model.encode_prompts(batch.prompts)
     features = model.encode_images(batch.images.numpy())
     grounding = model.ground(

@@ -80,7 +80,7 @@ def _changes(config: TrainConfig, own: PizaConfig, is_piza: bool) -> dict[str, A
     """The fields of a base's config that a training sets."""
     changes: dict[str, Any] = {
         name: getattr(config, name)
-        for name in ("first_pixels", "later_pixels", "pooling")
+        for name in ("first_pixels", "later_pixels", "token_pooling")
         if getattr(config, name) is not None
     }
     if not is_piza and config.later_pixels is None:
