@@ -64,7 +64,9 @@ def main() -> None:
                 for n, c in enumerate(kept)
             ]
             texts = generator.generated(scene.image, proposals, candidates, 0, 2, maybe=maybe)
-            told = [n for n, p in enumerate(proposals) if p.category and p.score >= generator.TOLD]
+            told = [
+                n for n, p in enumerate(proposals) if p.category and p.score >= generator.MIN_CATEGORY_SCORE
+            ]
             facts = Facts(scene.objects, SIZE)
             overlap = iou_matrix_xyxy([c.xyxy for c in kept], [o.box_xyxy for o in scene.objects])
             for sentence in written[-1][0]:

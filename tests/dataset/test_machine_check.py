@@ -10,7 +10,7 @@ from PIL import Image
 
 from piza.cli.main import main
 from piza.dataset.doubt import AMBIGUOUS, BOX, ELSEWHERE, doubt_of, is_comparison
-from piza.dataset.grounding import Answer, SearchAsker, Seen, asker_of, painted_over
+from piza.dataset.grounding import Answer, Grounded, SearchAsker, asker_of, painted_over
 from piza.dataset.language_rules import MARK, LanguageRules
 from piza.dataset.machine_check import SAID_TWICE, SAME_AS_ANOTHER, machine_check
 from piza.dataset.records import Checked, Described, Sentence, proposal_id, read_records, write_records
@@ -22,7 +22,9 @@ OWN, OTHER = (100.0, 80.0, 130.0, 100.0), (300.0, 80.0, 330.0, 100.0)
 
 
 def seen(*found):
-    return Seen(np.array([box for box, _ in found]).reshape(-1, 4), np.array([share for _, share in found]))
+    return Grounded(
+        np.array([box for box, _ in found]).reshape(-1, 4), np.array([share for _, share in found])
+    )
 
 
 SURE = Answer(seen((OWN, 0.97), (OTHER, 0.01)), seen((OTHER, 0.05)))

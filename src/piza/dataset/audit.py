@@ -1,4 +1,4 @@
-"""A second reader for rows that exist: which of them machines doubt most, and why.
+"""Checks of rows that exist: which of them are most likely wrong, and why.
 
 Every row is compared with the rules of language and with its neighbors, the other rows about its photo; where the photos
 are there, a grounder is asked as well.
@@ -37,7 +37,7 @@ OWN_RULES = ("float box", "extra field", "no final dot", "inner dot or question 
 
 @settings()
 class Audited:
-    """What is doubted in one row. row: its number in the file, from 1. doubt: 0 to 1."""
+    """The doubts about one row. row: its number in the file, from 1. doubt: 0 to 1."""
 
     STEP: ClassVar[str] = "audit"
 
@@ -49,7 +49,7 @@ class Audited:
 
 @dataclass
 class Audit:
-    """The rows of a file with what is doubted in them. ranked: the most doubtful first."""
+    """The rows of a file with the doubts about them. ranked: the most doubtful first."""
 
     rows: Sequence[Row]
     ranked: list[Audited] = field(default_factory=list)
@@ -74,18 +74,18 @@ def audit(
     log: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Audit:
-    """Read a file of rows a second time.
+    """Check a file of rows.
 
     Args:
         path: the rows, in SOREC's format.
-        images_dir: the folder of their photos; None: what needs no photo.
+        images_dir: the folder of their photos; None: only the checks that need none.
         asker: a grounder that every sentence is asked of; needs the photos.
         rules: what sentences should be like.
         log: a file of JSON lines, `Audited`, which a run that was stopped goes on with.
         progress: called with photos done, and all.
 
     Raises:
-        InputError: for a file that is no rows, a photo that is not there, and a log of other rows or settings.
+        InputError: for a file without rows, a photo that is not there, and a log of other rows or settings.
     """
     if asker is not None and images_dir is None:
         raise InputError("a model needs the folder of the photos (--images) to be asked about rows")
@@ -159,7 +159,7 @@ def _without_photos(
 
 
 def _compare_neighbors(rows: Sequence[Row], places: Sequence[int], findings: list[list[Finding]]) -> None:
-    """Sentences that say nothing which is not said of another thing of the photo; boxes that are nearly the same."""
+    """Sentences that say nothing beyond what is said of another object; boxes that are nearly the same."""
     said = {place: set(content(rows[place].expression)) for place in places}
     for own in places:
         for other in places:

@@ -1,7 +1,7 @@
 """Where proposals come from: the embedded model's list, label files, any function; models of transformers: `pipelines.py`.
 
-A `Detector` looks at one image. Things of a ten-thousandth of a photo are a few pixels of what a network takes in, so
-`tiled` shows it the photo and overlapping parts of it.
+A `Detector` takes one image. An object of a ten-thousandth of a photo's area has a few pixels in a network's input,
+so `tiled` runs the detector on the photo and on overlapping parts of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ EXCLUSIVE = ("category",)  # groups of words that are no attributes here
 
 @dataclass(frozen=True)
 class Candidate:
-    """A thing that somebody sees in an image: corners in its pixels, what it is ("" unknown), score, words ("color=red")."""
+    """An object that a detector found: corners in pixels of the image, category ("" unknown), score, words ("color=red")."""
 
     xyxy: Box
     category: str = ""
@@ -46,9 +46,9 @@ Proposer: TypeAlias = Callable[[ImageArray, str], Sequence[Candidate]]
 
 
 def tiled(detector: Detector, tiles: int = 2) -> Proposer:
-    """A detector that is shown the photo, and its tiles x tiles overlapping parts; 1: the photo alone.
+    """A detector that is run on the photo, and on its tiles x tiles overlapping parts; 1: on the photo alone.
 
-    What a part's inner rim cuts off is left to its neighbor. The same thing seen twice comes twice.
+    What the inner edge of a part cuts off is left to its neighbor. An object that is found twice is returned twice.
     """
 
     def propose(image: ImageArray, name: str) -> list[Candidate]:

@@ -1,4 +1,4 @@
-"""What people decided, put together: which sentences are settled, how far people agree, and the rows that come of it.
+"""People's decisions, combined: which sentences are settled, how far people agree, and the resulting rows.
 
 The log of decisions is only ever appended to. A person's last decision about a sentence is the one that counts.
 """

@@ -14,14 +14,14 @@ from typing import Any
 from piza.data.sorec import find_image, to_json
 from piza.dataset.candidates import Proposer
 from piza.dataset.endpoint import Answer, Endpoint, EndpointDown, LimitReached, QuestionFailed
-from piza.dataset.generator import GENERATOR, MAYBE, TOLD, generated, is_told
+from piza.dataset.generator import GENERATOR, MAYBE, MIN_CATEGORY_SCORE, generated, is_describable
 from piza.dataset.questions import PICTURES, REMINDER, Prompt, fill, messages, pictures, sentences_in
 from piza.dataset.records import Described, Proposal, RecordWriter, Sentence, proposal_fields, read_records
 from piza.errors import InputError
 from piza.image import ImageArray, open_image
 
 ALIKE = "no sentence fits it alone"
-UNSURE = f"nobody knows what it is, or with a score below {TOLD:g} only"
+UNSURE = f"nobody knows what it is, or with a score below {MIN_CATEGORY_SCORE:g} only"
 MAX_FAILED = 5  # questions in a row, from which on something is wrong with all of them
 NONE_SEEN, REFUSED, NO_JSON, CUT_OFF = (
     "saw nothing to describe",
@@ -41,8 +41,9 @@ def _silent(done: int, total: int) -> None:
 class Describing:
     """What a run did.
 
-    described: things now; before: in an earlier run; sentences: now. without: why things have no sentence, and how many.
-    failed: a message for each thing that was not described and will be tried again. stopped: by which limit, or None.
+    described: objects in this run; before: in earlier ones; sentences: in this run. without: how many objects have no
+    sentence, by reason. failed: a message for each object that was not described and will be tried again. stopped: by
+    which limit, or None.
     """
 
     described: int = 0
@@ -53,7 +54,7 @@ class Describing:
     stopped: str | None = None
 
     def add(self, sentences: Sequence[Sentence], why: str) -> None:
-        """Count one thing."""
+        """Count one object."""
         self.described += 1
         self.sentences += len(sentences)
         if not sentences:
@@ -98,7 +99,7 @@ def describe_with_endpoint(
     parallel: int = 4,
     progress: Progress = _silent,
 ) -> Describing:
-    """Write sentences that a vision-language model gives about proposals; each prompt is one question about each thing.
+    """Write sentences that a vision-language model gives about proposals; each prompt is a question of its own about each.
 
     The model sees the photo with the box marked, and the box's surroundings enlarged. A run that was stopped goes on where it
     was, and every question is asked once: also one whose answer is no sentence.
@@ -110,7 +111,7 @@ def describe_with_endpoint(
         endpoint: who is asked.
         prompts: from `read_prompt`. count: sentences that each asks for.
         parallel: questions on the way at once.
-        progress: called with things done, and all.
+        progress: called with the number of objects done, and of all.
 
     Returns:
         What was done; it says what could not be described, and whether a limit of the endpoint's ended the run.
@@ -162,7 +163,7 @@ def describe_with_endpoint(
 
 @dataclass(frozen=True)
 class Asker:
-    """Asks an endpoint all questions about a thing."""
+    """Asks an endpoint all questions about an object."""
 
     endpoint: Endpoint
     photos: Photos
@@ -170,7 +171,10 @@ class Asker:
     count: int
 
     def describe(self, proposal: Proposal) -> tuple[list[Sentence], str]:
-        """The sentences about a thing, and why there are none. Raises as `Endpoint.ask`, and InputError for its photo."""
+        """The sentences about an object, or why there are none.
+
+        Raises as `Endpoint.ask`, and InputError for its photo.
+        """
         found: dict[str, Sentence] = {}
         why = NONE_SEEN
         for prompt in self.prompts:
@@ -230,8 +234,8 @@ def describe_with_generator(
         photos_dir: as there.
         out: as there.
         progress: as there.
-        proposer: tells what else is in a photo, so that a sentence fits nothing else.
-        count: sentences a thing at most. seed: the same one gives the same sentences.
+        proposer: finds what else is in a photo, so that a sentence fits nothing else.
+        count: the most sentences for an object. seed: the same one gives the same sentences.
         sided: False for photos that may be mirrored: neither left nor right is said.
         maybe: see `piza.dataset.generator.generated`.
         made_with: settings of the proposer, plain JSON values.
@@ -268,7 +272,7 @@ def describe_with_generator(
             for proposal in wanted:
                 sentences = [Sentence(text, GENERATOR) for text in of_id[proposal.id]]
                 records.append(Described(**proposal_fields(proposal), sentences=tuple(sentences)))
-                result.add(sentences, ALIKE if is_told(proposal) else UNSURE)
+                result.add(sentences, ALIKE if is_describable(proposal) else UNSURE)
             writer.write(*records)
             progress(result.before + result.described, len(given))
     return result

@@ -1,4 +1,4 @@
-"""How doubtful a sentence is, after what a grounder answered: one number, and what is probably wrong."""
+"""How doubtful a sentence is, by a grounder's answers: one number, and what is probably wrong."""
 
 import math
 import re
@@ -70,12 +70,12 @@ WEIGHTS: Mapping[str, float] = {
 
 
 class Evidence(NamedTuple):
-    """What is read off the answers, their mean. Shares are log-odds, divided by four.
+    """Measures of a grounder's answers, averaged over its looks. Shares are log-odds, divided by four.
 
-    own: of the box. other: of the best box elsewhere. after: of anything, once the thing is gone; 0 for a sentence that
-    compares. compares: 1 if it does. overlap: the mean IoU with the box, weighted by shares. length: log of the number of
-    words that say something. spread: the entropy of the shares, that of nothing included, in nats; spread_after: once the thing
-    is gone, 0 for a sentence that compares.
+    own: of the box. other: of the best box elsewhere. after: of anything, once the object is removed;
+    0 for a sentence that compares. compares: 1 if it does. overlap: the mean IoU with the box, weighted by shares.
+    length: log of the number of words that say something. spread: the entropy of the shares, that of nothing included,
+    in nats; spread_after: once the object is removed, 0 for a sentence that compares.
     """
 
     own: float
@@ -120,7 +120,7 @@ def _evidence_of(text: str, box_xyxy: Sequence[float], answer: Answer) -> Eviden
 
 
 def is_comparison(text: str) -> bool:
-    """Whether a sentence compares its thing with others of the kind: the leftmost, the second, the nearest."""
+    """Whether a sentence compares its object with others of the kind: the leftmost, the second, the nearest."""
     return any(found[0].lower() not in _NO_COMPARISON for found in _COMPARES.finditer(" ".join(words(text))))
 
 
@@ -152,8 +152,8 @@ def _finding(doubt: float, box_xyxy: Sequence[float], answer: Answer) -> Finding
         return Finding(ELSEWHERE, doubt, "leads to nothing in the photo")
     near = ious >= SAME
     if near.any() and shares[near].sum() >= 0.5 * shares[0]:
-        rival = answer.after if not (~near).any() or len(answer.after.boxes) else answer.before
-        where = _where(rival.boxes[0]) if len(rival.boxes) else "elsewhere"
+        other = answer.after if not (~near).any() or len(answer.after.boxes) else answer.before
+        where = _where(other.boxes[0]) if len(other.boxes) else "elsewhere"
         return Finding(AMBIGUOUS, doubt, f"may lead to another thing as well, {where}")
     if ious[0] >= NEAR:
         return Finding(BOX, doubt, f"leads to a thing whose box is another one, {_where(boxes[0])}")

@@ -1,4 +1,4 @@
-"""Asking an OpenAI-compatible endpoint, with patience and within limits, and never the same question twice.
+"""Asking an OpenAI-compatible endpoint: with retries, within limits, and never the same question twice.
 
 Every answer is kept in a file before anything is made of it. A question whose answer is there is not asked.
 """
@@ -83,8 +83,8 @@ class Endpoint:
 
     Args:
         config: where and how.
-        answers: the file of answers, which is gone on with.
-        api_key: sent to the endpoint, and told to nobody else; None: the endpoint wants none.
+        answers: the file of answers, which is continued.
+        api_key: sent to the endpoint and nowhere else; None: the endpoint needs none.
 
     Raises:
         InputError: for a file of answers that cannot be used, and without the package openai.

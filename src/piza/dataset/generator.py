@@ -1,6 +1,6 @@
-"""Sentences about proposals without a language model: the generator of drawn scenes, on what a detector sees in the photo.
+"""Sentences about proposals without a language model: the generator of drawn scenes, on what a detector found.
 
-A sentence is true of one thing only, as far as the detector sees: whatever else may be there must not fit it.
+A sentence is true of one object only, as far as the detector finds them all: it fits nothing else that may be there.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,9 @@ from piza.dataset.selection import SelectionConfig, merge_duplicates
 from piza.image import ImageArray
 
 GENERATOR = "generator"
-TOLD = 0.4  # score from which on a proposal is what its category says; below, nothing is said of it
+MIN_CATEGORY_SCORE = (
+    0.4  # score from which on a proposal is what its category says; below, nothing is said of it
+)
 SURE = 0.5  # score from which on something else in the photo is taken for real, so that sentences may name it
 MAYBE = 0.35  # and from which on it may be there, so that no sentence may fit it
 KNOWN = ("color", "state", "arrow", "view", "gender")  # groups of words that a sentence may rest on
@@ -34,14 +36,14 @@ def generated(
 ) -> list[list[str]]:
     """Up to `count` sentences about each proposal of one photo; none where nothing fits it alone.
 
-    image: uint8 (height, width, 3) RGB. seen: all that a detector sees in the photo, large things too. sided: False for a
-    photo that may be mirrored. maybe: score from which on something else may be there: the lower, the fewer sentences, and the
+    image: uint8 (height, width, 3) RGB. seen: all that a detector finds in the photo, large objects too. sided: False for
+    a photo that may be mirrored. maybe: score from which on something else may be there: the lower, the fewer sentences, and the
     more of them are true.
     """
     height, width = image.shape[:2]
-    told = [number for number, p in enumerate(proposals) if is_told(p)]
+    known = [number for number, p in enumerate(proposals) if is_describable(p)]
     boxes = tuple(
-        LabeledBox(proposals[n].box_xyxy, proposals[n].category, _known(proposals[n])) for n in told
+        LabeledBox(proposals[n].box_xyxy, proposals[n].category, _known(proposals[n])) for n in known
     )
     photo = LabeledPhoto(proposals[0].image, width, height, boxes)
     seen = [c for c in merge_duplicates(seen, SelectionConfig().duplicate_iou) if c.category]
@@ -51,18 +53,18 @@ def generated(
     )
     rng = np.random.default_rng([seed, *photo.image.encode("utf-8", "surrogateescape")])
     sentences, _ = street_sentences(
-        objects, (width, height), rng, count, sided, min_side=0.0, max_share=1.0, only=range(len(told))
+        objects, (width, height), rng, count, sided, min_side=0.0, max_share=1.0, only=range(len(known))
     )
     texts: list[list[str]] = [[] for _ in proposals]
     for sentence in sentences:
-        if sentence.ref not in texts[told[sentence.index]]:
-            texts[told[sentence.index]].append(sentence.ref)
+        if sentence.ref not in texts[known[sentence.index]]:
+            texts[known[sentence.index]].append(sentence.ref)
     return texts
 
 
-def is_told(proposal: Proposal) -> bool:
-    """Whether the generator says anything of a proposal: its category is known, and surely enough so."""
-    return bool(proposal.category) and proposal.score >= TOLD
+def is_describable(proposal: Proposal) -> bool:
+    """Whether the generator can describe a proposal: its category is known, with a score of at least `MIN_CATEGORY_SCORE`."""
+    return bool(proposal.category) and proposal.score >= MIN_CATEGORY_SCORE
 
 
 def _known(proposal: Proposal) -> dict[str, str]:

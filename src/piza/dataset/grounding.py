@@ -1,8 +1,8 @@
-"""Asking a grounder about a sentence and its box: what the sentence leads to, and what it leads to without the thing.
+"""Asking a grounder about a sentence and its box: what it finds for the sentence, and what once the object is removed.
 
-The second question is for ambiguity: where the thing in the box is taken away and the sentence still finds something, it
-may fit both. A model that lists objects has the thing taken from its list, which costs a matching; for any other one, the
-thing is painted over with what is around it, which costs a search.
+The second question is for ambiguity: where the object in the box is removed and the sentence still finds something,
+it may fit both. With a model that lists objects, the object is taken from its list, which costs one matching; with
+any other, it is painted over with its surroundings, which costs a search.
 """
 
 from collections.abc import Sequence
@@ -37,19 +37,19 @@ MARGIN = 0.15  # of the box's sides, painted over as well
 SMALL = 96  # pixels: larger holes are filled at a smaller size, where a blur is as good
 
 
-class Seen(NamedTuple):
-    """What a grounder sees for a sentence. boxes: (k, 4) xyxy in pixels of the frame, best first. shares: (k,) of one
-    probability, what is left of 1 being that there is no such thing."""
+class Grounded(NamedTuple):
+    """What a grounder finds for a sentence. boxes: (k, 4) xyxy in pixels of the frame, best first. shares: (k,) the
+    probability of each; the rest to 1 is that there is no such object."""
 
     boxes: NDArray[Any]
     shares: NDArray[Any]
 
 
 class Answer(NamedTuple):
-    """What a sentence leads to in one look, and what it leads to where the thing in its box is gone."""
+    """What a sentence leads to in one look, and what it leads to once the object in its box is removed."""
 
-    before: Seen
-    after: Seen
+    before: Grounded
+    after: Grounded
 
 
 Question: TypeAlias = tuple[str, Sequence[float]]
@@ -57,14 +57,14 @@ Question: TypeAlias = tuple[str, Sequence[float]]
 
 
 class Asker(Protocol):
-    """Whoever can be asked."""
+    """A grounder that can be asked about sentences and their boxes."""
 
     @property
     def name(self) -> str:
-        """Who it is, for the settings of a step."""
+        """Its name, for the settings of a step."""
 
     def ask(self, image: ImageArray, questions: Sequence[Question]) -> list[list[Answer]]:
-        """The answers to each question, one a look; as many to each."""
+        """The answers to each question, one for each look; the same number to each."""
 
 
 @dataclass(frozen=True)
@@ -189,11 +189,11 @@ def _without(found: Any, keep: NDArray[Any]) -> Any:
     return replace(found, boxes=found.boxes[:, :, places], **of_objects)
 
 
-def _seen(detections: Detections, window: NDArray[Any]) -> Seen:
-    return Seen(in_frame(detections, window), np.asarray(detections.scores, dtype=np.float64))
+def _seen(detections: Detections, window: NDArray[Any]) -> Grounded:
+    return Grounded(in_frame(detections, window), np.asarray(detections.scores, dtype=np.float64))
 
 
-def _seen_by_search(result: Any) -> Seen:
+def _seen_by_search(result: Any) -> Grounded:
     """The answer and the rejected ones of a search, and what its last look saw besides, each thing once."""
     boxes: list[Any] = [result.box_xyxy, *(box for box, _ in result.rejected)]
     shares = [float(result.score), *(float(score) for _, score in result.rejected)]
@@ -208,4 +208,4 @@ def _seen_by_search(result: Any) -> Seen:
     share = np.array([shares[place] for place in kept])
     share = share / max(share.sum(), 1.0)
     order = np.argsort(-share, kind="stable")
-    return Seen(found[order], share[order])
+    return Grounded(found[order], share[order])

@@ -42,7 +42,7 @@ def group_photos(
     near: float = NEAR,
     similar: int | None = SIMILAR,
 ) -> list[Group]:
-    """Photos in groups that no split may part.
+    """Groups of photos that a split must keep together.
 
     Args:
         images: names of photos, each once.
@@ -55,7 +55,7 @@ def group_photos(
             are not looked for.
 
     Raises:
-        InputError: for a photo that cannot be read, or that tells no place or time.
+        InputError: for a photo that cannot be read, or whose place or time is not known.
     """
     names = list(dict.fromkeys(images))
     times: dict[str, datetime] = {}

@@ -79,7 +79,7 @@ def push(
         reviews: how many people are to look at each.
         project: go on with this one: tasks that it holds are not added again.
         image_url: instead of uploading, photos are at this address with their name after it.
-        say: is told where the project is as soon as it is made.
+        say: called with where the project is, as soon as it is made.
 
     Raises:
         InputError: for a photo that is not there, before anything is made; for a server that refuses.

@@ -1,4 +1,4 @@
-"""What can be doubted in a sentence without looking at its photo: its length, its language, and words about the drawn mark."""
+"""Checks of a sentence that need no photo: its length, its language, and words about the drawn mark."""
 
 import re
 import unicodedata

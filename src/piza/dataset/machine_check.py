@@ -24,7 +24,7 @@ from piza.errors import InputError
 from piza.image import ImageArray, open_image
 
 SAME_AS_ANOTHER, SAID_TWICE = "says the same", "said twice"
-TWICE = 0.6  # how grave it is to say the same of one thing twice; one of the two may stay
+TWICE = 0.6  # how grave it is to say the same of one proposal twice; one of the two may stay
 
 
 @dataclass
@@ -76,10 +76,10 @@ def machine_check(
         result.before = len(before)
         everything = list(writer.existing)
         done: list[Checked] = []
-        for number, (image, things) in enumerate(photos.items(), start=1):
-            waiting = [record for record in things if record.id not in before]
+        for number, (image, proposals) in enumerate(photos.items(), start=1):
+            waiting = [record for record in proposals if record.id not in before]
             if waiting:
-                done += _checked(things, waiting, image, images_dir, asker, rules)
+                done += _checked(proposals, waiting, image, images_dir, asker, rules)
             if done and (asker is not None or number == len(photos)):  # without a model it is done at once
                 writer.write(*done)
                 everything += done
@@ -90,30 +90,30 @@ def machine_check(
     return result
 
 
-def check_things(
-    things: Sequence[Described], image: ImageArray | None, asker: Asker | None, rules: LanguageRules
+def check_photo(
+    proposals: Sequence[Described], image: ImageArray | None, asker: Asker | None, rules: LanguageRules
 ) -> list[Checked]:
-    """The proposals of one photo with what is doubted in their sentences.
+    """The proposals of one photo with the doubts about their sentences.
 
     image: the photo, (height, width, 3) RGB; only looked at where there is an asker.
     """
-    places = [(thing, place) for thing in things for place in range(len(thing.sentences))]
-    texts = [thing.sentences[place].text for thing, place in places]
+    places = [(proposal, place) for proposal in proposals for place in range(len(proposal.sentences))]
+    texts = [proposal.sentences[place].text for proposal, place in places]
     findings = [language_findings(text, rules) for text in texts]
-    for twin in twins(texts, [0] * len(texts), [thing.id for thing, _ in places]):
+    for twin in twins(texts, [0] * len(texts), [proposal.id for proposal, _ in places]):
         for own, other in ((twin.second, twin.first), (twin.first, twin.second)):
             if not twin.same_thing or own == twin.second:
                 findings[own].append(twin_finding(twin, texts[other]))
     doubts = [0.0] * len(texts)
     if asker is not None and image is not None and texts:
-        answers = asker.ask(image, [(text, thing.box_xyxy) for text, (thing, _) in zip(texts, places)])
-        for number, ((thing, _), looks) in enumerate(zip(places, answers, strict=True)):
-            doubts[number], finding = doubt_of(texts[number], thing.box_xyxy, looks)
+        answers = asker.ask(image, [(text, proposal.box_xyxy) for text, (proposal, _) in zip(texts, places)])
+        for number, ((proposal, _), looks) in enumerate(zip(places, answers, strict=True)):
+            doubts[number], finding = doubt_of(texts[number], proposal.box_xyxy, looks)
             findings[number] += [finding] if finding else []
     found: dict[str, list[tuple[Sentence, list[Finding], float]]] = defaultdict(list)
-    for (thing, place), doubted, doubt in zip(places, findings, doubts, strict=True):
-        found[thing.id].append((thing.sentences[place], doubted, doubt))
-    return [_record(thing, found[thing.id]) for thing in things]
+    for (proposal, place), doubted, doubt in zip(places, findings, doubts, strict=True):
+        found[proposal.id].append((proposal.sentences[place], doubted, doubt))
+    return [_record(proposal, found[proposal.id]) for proposal in proposals]
 
 
 def twin_finding(twin: Twin, other: str) -> Finding:
@@ -123,7 +123,7 @@ def twin_finding(twin: Twin, other: str) -> Finding:
     return Finding(SAME_AS_ANOTHER, 1.0, f"says the same as a sentence about another thing, {other!r:.90}")
 
 
-def _record(thing: Described, found: Sequence[tuple[Sentence, list[Finding], float]]) -> Checked:
+def _record(proposal: Described, found: Sequence[tuple[Sentence, list[Finding], float]]) -> Checked:
     sentences = tuple(
         CheckedSentence(
             sentence.text, sentence.by, sentence.prompt, tuple(sorted(findings, key=lambda one: -one.score))
@@ -132,29 +132,29 @@ def _record(thing: Described, found: Sequence[tuple[Sentence, list[Finding], flo
     )
     graves = [finding.score for _, findings, _ in found for finding in findings]
     doubt = max([*graves, *(doubt for _, _, doubt in found)], default=0.0)
-    return Checked(**proposal_fields(thing), sentences=sentences, doubt=round(doubt, 4))
+    return Checked(**proposal_fields(proposal), sentences=sentences, doubt=round(doubt, 4))
 
 
 def _checked(
-    things: Sequence[Described],
+    proposals: Sequence[Described],
     waiting: Sequence[Described],
     image: str,
     images_dir: str | Path,
     asker: Asker | None,
     rules: LanguageRules,
 ) -> list[Checked]:
-    """The waiting ones of a photo's things, which are compared with all of them."""
+    """Those of a photo's proposals that are not checked yet; they are compared with all of them."""
     pixels = None
     if asker is not None:
         pixels = open_image(find_image(images_dir, image))
         size = pixels.shape[1], pixels.shape[0]
-        if size != (things[0].width, things[0].height):
+        if size != (proposals[0].width, proposals[0].height):
             raise InputError(
-                f"{image!r} has {size[0]} x {size[1]} pixels, but its proposals are of a photo of {things[0].width} x "
-                f"{things[0].height}: it was changed since"
+                f"{image!r} has {size[0]} x {size[1]} pixels, but its proposals are of a photo of {proposals[0].width} x "
+                f"{proposals[0].height}: it was changed since"
             )
-    wanted = {thing.id for thing in waiting}
-    return [record for record in check_things(things, pixels, asker, rules) if record.id in wanted]
+    wanted = {proposal.id for proposal in waiting}
+    return [record for record in check_photo(proposals, pixels, asker, rules) if record.id in wanted]
 
 
 def _compare(

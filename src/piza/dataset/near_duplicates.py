@@ -20,7 +20,7 @@ _SAME = {"colored": "color", "coloured": "color", "grey": "gray", "beside": "nex
 class Twin(NamedTuple):
     """Two sentences of one photo that say the same. first, second: their places, first < second. alike: 0 to 1.
 
-    same_thing: whether they are about one thing; else nobody can tell which of two things is meant.
+    same_thing: whether they are about one object; else it is ambiguous which of two objects is meant.
     """
 
     first: int
@@ -30,20 +30,21 @@ class Twin(NamedTuple):
 
 
 def content(text: str) -> tuple[str, ...]:
-    """The words that say which thing is meant, in order."""
+    """The words that say which object is meant, in order."""
     return tuple(_SAME.get(word, word) for word in words(text) if word not in _FILLERS)
 
 
 def twins(texts: Sequence[str], photos: Sequence[Hashable], things: Sequence[Hashable]) -> Iterator[Twin]:
     """The pairs of sentences that say the same.
 
-    Of different things those are named whose words are the same, fillers aside: one other word may be what tells them
-    apart. Of one thing those that are more than `SAME_THING` alike.
+    Sentences about different objects are a pair where all their words are the same, fillers aside, as a single other
+    word may distinguish the objects. Sentences about one object are a pair where they are more alike than
+    `SAME_THING`.
 
     Args:
         texts: the sentences.
         photos: which photo each is about; only sentences about one photo are compared.
-        things: which thing each is about.
+        things: which object each is about.
     """
     said = [content(text) for text in texts]
     first_with: dict[tuple[Hashable, tuple[str, ...]], int] = {}

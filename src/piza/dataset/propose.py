@@ -1,4 +1,4 @@
-"""Small things in a folder of photos, that sentences may be about: what `piza data propose` does."""
+"""Small objects in a folder of photos, which sentences may be about: what `piza data propose` does."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def propose(
     Args:
         photos_dir: the folder; names in the proposals are relative to it.
         out: the file, `piza.dataset.records.Proposal` a line.
-        proposer: what sees things in a photo, see `piza.dataset.candidates`.
+        proposer: finds objects in a photo, a `Proposer` of `piza.dataset.candidates`.
         source: its name, for the records.
         config: what is kept; None: SOREC's limits.
         recursive: photos in folders of the folder, too.

@@ -2,7 +2,7 @@
 
 | step | record | what it adds |
 |---|---|---|
-| propose | `Proposal` | a small thing in a photo |
+| propose | `Proposal` | a small object in a photo |
 | describe | `Described` | sentences about it |
 | check | `Checked` | what machines doubt in each sentence |
 | verify | `Decision` | what a person decided about one sentence |
@@ -54,11 +54,12 @@ Kind = TypeVar("Kind", bound=Record)
 
 @settings()
 class Proposal:
-    """A small thing in a photo, which sentences may be about.
+    """A small object in a photo, which sentences may be about.
 
     id: made of the photo's name and the box (`proposal_id`). image: name relative to the folder of photos. width, height:
-    of the photo in pixels. bbox: [x, y, width, height] in its pixels. category: "" where it is not known. score: of whoever
-    proposed it. source: who that was, such as "mini". attributes: words as "color=red". kept_because: in words.
+    of the photo in pixels. bbox: [x, y, width, height] in its pixels. category: "" where it is not known. score: as
+    its source gave it. source: what proposed it, such as "mini". attributes: words as "color=red". kept_because: in
+    words.
     """
 
     STEP: ClassVar[str] = "propose"

@@ -1,6 +1,6 @@
-"""Which candidates of a photo become proposals: small, whole, each thing once, and a spread of kinds and places.
+"""Which candidates of a photo become proposals: small, whole, each object once, and a spread of kinds and places.
 
-SOREC's things fill 0.01 to 0.15 % of their photo and are not cut off by its edge; so it is here, unless told otherwise.
+SOREC's objects fill 0.01 to 0.15 % of their photo and are not cut off by its edge; these are the defaults here.
 """
 
 from collections import Counter
@@ -50,7 +50,7 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Selected:
     """A candidate that becomes a proposal, and why."""
 
     candidate: Candidate
@@ -61,7 +61,7 @@ class Kept:
 class Selection:
     """What is kept of a photo, best first; and how many of its candidates were dropped for which reason."""
 
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[Selected] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -91,7 +91,7 @@ def select(candidates: Sequence[Candidate], size: tuple[int, int], config: Selec
 
 
 def merge_duplicates(candidates: Sequence[Candidate], duplicate_iou: float) -> list[Candidate]:
-    """Each thing once, best score first; a thing of no known category takes that of its best duplicate.
+    """Each object once, best score first; one of no known category takes that of its best duplicate.
 
     Duplicates are boxes that overlap by `duplicate_iou`, and boxes of one category of which one lies in the other.
     """
@@ -156,13 +156,13 @@ def _unfit(candidate: Candidate, size: tuple[int, int], config: SelectionConfig)
     return ""
 
 
-def _spread(candidates: Sequence[Candidate], size: tuple[int, int], limit: int) -> list[Kept]:
+def _spread(candidates: Sequence[Candidate], size: tuple[int, int], limit: int) -> list[Selected]:
     """The best ones, one after the other; what is of a kind or in a place that is there already counts for less."""
     waiting = list(candidates)
     kinds: Counter[str] = Counter()
     places: Counter[str] = Counter()
     of_kind = Counter(candidate.category for candidate in candidates)
-    kept: list[Kept] = []
+    kept: list[Selected] = []
     while waiting and len(kept) < limit:
         worth = [
             c.score * SAME_KIND ** kinds[c.category] * SAME_PLACE ** places[_place(c, size)] for c in waiting
@@ -174,7 +174,7 @@ def _spread(candidates: Sequence[Candidate], size: tuple[int, int], limit: int) 
         x1, y1, x2, y2 = chosen.xyxy
         share = 100 * (x2 - x1) * (y2 - y1) / (size[0] * size[1])
         kept.append(
-            Kept(
+            Selected(
                 chosen,
                 f"{share:.3f} % of the photo, whole, score {chosen.score:.2f}; choice {len(kept) + 1} of {len(candidates)}: "
                 f"{chosen.category or 'thing'} {kinds[chosen.category]} of {of_kind[chosen.category]}, "

@@ -1,4 +1,4 @@
-"""Rows on different sides of a split: what `piza data split` does."""
+"""Rows divided among the parts of a split: what `piza data split` does."""
 
 import json
 from collections import Counter
@@ -47,7 +47,7 @@ def split_rows(
     near: float = NEAR,
     similar: int | None = SIMILAR,
 ) -> Split:
-    """Divide rows among parts, by photo, place or time; photos that look the same never part.
+    """Divide rows among parts, by photo, place or time; photos that look the same stay together.
 
     The same rows and seed give the same parts. Ids stay.
 
@@ -63,8 +63,8 @@ def split_rows(
         seed: which groups go where.
 
     Raises:
-        InputError: for no rows, a photo that cannot be read or told, shares that are none, fewer groups than parts, and for
-            SOREC's layout a row without a category.
+        InputError: for no rows, a photo that cannot be read or whose group is not known, invalid shares, fewer groups
+            than parts, and for SOREC's layout a row without a category.
     """
     if not rows:
         raise InputError("there are no rows to split")

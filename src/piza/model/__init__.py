@@ -1,1 +1,1 @@
-"""The network: the detector in stages, what zooms around it, and how models are read and written."""
+"""The network: the detector in stages, the modules by which it zooms, and reading and writing models."""

@@ -1,4 +1,4 @@
-"""Adapter folders: what fine-tuning made, a few megabytes, to be put around its base again.
+"""Adapter folders: what fine-tuning added to a base model, a few megabytes, without the base.
 
 An adapter folder holds `adapter.json` (the base's name and fingerprint), `piza.json` (PizaConfig) and
 `adapter.safetensors`: the trained weights and all that is not the detector's, that is the zoom embedding, the box-history
@@ -41,7 +41,8 @@ def own_names(model: Piza) -> set[str]:
 def fingerprint(model: Piza) -> str:
     """Sixteen hex digits of what adapters leave frozen: names, shapes and a few values of each weight.
 
-    Values are taken in half precision, so that a base stored so (`save_folder(half=True)`) is known again.
+    Values are taken in half precision, so that a base stored in it (`save_folder(half=True)`) has the same
+    fingerprint.
     """
     own, digest = own_names(model), hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):

@@ -1,6 +1,6 @@
 """The box-history encoder: from the boxes of a search so far, how far along it is and whether to stop.
 
-Read off the paper (section on box-history encoding) and matched to the published modules' outputs. The
+Implemented after the paper's section on box-history encoding; the outputs equal those of the published modules. The
 learnable Fourier features are Li et al., "Learnable Fourier Features for Multi-Dimensional Spatial Positional
 Encoding", 2021.
 """

@@ -2,8 +2,8 @@
 
 The library's decoder lets all queries read all tokens of a prompt. Trained with many sentences at once, a query must then
 answer all of them from one state, and learns to describe its object instead of judging a sentence. Here every sentence may
-have queries of its own, which see that sentence and each other; the window's values are computed once for all. With one
-group it is the library's decoder, to which the tests hold it.
+have queries of its own, which see that sentence and each other; the window's values are computed once for all. With
+one group it computes what the library's decoder does; the tests compare them.
 """
 
 from dataclasses import dataclass
@@ -33,13 +33,13 @@ def decode(
     """The states of the queries after each layer, normalized, and the boxes that each layer started from.
 
     Args:
-        queries: (batch, groups, queries, d_model), what they start with.
+        queries: (batch, groups, queries, d_model), their initial states.
         references: (batch, groups, queries, 4) cxcywh, normalized to the (padded) window.
         memory, mask: (batch, cells, d_model) encoded window; (batch, cells) True where a cell lies on the image.
         valid_ratios: (batch, levels, 2).
         words, word_mask: (batch, groups, tokens, d_model) what the queries of each group may read, and (batch, groups,
             tokens) which of it is real.
-        relations: what tells queries where they lie to one another.
+        relations: adds the relative positions of the queries' boxes.
 
     Returns:
         Two lists with an entry a layer: (batch * groups, queries, d_model) and (batch * groups, queries, 4).

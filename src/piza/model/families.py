@@ -31,7 +31,7 @@ class Family:
     """One of the two implementations: its name in config.json (`model_type`) and its classes.
 
     logits: (scoring head, queries (batch, queries, d_model), words (batch, words, d_model)) -> (batch, queries, words). The
-    library's own heads also pad the words to 256 columns, which nobody reads.
+    library's own heads also pad the words to 256 columns, which are not used.
     """
 
     name: str
@@ -110,7 +110,7 @@ def position_embedding(detector: Any, boxes: Tensor) -> Tensor:
 
 
 def initial_queries(detector: Any, cells: Tensor) -> Tensor:
-    """What the decoder's queries start with: learned vectors, or what the chosen cells hold, as the config says.
+    """The initial states of the decoder's queries: learned vectors or features of the chosen cells, as in the config.
 
     cells: (batch, groups, queries, d_model). Returns the same shape.
     """

@@ -1,8 +1,8 @@
 """GroundingDINO in three stages: encode the text, encode the image, ground one in the other.
 
 The library's `forward` runs all three together, so a search of several looks would encode its sentence again at every
-look. The stages here call the same submodules in the same order and give the same numbers; tests hold them to the library's
-`forward`, for both families of detectors (families.py).
+look. The stages here call the same submodules in the same order and give the same numbers; tests compare them with
+the library's `forward`, for both families of detectors (families.py).
 """
 
 from collections.abc import Sequence
@@ -103,7 +103,7 @@ class ImageFeatures:
 
 @dataclass
 class Grounding:
-    """What one look answers. Boxes are cxcywh, normalized to [0, 1] of the (padded) window.
+    """The outputs of one look. Boxes are cxcywh, normalized to [0, 1] of the (padded) window.
 
     logits: (layers, batch, queries, tokens), -inf at padding tokens and learned context. The last layer answers.
     boxes: (layers, batch, queries, 4).
@@ -189,13 +189,14 @@ def ground(
     Args:
         pooling: (batch, tokens, blocks) or None. With it, token logits are averaged over each block, `logits` has blocks for
             its last axis, and the decoder's cells are picked by block. None is the library's way.
-        local_maxima: pick only cells that score higher than their neighbors, as long as there are such. The library's way
-            gives an object as many queries as it has cells, and has none left for the objects a sentence compares it with.
-        relations: start queries with what their cells hold, tell them where they lie to one another, and give some of them
-            to any objects, if it was made so.
+        local_maxima: choose cells that score higher than their neighbors before all others. Without it, as in the
+            library, an object takes as many queries as it has cells, and none are left for the objects that a sentence
+            compares it with.
+        relations: start queries with the features of their cells, add the relative positions of their boxes to
+            self-attention and, with `object_queries`, place some of them on objects of any kind.
         per_sentence_queries: every block of a prompt gets queries of its own, as if its sentence were asked alone; needs
-            `pooling`. `logits` and `boxes` are then (layers, batch * blocks, queries, ...) with one column of logits; the
-            proposals are as ever.
+            `pooling`. `logits` and `boxes` are then (layers, batch * blocks, queries, ...) with one column of logits;
+            the proposals are unchanged.
         answer_only: leave out what only training reads, the earlier layers' answers and the boxes of most proposals.
     """
     model = detector.model

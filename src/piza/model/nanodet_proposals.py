@@ -1,8 +1,8 @@
-"""The proposal network on a pretrained backbone: the objects of an image, whatever sentences will ask about them.
+"""The proposal network on a pretrained backbone: lists the objects of an image, independent of any sentence.
 
 As in `proposals.py`, but NanoDet's cells say which category is there and where its box is, so that the list is good before
 anything is trained. The best boxes, without duplicates, become queries, which refinement layers read the pyramid for; each
-also sees its own pixels, because what was trained to detect has forgotten most of color.
+also reads the pixels in its box, because features trained for detection keep little of an object's color.
 """
 
 from collections.abc import Callable
@@ -29,10 +29,13 @@ PATCH_SCALE = 1.2  # of the box
 
 @dataclass
 class CellProposals(Proposals):
-    """category_logits: (batch, cells, categories). cell_boxes: (batch, cells, 4) cxcywh, normalized. distance_logits: (batch,
+    """`Proposals` with what NanoDet's cells found.
+
+    category_logits: (batch, cells, categories). cell_boxes: (batch, cells, 4) cxcywh, normalized. distance_logits: (batch,
     cells, 4 * BINS). read: (batch, k, width) what was read of each object's surroundings; seen: (batch, k, 3 * PATCH * PATCH)
-    its own pixels. States and attributes are made of these two. regions: (batch, k, STATE) what it looks like, enlarged; 0 where
-    nobody has looked."""
+    its own pixels. States and attributes are made of these two. regions: (batch, k, STATE) its description by the
+    region encoder; 0 where that has not run.
+    """
 
     category_logits: Tensor
     cell_boxes: Tensor
@@ -43,14 +46,17 @@ class CellProposals(Proposals):
 
     @property
     def features(self) -> Tensor:
-        """(batch, k, width + words + STATE + 1) all that is known of each object but where it is."""
+        """(batch, k, width + words + STATE + 1) the features of each object, without its position."""
         score = self.cell_logits.gather(1, self.cells).sigmoid()
         return torch.cat([self.states, self.attributes.sigmoid(), self.regions, score[..., None]], -1)
 
 
 class NanoDetProposals(nn.Module):
-    """num_attributes: how many attribute words there are; categories: how many categories the cells tell apart; regions: whether
-    objects are looked at enlarged, which finding them does without."""
+    """Lists the objects of an image, on NanoDet's backbone.
+
+    num_attributes: how many attribute words there are. categories: how many categories the cells distinguish. regions:
+    whether there is a region encoder, which describes objects and is not needed to find them.
+    """
 
     # Whether the convolutions compute in bfloat16; None: where the CPU multiplies it natively and no gradients are recorded.
     # It halves their time, and boxes move by a fraction of a pixel.
@@ -154,7 +160,7 @@ class NanoDetProposals(nn.Module):
         )
 
     def with_regions(self, found: CellProposals, crops: Tensor, sizes: Tensor) -> CellProposals:
-        """The objects with what they look like.
+        """The objects with their descriptions by the region encoder.
 
         crops: (batch * k, 3, SIDE, SIDE), normalized as pixels are; sizes: (batch * k, 2); both of `region_crops`, of the last
         boxes.
@@ -166,7 +172,7 @@ class NanoDetProposals(nn.Module):
         return replace(found, regions=states.float().view_as(found.regions))
 
     def described(self, read: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """States (..., k, width) and attributes (..., k, words) of objects, of what was read and seen of them."""
+        """States (..., k, width) and attributes (..., k, words), of `CellProposals.read` and `seen`."""
         state = read + self.last_patch(seen)
         state = self.last(state + self.mix(state))
         return state, self.attributes(state)

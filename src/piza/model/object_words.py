@@ -1,4 +1,4 @@
-"""What a first look that lists objects says of each, by name: objects.json in the model's folder.
+"""The names of a proposal network's categories and attributes: objects.json in the model's folder.
 
 The network's outputs are numbers in a fixed order; the file names them.
 """

@@ -1,4 +1,4 @@
-"""Proposals: the objects of an image, found before any sentence is heard.
+"""Proposals: the objects of an image, found before any sentence is read.
 
 A cell of the pyramid that probably is the center of an object becomes a query, which reads the pyramid around its box a few
 times, as a decoder's query does, but with no words. The outcome for each object is a box, a state and attributes (a car, red,
@@ -42,7 +42,7 @@ class Proposals:
 
     @property
     def features(self) -> Tensor:
-        """(batch, k, width + words + 1) all that is known of each object but where it is."""
+        """(batch, k, width + words + 1) the features of each object, without its position."""
         score = self.cell_logits.gather(1, self.cells).sigmoid()
         return torch.cat([self.states, self.attributes.sigmoid(), score[..., None]], -1)
 
@@ -62,7 +62,7 @@ class RefinementLayer(nn.Module):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Each head reads in a direction of its own at first, its points ever farther (Zhu et al. 2021)."""
+        """Initializes each head to read in a direction of its own, at growing distances (Zhu et al. 2021)."""
         attention: Any = self.attention
         angles = torch.arange(attention.n_heads) * (2 * math.pi / attention.n_heads)
         direction = torch.stack([angles.cos(), angles.sin()], -1)
@@ -102,7 +102,7 @@ class RefinementLayer(nn.Module):
 
 
 class ProposalNetwork(nn.Module):
-    """Lists the objects of an image, with a backbone of its own: the detector's must go on to suit looks with a sentence.
+    """Lists the objects of an image, with a backbone of its own: the detector's is trained for looks with a sentence.
 
     detector: either family; its backbone and projections are copied. num_attributes: words that describe an object.
     num_proposals: objects listed. layers: refinements of each. points: cells read by each head, at each level.

@@ -1,8 +1,8 @@
-"""What an object looks like: a crop of its surroundings, enlarged, seen by a small pretrained backbone of its own.
+"""The region encoder: describes an object by an enlarged crop of its surroundings, with a small pretrained backbone.
 
 A cell of the pyramid covers eight pixels and more, which is half of a distant car: enough to find it, too little to tell its
 color, which way it faces or what a sign shows. Here each proposal is cut out of the picture (`region_crops`) and enlarged
-until it fills the input, as a look at it would, but all of them in one batch and with no sentence in mind.
+until it fills the input, as a look at it would, but all of them in one batch and independent of any sentence.
 """
 
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from piza.model.nanodet import CspBackbone
 
-STATE = 128  # width of what is told of an object
+STATE = 128  # width of the description of an object
 CELLS = 4  # of the finer features, along a side of the crop
 
 
 class RegionEncoder(nn.Module):
-    """Crops of objects -> what they look like."""
+    """Crops of objects -> a vector each that describes what it shows."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,14 +1,15 @@
-"""What a query knows of its own object at the start, and of where the other queries' objects lie.
+"""Relations between queries: their initial states, and the relative positions of their boxes.
 
-"The second car from the left" is decided between queries. The library's start all alike and meet as sums of sinusoids;
-left and right must be read out of these. Here a query starts with what its cell holds, and attends to another the more or
-less as the two boxes lie to each other, with a bias for each head and layer (much as in Hou et al., "Relation DETR", ECCV
-2024). And it compares: to each of several questions that it asks, every other query counts or does not, by what it is and
-where it lies, and what those are that count, and where they lie, is summed up. A sum, as a mean does not tell the second from
-the third. All of it starts at zero: fresh, it changes nothing.
+"The second car from the left" is decided among queries. The library's queries all start alike and have positions that
+are sums of sinusoids, from which left and right must be learned. Here a query starts with the features of its cell,
+and a bias for each head and layer makes it attend to another by how the two boxes lie to each other (much as in Hou et
+al., "Relation DETR", ECCV 2024). `Compare` adds sums: for each of several learned questions every other query gets a
+weight, by its state and its relative position, and the weighted states and positions are summed. Not averaged, as a
+mean cannot tell the second from the third. All outputs are initialized to zero, so that a fresh module changes nothing.
 
-And the others must be there. The cells that suit a sentence best are seldom those of the buses that it places its car by.
-So some queries can be given to the cells that most likely are the center of an object of whatever kind: `object_queries`.
+The objects to compare with need queries, too. The cells that suit a sentence best are seldom those of the buses by
+which it locates its car. So some queries (`object_queries`) can be placed on the cells that most likely are the
+center of an object of any kind.
 """
 
 import torch

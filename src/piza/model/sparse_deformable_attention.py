@@ -1,8 +1,9 @@
-"""Deformable attention of few queries: only what was read is projected.
+"""Deformable attention for few queries: only what they sample is projected.
 
 The library projects every cell of the window to values and lets each head of a query read some of them, at every layer of
-the decoder. Reading is linear, so the cells can be read as they are, and the little that was read is projected afterwards,
-by head: the same numbers up to rounding. Sixty queries read at most 5,760 cells of 7,056, and project 240 sums.
+the decoder. Sampling is linear, so the cells can be sampled as they are, and the little that was sampled is projected
+afterwards, by head: the same numbers up to rounding. Sixty queries read at most 5,760 cells of 7,056, and project 240
+sums.
 """
 
 from typing import Any

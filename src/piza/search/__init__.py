@@ -1,1 +1,1 @@
-"""The search over windows: what it asks of a model, zoom paths, best first, and `locate`."""
+"""The search over windows: its interface to models, the geometry of zooming, best-first search, and `locate`."""

@@ -54,9 +54,9 @@ def best_first(looker: Looker, config: SearchConfig) -> SearchOutcome:
 def search_steps(
     looker: Looker, config: SearchConfig
 ) -> Generator[list[Hypothesis], list[Observation], SearchOutcome]:
-    """`best_first` step by step, for those who look for several searches at once.
+    """`best_first` step by step, for callers that run several searches together.
 
-    Yields the hypotheses whose windows are to be looked at next, is sent what was observed in each, and returns the outcome.
+    Yields the hypotheses whose windows are next, expects to be sent an observation for each, and returns the outcome.
     """
     frame = frame_window(looker.frame_size)
     waiting = [Hypothesis([frame], window) for window in looker.first_windows]

@@ -1,8 +1,8 @@
 """Searching with a model: the looks that the best-first search asks for.
 
-"Stop" is asked of the box history before a look, so no backbone runs only to be told that the path is at its end. A sentence is
-encoded once, all sentences about an image share what is known of it from the first windows, and their searches go on in step, so
-that their looks can be taken in batches.
+The box history decides about "stop" before a look is taken, so that no backbone runs at the end of a path. A
+sentence is encoded once, all sentences about an image share the encoded first windows, and their searches advance
+together, so that looks are taken in batches.
 """
 
 import sys
@@ -45,14 +45,14 @@ def locate(
     whole_frame: bool = False,
     keep_image: bool = False,
 ) -> Result | list[Result]:
-    """Finds the one thing each sentence describes.
+    """Finds the one object that each sentence describes.
 
     Args:
-        model: what looks.
+        model: any `ZoomModel`, such as a `Piza`.
         image: the path or the bytes of a file, a PIL image, or an array (height, width, 3) of uint8 RGB.
         expression: a sentence, or several about the same image.
         search: the search's settings; None takes the model's own. The keywords below replace single ones.
-        budget: looks at most.
+        budget: the largest number of looks, over all paths.
         accept_threshold: an answer of this probability ends the search, 0 to 1.
         max_looks: the longest path from the frame to the answer, in looks.
         min_score: an answer with a lower score has `found` False, and its box is only the best guess; 0 to 1.
@@ -174,7 +174,7 @@ def result_of(
     config: SearchConfig,
     unknown_words: Sequence[str] = (),
 ) -> Result:
-    """What a search's outcome says to a user. unknown_words: of the sentence, those that the model was never taught."""
+    """The outcome of a search as a `Result`. unknown_words: those of the sentence that the model was never taught."""
     answer = outcome.answer
     on_path = {step.window_xyxy for step in answer.steps}
     looked = [as_floats(window) for window in outcome.looked]
@@ -237,7 +237,7 @@ class ModelLooker:
 
 
 def search_in_step(lookers: Sequence[ModelLooker], config: SearchConfig) -> list[SearchOutcome]:
-    """The searches of several sentences; the looks that they ask for next are taken together."""
+    """Runs the searches of several sentences together: each step takes the next looks of all of them in batches."""
     searches = [search_steps(looker, config) for looker in lookers]
     asked = {number: next(search) for number, search in enumerate(searches)}
     outcomes: dict[int, SearchOutcome] = {}
@@ -253,7 +253,7 @@ def search_in_step(lookers: Sequence[ModelLooker], config: SearchConfig) -> list
 
 
 def look_in_batches(asked: Sequence[tuple[ModelLooker, Hypothesis]]) -> list[Observation]:
-    """Looks of one model, each at the window of a path; what each saw, in order.
+    """Takes looks with one model, each at the window of a path; returns what each observed, in order.
 
     First looks at one window are taken together, and so are later windows of one input size.
     """

@@ -1,7 +1,7 @@
-"""What a search may ask: of a model, and of whoever looks for it.
+"""The interfaces of a search: `ZoomModel`, what it asks of a model, and `Looker`, through which `best_first` looks.
 
-`Piza`, an exported model, the oracle of the baselines and a test's fake are all a `ZoomModel`. Whether a model lists objects
-first or grounds each sentence in the frame is its own affair: nothing outside asks.
+`Piza`, an exported model, the oracle of the baselines and a test's fake are all a `ZoomModel`. Callers do not see
+whether a model lists objects first or grounds each sentence in the frame.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Detections:
 
 
 def ranked(logits: NDArray[Any], boxes: NDArray[Any]) -> list[Detections]:
-    """What a batch of looks answers, best first.
+    """The outputs of a batch of looks as `Detections`, best first.
 
     logits: (n, k) of each box. boxes: (n, k, 4) cxcywh, normalized to the window. Raises InputError for NaN, which a model with
     damaged weights or settings gives.
@@ -97,7 +97,7 @@ class ZoomModel(Protocol):
 
 
 class Looker(Protocol):
-    """Whoever looks for one sentence in one image: all that `best_first` asks."""
+    """Takes looks at one image for one sentence: all that `best_first` needs."""
 
     @property
     def frame_size(self) -> tuple[int, int]:

@@ -27,16 +27,16 @@ def region_crops(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Square crops around boxes, and how large the boxes are.
 
-    Where the image has fewer pixels of a crop than the crop has points, it is cut out of `detail`, which may have more.
+    A crop for which the image has fewer than SIDE pixels is cut out of `detail`, where that has more.
 
     Args:
         image: uint8 (height, width, 3), the window resized to the model's input.
         boxes: (k, 4) cxcywh, normalized to the window.
-        detail: the same window as it was; None: the image is all there is.
+        detail: the same window before it was resized; None: there is only the image.
 
     Returns:
-        crops (k, SIDE, SIDE, 3) uint8; beyond the rim the last pixels go on. sizes (k, 2): logarithms of width over height,
-        and of the longer side in pixels over SIDE.
+        crops (k, SIDE, SIDE, 3) uint8; beyond the picture's edge its last pixels are repeated. sizes (k, 2): logarithms
+        of width over height, and of the longer side in pixels over SIDE.
     """
     crops = np.empty((len(boxes), SIDE, SIDE, 3), np.uint8)
     sizes = np.empty((len(boxes), 2), np.float32)

@@ -1,4 +1,4 @@
-"""The windows of one search: those to teach, and the next one at inference.
+"""The windows of a search: the whole path, planned for training, and the next window, chosen at inference.
 
 All windows and boxes are xyxy in frame pixels, floats; nothing is rounded between looks. A window is square where the
 frame allows, and always inside the frame.
@@ -69,8 +69,8 @@ def jitter_window(
 ) -> Box:
     """A window as the model might have predicted it: scaled by x0.7 to x1.4 and moved, still holding the target.
 
-    `shift` is the largest movement as a share of the window's side; the target keeps a rim of a tenth of its own size
-    where the frame has room for it.
+    `shift` is the largest movement as a share of the window's side; the target keeps a margin of a tenth of its own
+    size where the frame has room for it.
     """
     length = max(window[2] - window[0], window[3] - window[1]) * math.exp(
         rng.uniform(math.log(0.7), math.log(1.4))
