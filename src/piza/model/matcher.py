@@ -80,8 +80,9 @@ class WordAttention(Attention):
         query, key, value = self.split(own, words)
         logits = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5 + bias
         weights = (logits + self.similarity_weight[:, None, None] * similarity[:, None]).softmax(-1)
-        output: Tensor = self.out((weights @ value).transpose(1, 2).flatten(2))
-        return output + self.strength((weights * similarity[:, None]).sum(-1).transpose(1, 2))
+        attended = self.out((weights @ value).transpose(1, 2).flatten(2))
+        output: Tensor = attended + self.strength((weights * similarity[:, None]).sum(-1).transpose(1, 2))
+        return output
 
 
 class ObjectLayer(nn.Module):
@@ -105,9 +106,7 @@ class ObjectLayer(nn.Module):
         pairs: (images, k, k, HIDDEN). similarity: (images * sentences, k, tokens), as in WordAttention.
         """
         sentences = objects.shape[1]
-        read = self.cross_attention.described(
-            self.norms[0](objects).flatten(0, 1), words, unread, similarity
-        )
+        read = self.cross_attention.described(self.norms[0](objects).flatten(0, 1), words, unread, similarity)
         objects = objects + read.view_as(objects)
         normed = self.norms[1](objects)
         bias = self.bias(pairs).permute(0, 3, 1, 2)[:, None].expand(-1, sentences, -1, -1, -1).flatten(0, 1)

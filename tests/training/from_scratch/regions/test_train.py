@@ -96,7 +96,9 @@ def train(place, out, *more):
 
 
 def test_a_training_that_is_stopped_goes_on_to_the_same_weights(place, capsys):
-    whole = train(place, "run_whole", "--go-on", "--check", str(place / "rows.json"), "--check-cache", "lists")
+    whole = train(
+        place, "run_whole", "--go-on", "--check", str(place / "rows.json"), "--check-cache", "lists"
+    )
     assert "'rows': 2, 'listed':" in capsys.readouterr().out
     train(place, "run_parts", "--go-on", "--stop-after", "2")
     parts = train(place, "run_parts", "--go-on")

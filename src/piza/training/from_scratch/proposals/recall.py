@@ -99,7 +99,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, help="a model folder")
-    parser.add_argument("--proposals", type=Path, help="weights that train_proposals.py exported")
+    parser.add_argument("--proposals", type=Path, help="weights that `proposals.train export` wrote")
     parser.add_argument("--start", type=Path, help="nanodet_g.onnx: the network before training")
     parser.add_argument("--base", type=Path, default=Path("src/piza/weights/mini"))
     parser.add_argument("--work", type=Path, default=Path("runs/streets"))

@@ -84,7 +84,9 @@ class JointReader(nn.Module):
         told = batch.said, batch.named, batch.attributes, batch.known
         return on_device(RegionBatch(crops, sizes, *told), self.pixels.device)
 
-    def start_lexicon(self, vocabulary: dict[str, int], words: Sequence[str], attributes: Sequence[str]) -> None:
+    def start_lexicon(
+        self, vocabulary: dict[str, int], words: Sequence[str], attributes: Sequence[str]
+    ) -> None:
         """Begin the matcher's lexicon: a word describes what the namer says it of, and what an attribute's value calls so.
 
         vocabulary: ids by token. words: of the namer; a plural begins like its singular. attributes: "color=red".
