@@ -3,6 +3,7 @@ import os
 import signal
 
 import pytest
+from tests.processes import in_child
 
 from piza.errors import InputError
 from piza.files import atomic_folder, atomic_write, check_not_read, is_temporary, sweep_temporary
@@ -65,12 +66,12 @@ def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path):
 
 
 def test_files_of_killed_writes_are_swept_and_those_of_running_ones_are_not(tmp_path):
-    child = os.fork()
-    if child == 0:
+    def killed_within():
         with atomic_write(tmp_path / "answer.json") as temporary:
             temporary.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+
+    assert in_child(killed_within) == signal.SIGKILL
     (left,) = os.listdir(tmp_path)
     (tmp_path / ".gitignore").write_text("")
     (tmp_path / ".notes.0011aabb.json").write_text("a person's own")
@@ -92,12 +93,12 @@ def test_files_of_another_host_are_swept_after_a_day(tmp_path):
 
 
 def test_a_folder_appears_whole_and_what_a_killed_one_left_is_swept(tmp_path):
-    child = os.fork()
-    if child == 0:
+    def killed_within():
         with atomic_folder(tmp_path / "model") as folder:
             (folder / "half.json").write_text("{")
             os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+
+    assert in_child(killed_within) == signal.SIGKILL
     assert not (tmp_path / "model").exists() and len(os.listdir(tmp_path)) == 1
     (tmp_path / "model").mkdir()  # an empty one is taken
     with atomic_folder(tmp_path / "model") as folder:

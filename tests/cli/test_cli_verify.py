@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from tests.dataset.checked import decided, record, write_photos
+from tests.processes import first_line
 
 from piza.cli.main import main
 from piza.dataset.records import Decision, RecordWriter, read_records, write_records
@@ -137,7 +138,7 @@ def test_a_page_that_is_killed_has_lost_no_decision(folder):
     for place in range(2):
         process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=os.environ)
         try:
-            address = re.search(r"http://\S+", process.stderr.readline())[0]
+            address = re.search(r"http://\S+", first_line(process))[0]
             with urllib.request.urlopen(f"{address}/review/next?who=ann", timeout=60) as answer:
                 item = json.load(answer)
             assert item["place"] == place and item["left"] == 2 - place

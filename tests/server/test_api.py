@@ -221,7 +221,7 @@ def test_one_search_at_a_time_and_no_more_waiting_than_the_queue_takes(model):
         assert full.status_code == 503 and full.headers["retry-after"] and "busy" in full.json()["error"]
         assert post(client, sentences="a", model="other").status_code == 200
         model.wait.set()
-        first.join()
+        first.join(60)
         assert statuses == [200]
         assert client.get("/health").json()["searching"] is False
     assert len(model.calls) == 1

@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="piza[serve] is not installed")
 
+from tests.processes import first_line
 from tests.server.conftest import PNG, serving
 
 from piza.server import protocol
@@ -211,7 +212,7 @@ def test_good_requests_among_slow_cut_and_lying_ones(model):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(120)
         assert statuses == [200] * 40
         for link in wrong:
             link.close()
@@ -243,7 +244,7 @@ def process(tmp_path):
             cwd=ROOT,
         )
         begun.append(server)
-        address = server.stderr.readline().split()[1]
+        address = first_line(server).split()[1]
         assert address.startswith("http://127.0.0.1:")
         return server, ("127.0.0.1", int(address.rsplit(":", 1)[1]))
 

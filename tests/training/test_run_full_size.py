@@ -9,6 +9,7 @@ import time
 import pytest
 from safetensors import safe_open
 from tests.conftest import SHARED
+from tests.processes import killed_after
 
 PHOTOS = SHARED / "data" / "sorec" / "images"
 ROWS = [
@@ -54,7 +55,8 @@ def measured(arguments):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.stdout is not None
-    printed = process.stdout.read()
+    with killed_after(process, 1800):
+        printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, printed

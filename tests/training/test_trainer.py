@@ -7,9 +7,11 @@ import signal
 import numpy as np
 import pytest
 import torch
+from tests.processes import in_child
 from torch import nn
 
 from piza.errors import InputError
+from piza.files import atomic_write
 from piza.training.checkpoint import CHECKPOINT, averaged_weights, checkpoint_step
 from piza.training.optimizers import learning_rate
 from piza.training.trainer import Callbacks, Trainer
@@ -149,14 +151,12 @@ def test_a_bug_in_the_loss_is_no_input_error(tmp_path):
 
 
 def test_what_a_killed_write_left_is_swept(tmp_path):
-    child = os.fork()
-    if child == 0:
-        from piza.files import atomic_write
-
+    def killed_within():
         with atomic_write(tmp_path / CHECKPOINT) as part:
             part.write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+
+    assert in_child(killed_within) == signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 1
     train(fresh(), tmp_path, stop_after=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, "log.csv"]
