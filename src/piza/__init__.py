@@ -73,7 +73,7 @@ def locate_many(
 
 
 def _kept(model: str, device: object) -> "Piza":
-    key = (model, str(device))
+    key = (str(model), str(device))
     if key not in _models:
         _models[key] = load(model, device)
     return _models[key]

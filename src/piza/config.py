@@ -7,9 +7,9 @@ have ranges, wherever the values come from. Settings are never changed on a mode
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
@@ -146,7 +146,10 @@ class ZoomPolicy:
 
 @settings(frozen=False)
 class PizaConfig:
-    """All of a model that is not in the grounder's own config. Lengths are pixels of the model's input."""
+    """All of a model that is not in the grounder's own config. Lengths are pixels of the model's input.
+
+    A model's folder holds every field (`read_whole`): a new one is to be written into the embedded models as well.
+    """
 
     method: str = "full"  # a key of piza.methods.METHODS
     method_options: dict[str, Any] = field(default_factory=dict)
@@ -283,6 +286,29 @@ def read(cls: type[Settings], path: str | Path) -> Settings:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     return from_json(cls, content, str(path))
+
+
+def read_whole(cls: type[Settings], path: str | Path) -> Settings:
+    """Settings from a JSON file that holds every field, as `write` leaves it.
+
+    Of a model, a default in the place of what was lost would be other settings, and other answers. Raises InputError as `read`
+    does, and for a missing field.
+    """
+    config = read(cls, path)
+    missing = next(_missing(config, json.loads(Path(path).read_bytes())), None)
+    if missing is not None:
+        raise InputError(f"{path}: {missing}: the field is missing")
+    return config
+
+
+def _missing(config: Any, values: Mapping[str, Any], name: str = "") -> Iterator[str]:
+    """Names of the fields of settings, and of settings in them, that `values` do not hold."""
+    for one in fields(config):
+        inner = getattr(config, one.name)
+        if one.name not in values:
+            yield name + one.name
+        elif is_dataclass(inner):
+            yield from _missing(inner, values[one.name], f"{name}{one.name}.")
 
 
 def from_json(cls: type[Settings], text: str | bytes, source: str) -> Settings:

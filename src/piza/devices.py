@@ -43,6 +43,17 @@ def check_cpu(device: object, what: str) -> None:
         raise InputError(f"{what} runs on the cpu, not on {str(device)!r}")
 
 
+def check_default_device(device: str) -> None:
+    """Raise InputError where a program has given torch a default device that a model on `device` cannot be used with."""
+    import torch
+
+    default = torch.get_default_device()
+    if default.type not in ("cpu", device.partition(":")[0]):
+        raise InputError(
+            f"torch.set_default_device was given {str(default)!r}, but the model is on {device!r}; expected 'cpu'"
+        )
+
+
 def device_failure(error: BaseException) -> str | None:
     """A sentence about a device that is too small or lacks an operation; None for any other error.
 

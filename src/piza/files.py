@@ -154,6 +154,13 @@ def _place(path: str | Path) -> str:
         return str(path)
 
 
+def as_path(path: object) -> Path:
+    """The path that was given, as text or a path. Raises InputError for anything else."""
+    if not isinstance(path, (str, Path)):
+        raise InputError(f"expected the name of a file or folder, got {type(path).__name__} {path!r:.60}")
+    return Path(path)
+
+
 def is_temporary(path: str | Path) -> bool:
     """Whether a file's name is one that `atomic_write` gives to unfinished files."""
     return _TEMPORARY.fullmatch(Path(path).name) is not None
@@ -161,7 +168,7 @@ def is_temporary(path: str | Path) -> bool:
 
 def check_writable(path: str | Path) -> None:
     """Raise InputError when a file could not be created at `path`; creates nothing. Worth asking before long work."""
-    path = Path(path)
+    path = as_path(path)
     try:
         if path.is_dir():
             raise InputError(f"cannot write {str(path)!r}: expected the name of a file, got a folder")
@@ -175,7 +182,7 @@ def check_writable(path: str | Path) -> None:
 
 def check_new_folder(path: str | Path) -> None:
     """Raise InputError unless a folder is new or empty; creates nothing."""
-    path = Path(path)
+    path = as_path(path)
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"cannot write to {str(path)!r}: expected a new or empty folder")

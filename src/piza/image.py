@@ -5,7 +5,6 @@ Everything after this module sees one kind of image: an array of uint8, shape (h
 
 import io
 import math
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from piza.errors import InputError, reason
-from piza.quiet import silence_libtiff
+from piza.quiet import silence_libtiff, without_warnings
 from piza.sixteen_bits import GRAY_MODES, check_deep_color, color_bits, scale_16_bit
 
 ImageArray: TypeAlias = NDArray[np.uint8]
@@ -368,8 +367,7 @@ def _from_array(array: NDArray[Any]) -> ImageArray:
 def _quiet() -> Iterator[None]:
     """Keep warnings (odd metadata, Pillow's own size limit) off the screen: an image opens, or says why not."""
     silence_libtiff()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings():
         yield
 
 

@@ -1,10 +1,41 @@
-"""Keeping libraries of C from writing on the screen of whoever uses this one."""
+"""Keeping libraries below from writing on the screen of whoever uses this one."""
 
 import ctypes
 import functools
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import PIL
+
+_lock = threading.Lock()
+_inside = 0  # blocks that are running now, in all threads
+_first = warnings.catch_warnings()
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """No warnings within; afterwards the program's own filters again, whichever of several threads ends last.
+
+    `warnings.catch_warnings` alone puts back what it found, which in two threads is what the other one had set: no warning
+    would ever be seen again.
+    """
+    global _inside, _first
+    with _lock:
+        if not _inside:
+            _first = warnings.catch_warnings()
+            _first.__enter__()
+            warnings.simplefilter("ignore")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _first.__exit__(None, None, None)
 
 
 @functools.cache

@@ -137,6 +137,17 @@ def test_a_wrong_value_in_piza_json(entries, named, folder):
     assert "piza.json" in message and named in message
 
 
+@pytest.mark.parametrize("field", ["first_pixels", "search", "search.budget", "search.evidence.none", "path.answers"])
+def test_a_field_that_piza_json_has_lost(field, folder):
+    values = json.loads((folder / "piza.json").read_text())
+    place = values
+    for name in field.split(".")[:-1]:
+        place = place[name]
+    del place[field.split(".")[-1]]
+    (folder / "piza.json").write_text(json.dumps(values))
+    assert f"piza.json: {field}: the field is missing" in refused(folder)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": ' * 100_000]

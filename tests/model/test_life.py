@@ -1,5 +1,6 @@
 """A model in a program: used from threads, pickled, in another number type."""
 
+import copy
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 import piza
+from piza.errors import InputError
 from piza.methods.context import current_embedding, zoom_embedding
 from piza.model import accelerate
+from piza.model.io import save_folder
 
 IMAGES = [np.random.default_rng(seed).integers(0, 255, (200, 320, 3), dtype=np.uint8) for seed in range(4)]
 SENTENCES = ["the red car", "a round sign", "the blue car left of the sign", "the number"]
@@ -77,6 +80,34 @@ def test_a_pickled_model_answers_the_same(name, accelerated, request):
     np.testing.assert_array_equal(answers(again, TASKS[:3]), want)
 
 
+def test_a_copy_and_a_pickle_know_the_same_words(tiny_piza):
+    model = copy.deepcopy(tiny_piza)
+    model.prompter.known_words = {"the": 9, "red": 8}
+    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert again.locate(IMAGES[0], "the red zorgle", max_looks=1).unknown_words == ["zorgle"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_the_default_type_of_torch_changes_no_answer(dtype, tiny_piza, tmp_path):
+    save_folder(tiny_piza, tmp_path)
+    want = answers(piza.load(str(tmp_path)), TASKS[:2])
+    torch.set_default_dtype(dtype)
+    try:
+        model = piza.load(str(tmp_path))
+        assert {one.dtype for one in model.parameters()} == {torch.float32}
+        np.testing.assert_allclose(answers(model, TASKS[:2]), want, atol=1e-3)
+        assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_default_device_where_the_model_is_not(tiny_piza):
+    with torch.device("meta"), pytest.raises(InputError, match="'meta', but the model is on 'cpu'"):
+        tiny_piza.locate(IMAGES[0], SENTENCES[0])
+    with torch.device("meta"), pytest.raises(InputError, match="'meta'"):
+        piza.load("mini", "cpu")
+
+
 @pytest.mark.parametrize("name", ["tiny_piza", "tiny_listing_piza"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_the_precision_is_near(name, dtype, request):
@@ -92,19 +123,22 @@ def test_half_the_precision_is_near(name, dtype, request):
     assert 0 <= result.score <= 1 and np.isfinite(result.box_xyxy).all()
 
 
-def test_the_embedded_first_look_in_half_the_precision():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_embedded_model_in_half_the_precision(dtype):
     model = piza.load("mini")
-    want = model.locate(IMAGES[0], SENTENCES[0], whole_frame=True)
-    got = model.to(torch.bfloat16).locate(IMAGES[0], SENTENCES[0], whole_frame=True)
-    assert model.dtype == torch.bfloat16 and got.score == pytest.approx(want.score, abs=0.1)
-    if want.score > 0.2:
-        np.testing.assert_allclose(got.box_xyxy, want.box_xyxy, atol=2)
+    with torch.autocast("cpu", dtype):
+        around = model.locate(IMAGES[0], SENTENCES[0])
+    want = model.locate(IMAGES[0], SENTENCES[0])
+    got = model.to(dtype).locate(IMAGES[0], SENTENCES[0])
+    assert model.dtype == dtype and got.score == pytest.approx(want.score, abs=0.1)
+    assert around.score == pytest.approx(want.score, abs=0.1) and got.num_looks > 1
 
 
 @pytest.mark.parametrize("name", ["tiny_piza", "tiny_listing_piza"])
-def test_autocast_around_a_search(name, request):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_around_a_search(name, dtype, request):
     model = request.getfixturevalue(name)
     want = model.locate(IMAGES[0], SENTENCES[0], max_looks=2)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", dtype):
         got = model.locate(IMAGES[0], SENTENCES[0], max_looks=2)
     assert got.score == pytest.approx(want.score, abs=0.1) and np.isfinite(got.box_xyxy).all()

@@ -10,6 +10,7 @@ from piza.batch.video import FrameTime
 from piza.errors import InputError
 from piza.image import DecodedImage, ImageArray, ImageReference, ImageSource, decode_image
 from piza.result import Result
+from piza.search.predictor import check_flags, check_sentences
 
 
 class Locator(Protocol):
@@ -75,7 +76,10 @@ def locate_many(
         raise InputError(f"on_error: expected 'record' or 'raise', got {on_error!r}")
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         raise InputError(f"every: expected a number of frames of at least 1, got {every!r}")
-    asked = [sentences] if isinstance(sentences, str) else list(sentences)
+    check_flags(recursive=recursive)
+    if not callable(getattr(model, "locate", None)):
+        raise InputError(f"expected a model that locates, got {type(model).__name__} {model!r:.60}")
+    asked = check_sentences(sentences)
     if not asked:
         raise InputError("expected one sentence or more, got none")
     images = find_images(source, recursive=recursive, every=every)

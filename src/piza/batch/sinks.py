@@ -17,7 +17,7 @@ from piza.data.parquet import import_pyarrow
 from piza.data.sorec import to_json
 from piza.errors import InputError
 from piza.exports import to_coco, to_label_studio
-from piza.files import atomic_write, check_writable, shortened
+from piza.files import as_path, atomic_write, check_writable, shortened
 from piza.image import cut
 from piza.result import Result
 from piza.visualize.draw import save_image
@@ -67,6 +67,8 @@ def write(results: Iterable[ImageResults], path: str | Path) -> Written:
             folder that is not empty, and for Parquet without pyarrow; later for a full disk.
     """
     writer = check_results_path(path)
+    if not isinstance(results, Iterable):
+        raise _no_answers(results)
     written = Written()
     writer(count(results, written), Path(path))
     return written
@@ -74,7 +76,7 @@ def write(results: Iterable[ImageResults], path: str | Path) -> Written:
 
 def check_results_path(path: str | Path) -> "Writer":
     """The writer for the format that the name of `path` selects. Raises InputError as `write` does, and writes nothing."""
-    path = Path(path)
+    path = as_path(path)
     name = path.name.lower()
     for ending, write_into in _FOLDERS.items():
         if name == ending or name.endswith(f".{ending}"):
@@ -138,11 +140,17 @@ def _of_film(found: ImageResults) -> dict[str, Any]:
 def count(results: Iterable[ImageResults], written: Written) -> Iterator[ImageResults]:
     """The results, unchanged; `written` counts them on the way."""
     for found in results:
+        if not isinstance(found, ImageResults):
+            raise _no_answers(found)
         written.failed += found.error is not None
         written.failure = written.failure or found.error
         written.images += found.error is None
         written.answers += len(found.results)
         yield found
+
+
+def _no_answers(given: object) -> InputError:
+    return InputError(f"expected the answers of locate_many to write, got {type(given).__name__}")
 
 
 def _write_jsonl(results: Iterable[ImageResults], path: Path) -> None:

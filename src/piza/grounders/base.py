@@ -27,7 +27,7 @@ from piza.image import ImageArray, ImageReference, ImageSource, cut, open_image
 from piza.result import Result, Step
 from piza.search.best_first import SAME_WINDOW, SHRINK, best_first
 from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
-from piza.search.predictor import as_floats, check_sentences, result_of, search_config
+from piza.search.predictor import as_floats, check_flags, check_sentences, result_of, search_config
 from piza.search.zoom_path import first_windows, frame_window, side, square_window
 
 Grounder: TypeAlias = Callable[[NDArray[np.uint8], str], tuple[NDArray[Any], NDArray[Any]]]
@@ -85,6 +85,9 @@ def locate_with(
         if not sentence.strip():
             raise InputError(f"expected a sentence that says what to find, got {sentence!r:.60}")
     config = search_config(search, **options)
+    check_flags(keep_image=keep_image)
+    if not isinstance(zoom, ZoomPolicy):
+        raise InputError(f"zoom: expected a ZoomPolicy, got {type(zoom).__name__} {zoom!r:.60}")
     pixels = open_image(image)
     source = ImageReference(pixels if keep_image else image, keep=keep_image)
     results = [_locate_one(grounder, pixels, source, sentence, config, zoom) for sentence in sentences]

@@ -100,7 +100,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
         raise InputError(f"{folder} holds no adapter: it lacks {' and '.join(missing)}")
     note = _read_note(folder)
     name = note["base"] if base is None else str(base)
-    config = settings.read(PizaConfig, folder / CONFIG)
+    config = settings.read_whole(PizaConfig, folder / CONFIG)
     weights = io.read_weights(folder / WEIGHTS)
     around = _load_base(folder, name, base is None)
     if around.config.method != "full" or around.config.method_options.get("condition", True):

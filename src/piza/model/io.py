@@ -86,7 +86,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     if missing:
         raise InputError(f"{folder} holds no model: it lacks {' and '.join(missing)}")
     plain = not (folder / PIZA_CONFIG).is_file()
-    config = replace(PLAIN) if plain else settings.read(PizaConfig, folder / PIZA_CONFIG)
+    config = replace(PLAIN) if plain else settings.read_whole(PizaConfig, folder / PIZA_CONFIG)
     weights = read_weights(folder / WEIGHTS)
     check_sizes(config, weights, folder / PIZA_CONFIG)
     base = read_detector_config(folder, weights)

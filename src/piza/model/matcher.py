@@ -177,7 +177,7 @@ class ExpressionMatcher(nn.Module):
         words = self.words(ids) + self.positions.weight[: ids.shape[1]]
         for layer in self.text:
             words = layer(words, unread)
-        height = torch.as_tensor(aspect, device=boxes.device)
+        height = torch.as_tensor(aspect, dtype=boxes.dtype, device=boxes.device)
         sides = torch.stack([height, torch.ones_like(height)], -1)
         pairs = functional.relu(self.pair(pair_features(boxes, ACROSS * sides)))
         objects = self.features(features) + self.box(box_features(boxes))

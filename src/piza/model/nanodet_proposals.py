@@ -116,7 +116,7 @@ class NanoDetProposals(nn.Module):
         levels, categories, sides = self._convolve(pixels)
         shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
         features, category_logits, distance_logits = (
-            torch.cat([part.flatten(2).transpose(1, 2) for part in parts], 1).float()
+            torch.cat([part.flatten(2).transpose(1, 2).float() for part in parts], 1)
             for parts in (levels, categories, sides)
         )
         centers, strides = cell_grid(shapes, pixels)
@@ -210,7 +210,7 @@ def cell_grid(shapes: list[tuple[int, int]], like: Tensor) -> tuple[Tensor, Tens
         y, x = torch.meshgrid(
             torch.arange(height, device=like.device), torch.arange(width, device=like.device), indexing="ij"
         )
-        centers.append((torch.stack([x, y], -1).flatten(0, 1) + 0.5) * stride)
+        centers.append((torch.stack([x, y], -1).flatten(0, 1).to(like.dtype) + 0.5) * stride)
         strides.append(torch.full_like(centers[-1][:, :1], float(stride)))
     return torch.cat(centers), torch.cat(strides)
 
@@ -253,7 +253,8 @@ def choose(scores: Tensor, boxes: Tensor, count: int) -> Tensor:
 
 def patches(pixels: Tensor, boxes: Tensor) -> Tensor:
     """The pixels of boxes (batch, k, 4), read at a grid of points: (batch, k, 3 * PATCH * PATCH)."""
-    at = (torch.arange(PATCH, device=boxes.device) + 0.5) / PATCH * 2 - 1  # of half the box
+    steps = torch.arange(PATCH, dtype=boxes.dtype, device=boxes.device)
+    at = (steps + 0.5) / PATCH * 2 - 1  # of half the box
     y, x = torch.meshgrid(at, at, indexing="ij")
     grid = torch.stack([x, y], -1).flatten(0, 1)
     places = boxes[:, :, None, :2] + grid * boxes[:, :, None, 2:] * (PATCH_SCALE / 2)

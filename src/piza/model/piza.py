@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from piza.config import PizaConfig, check
+from piza.devices import check_default_device
 from piza.errors import InputError
 from piza.methods import METHODS
 from piza.methods.context import zoom_embedding
@@ -131,6 +132,7 @@ class Piza(nn.Module):
         image: uint8 (height, width, 3) RGB, the window resized to the model's input. detail: the window before that, where
         small objects are seen better.
         """
+        check_default_device(str(self.device))  # what a search asks first
         if self.proposals is None:
             return self.encode_images([image])
         return self.with_regions(self.proposals(self.pixels([image])), [image], [detail])
@@ -220,7 +222,8 @@ class Piza(nn.Module):
         """uint8 RGB windows of one size -> (batch, 3, height, width), normalized, channels last in memory."""
         stacked = torch.from_numpy(np.stack(list(images))).to(self.device)
         mean, std = (
-            torch.tensor(v, device=self.device) for v in (self.config.image_mean, self.config.image_std)
+            torch.tensor(v, dtype=torch.float32, device=self.device)
+            for v in (self.config.image_mean, self.config.image_std)
         )
         return ((stacked.float() - mean) / std).permute(0, 3, 1, 2).to(self.dtype)
 
@@ -238,7 +241,7 @@ class Piza(nn.Module):
         progress: (batch,) in [0, 1]. per_sentence_queries: see `grounder.ground`. training: with all that a loss reads, not the
         answer alone.
         """
-        with zoom_embedding(self.zoom(torch.as_tensor(progress, device=self.device))):
+        with zoom_embedding(self.zoom(torch.as_tensor(progress, dtype=torch.float32, device=self.device))):
             return grounder.ground(
                 self.detector,
                 text,

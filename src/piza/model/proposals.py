@@ -170,8 +170,9 @@ def anchors_of(shapes: list[tuple[int, int]], like: Tensor) -> tuple[Tensor, Ten
         y, x = torch.meshgrid(
             torch.arange(height, device=like.device), torch.arange(width, device=like.device), indexing="ij"
         )
-        center = torch.stack([(x + 0.5) / width, (y + 0.5) / height], -1).flatten(0, 1).to(like.dtype)
+        x, y = x.to(like.dtype), y.to(like.dtype)
+        center = torch.stack([(x + 0.5) / width, (y + 0.5) / height], -1).flatten(0, 1)
         size = 3 / torch.stack([torch.ones_like(center[:, 0]) * side for side in (width, height)], -1)
         anchors.append(torch.cat([center, size], -1))
-        numbers.append(torch.full_like(x.flatten(), number))
+        numbers.append(torch.full_like(x.flatten(), number, dtype=torch.long))
     return torch.cat(anchors), torch.cat(numbers)

@@ -59,7 +59,8 @@ class Prompter:
         self._ids = lru_cache(maxsize=MAX_KEPT)(self._tokenize)
 
     def __reduce__(self) -> Any:
-        return Prompter, (self.tokenizer, self.max_tokens + len(self.prefix), self.prefix)
+        made_of = (self.tokenizer, self.max_tokens + len(self.prefix), self.prefix)
+        return Prompter, made_of, {"known_words": self.known_words}  # all but the lock and what is remembered
 
     def unknown_words(self, expression: str) -> list[str]:
         """The words of a sentence that the model was never taught; none where that is not recorded."""

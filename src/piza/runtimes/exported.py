@@ -92,15 +92,24 @@ class ExportedHistory:
 
 
 class ExportedModel:
-    """An exported model: a `ZoomModel` (piza.search.protocols), on the CPU, one window at a time."""
+    """An exported model: a `ZoomModel` (piza.search.protocols), on the CPU, one window at a time.
+
+    A pickle of it names its folder, and is read where that is: the engines' graphs cannot be copied.
+    """
 
     device = "cpu"
     max_windows = 1
 
     def __init__(
-        self, config: PizaConfig, note: dict[str, Any], prompter: Prompter, graphs: dict[str, Graph]
+        self,
+        config: PizaConfig,
+        note: dict[str, Any],
+        prompter: Prompter,
+        graphs: dict[str, Graph],
+        loaded_from: tuple[Path, str, int | None],
     ):
         self.config = config
+        self._loaded_from = loaded_from
         self.prompter = prompter
         self.history = ExportedHistory(graphs["history"])
         self._plain_prompter = Prompter(prompter.tokenizer, note["max_tokens"])
@@ -108,6 +117,9 @@ class ExportedModel:
         self._special_tokens = np.array(note["special_tokens"])
         self._vocabulary = int(note["vocabulary"])
         self._levels = int(note["levels"])
+
+    def __reduce__(self) -> Any:
+        return load_exported, self._loaded_from
 
     def encode_text(self, sentences: Sequence[str]) -> list[EncodedSentence]:
         """One encoding a sentence, in order. Raises InputError for a sentence without words, or with too many."""
@@ -237,7 +249,7 @@ def load_exported(
             "expected a folder that `piza export MODEL --out FOLDER` wrote"
         )
     note = _read_note(folder / EXPORT_NOTE)
-    config = settings.read(PizaConfig, folder / "piza.json")
+    config = settings.read_whole(PizaConfig, folder / "piza.json")
     needed = GRAPHS + (LIST_GRAPHS if config.num_proposals else ())
     needed += REGION_GRAPHS if config.num_proposals and config.proposal_backbone == "nanodet" else ()
     missing = [f"{name}.onnx" for name in needed if not (folder / f"{name}.onnx").is_file()]
@@ -246,7 +258,7 @@ def load_exported(
     prompter = Prompter(_tokenizer(folder / "tokenizer.json"), note["max_tokens"], note["prefix"])
     prompter.known_words = read_known_words(folder)
     graphs = {name: load_graph(folder / f"{name}.onnx", runtime, threads) for name in needed}
-    return ExportedModel(config, note, prompter, graphs)
+    return ExportedModel(config, note, prompter, graphs, (folder.absolute(), runtime, threads))
 
 
 def _read_note(path: Path) -> dict[str, Any]:

@@ -77,6 +77,7 @@ def locate(
         greedy=greedy,
         whole_frame=whole_frame,
     )
+    check_flags(keep_image=keep_image)
     if not sentences:
         return []
     with without_gradients():
@@ -96,6 +97,13 @@ def check_sentences(expression: Any) -> list[str]:
     return list(expression)
 
 
+def check_flags(**flags: object) -> None:
+    """Raise InputError, naming it, for a flag that is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{name}: expected true or false, got {_shown(value)}")
+
+
 def search_config(
     own: SearchConfig,
     *,
@@ -111,9 +119,9 @@ def search_config(
     `greedy` follows one window after the other, so its budget is the longest path; `whole_frame` is one look. Raises
     InputError for a value of a wrong type or out of range.
     """
-    for name, value in (("greedy", greedy), ("whole_frame", whole_frame)):
-        if not isinstance(value, bool):
-            raise InputError(f"{name}: expected true or false, got {_shown(value)}")
+    if not isinstance(own, SearchConfig):
+        raise InputError(f"search: expected a SearchConfig, got {_shown(own)}")
+    check_flags(greedy=greedy, whole_frame=whole_frame)
     config = override(
         own, budget=budget, accept_threshold=accept_threshold, max_looks=max_looks, min_score=min_score
     )

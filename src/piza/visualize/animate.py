@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from piza.boxes import clip_xyxy
 from piza.errors import InputError
-from piza.files import atomic_write, check_writable
+from piza.files import as_path, atomic_write, check_writable
 from piza.image import ImageArray, cut
 from piza.visualize.draw import surroundings_xyxy
 from piza.visualize.primitives import (
@@ -56,7 +56,7 @@ def save_animation(result: "Result", path: str | Path, width: int = WIDTH) -> No
     width: pixels, 160 to 1,920; where the file would be over 3 MB, it becomes less. Written beside `path` and renamed, so
     there is never half a file. Raises InputError for another suffix or width, or a place that cannot be written.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = as_path(path).suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"cannot animate to {str(path)!r}: the name must end in {' or '.join(FORMATS)}")
     check_writable(path)
@@ -70,8 +70,9 @@ def encode_animation(result: "Result", suffix: str, width: int = WIDTH) -> bytes
 
     Raises InputError for another width.
     """
-    if not NARROWEST <= width <= WIDEST:
-        raise InputError(f"an animation may be {NARROWEST} to {WIDEST} pixels wide, got {width}")
+    if not isinstance(width, (int, float)) or not NARROWEST <= width <= WIDEST:
+        raise InputError(f"an animation may be {NARROWEST} to {WIDEST} pixels wide, got {width!r:.60}")
+    width = int(width)
     data = _encode(*animation_frames(result, width), FORMATS[suffix])
     while len(data) > MAX_BYTES and width > NARROWEST:
         # Bytes grow with the area; a little less than that would give, so that one more turn is usually enough.

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from piza.boxes import clip_xyxy
 from piza.errors import InputError
-from piza.files import atomic_write, check_writable
+from piza.files import as_path, atomic_write, check_writable
 from piza.image import ImageArray, cut
 from piza.visualize.facts import NOTHING, legend_of, pixels, shown_rejected, summary_of
 from piza.visualize.layout import Sizes, place_panels
@@ -106,8 +106,8 @@ def draw_result(result: "Result", width: int = WIDTH) -> Image.Image:
     the surroundings of the box are enlarged. A panorama's looks stand below it. Where nothing was found, the drawing says so
     and the best guess is dashed. Raises InputError for another width.
     """
-    if not NARROWEST <= width <= WIDEST:
-        raise InputError(f"a drawing may be {NARROWEST} to {WIDEST} pixels wide, got {width}")
+    if not isinstance(width, (int, float)) or not NARROWEST <= width <= WIDEST:
+        raise InputError(f"a drawing may be {NARROWEST} to {WIDEST} pixels wide, got {width!r:.60}")
     sizes = Sizes(width, WIDTH)
     views = _views(result)
     image = result.image
@@ -212,7 +212,7 @@ def encode_image(image: Image.Image, suffix: str) -> bytes:
 
 def check_drawing_path(path: str | Path) -> None:
     """Raise InputError when no drawing can be written to `path`: an unknown suffix, a folder that is not there."""
-    if Path(path).suffix.lower() not in FORMATS:
+    if as_path(path).suffix.lower() not in FORMATS:
         raise InputError(f"cannot draw to {str(path)!r}: the name must end in one of {', '.join(FORMATS)}")
     check_writable(path)
 

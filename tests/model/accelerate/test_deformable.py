@@ -264,6 +264,27 @@ def test_a_detector_answers_the_same_and_keeps_its_names():
     assert (look().boxes == want.boxes).all()
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves_are_sampled_as_floats_far_outside_of_a_level_as_well(dtype, compiled, monkeypatch, tmp_path):
+    """torch's own sampling of halves reads what lies beside a level."""
+    if not compiled:
+        deformable._compiled.cache_clear()
+        monkeypatch.setenv("CC", "/nowhere/cc")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    try:
+        value, sizes, shapes, starts, places, weights, step = given()
+        halves = [one.to(dtype) for one in (value, 9 * places - 4, weights)]
+        floats = [one.float() for one in halves]
+        got = FastMMSampling()(halves[0], sizes, shapes, starts, halves[1], halves[2], step)
+        want = LIBRARY(floats[0], sizes, shapes, starts, floats[1], floats[2], step)
+        assert got.dtype == dtype
+        torch.testing.assert_close(got.float(), want, atol=0.02, rtol=0.02)
+    finally:
+        if not compiled:
+            deformable._compiled.cache_clear()
+
+
 def test_without_a_compiler_nothing_changes_and_a_pickled_model_samples_as_the_library(monkeypatch, tmp_path):
     deformable._compiled.cache_clear()
     monkeypatch.setenv("CC", "/nowhere/cc")
@@ -271,7 +292,7 @@ def test_without_a_compiler_nothing_changes_and_a_pickled_model_samples_as_the_l
     try:
         holder = torch.nn.ModuleList([MultiScaleDeformableAttention()])
         accelerate.apply(holder)
-        assert not can_sample() and type(holder[0]) is MultiScaleDeformableAttention
+        assert not can_sample() and type(holder[0]) is FastMMSampling
         inputs = given()  # as if it had come from a machine with a compiler
         assert torch.equal(FastMMSampling()(*inputs), LIBRARY(*inputs))
     finally:

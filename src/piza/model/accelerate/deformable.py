@@ -3,8 +3,9 @@
 The library samples each level with `grid_sample`, one channel at a time, and weighs and adds the samples afterwards. The
 kernel beside this file (deformable.c) walks once over queries, heads, levels and points and reads all channels of a
 sample together; for gradients a second kernel walks the same way back. Both are compiled when first asked for, into the
-user's cache. Without a compiler, on other devices, in other number types and when compiled by torch the library's own
-sampling runs, and in traces one that needs less memory. Gradients of gradients are refused.
+user's cache. Without a compiler, on other devices, in double precision and when compiled by torch the library's own
+sampling runs, and in traces one that needs less memory; half precision is sampled in float32. Gradients of gradients are
+refused.
 """
 
 import ctypes
@@ -58,12 +59,15 @@ class _FastSampling(nn.Module):
         value: (batch, cells, heads, width). sampling_locations: (batch, queries, heads, levels, points, 2), x and y in [0, 1].
         attention_weights: (batch, queries, heads, levels, points).
         """
-        given = (value, sampling_locations, attention_weights)
+        kind = value.dtype
+        given = _without_halves(value, sampling_locations, attention_weights)
+        value, sampling_locations, attention_weights = given
         kernels = _compiled()
         if kernels is not None and _fits(*given):
             if torch.is_grad_enabled() and any(v.requires_grad for v in given):
-                return _Sampling.apply(kernels, spatial_shapes_list, *given)  # type: ignore[no-any-return, no-untyped-call]
-            return _sample(kernels, spatial_shapes_list, *given)
+                found: Tensor = _Sampling.apply(kernels, spatial_shapes_list, *given)  # type: ignore[no-untyped-call]
+                return found.to(kind)
+            return _sample(kernels, spatial_shapes_list, *given).to(kind)
         if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
             return by_level(value, spatial_shapes_list, sampling_locations, attention_weights)
         sampled: Tensor = super().forward(
@@ -75,7 +79,7 @@ class _FastSampling(nn.Module):
             attention_weights,
             im2col_step,
         )
-        return sampled
+        return sampled.to(kind)
 
 
 class FastSampling(_FastSampling, GROUNDING_DINO.deformable_sampling):  # type: ignore[name-defined]
@@ -97,7 +101,7 @@ DEFORMABLE_SAMPLING = Acceleration(
         GROUNDING_DINO.deformable_sampling: FastSampling,
         MM_GROUNDING_DINO.deformable_sampling: FastMMSampling,
     },
-    can_sample,
+    lambda device: device == "cpu",  # without kernels as well, for what halves are
     in_training=True,
 )
 
@@ -118,6 +122,14 @@ def by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) 
         shares = weights[:, :, :, number].transpose(1, 2).flatten(0, 1)[:, None]
         sums = sums + (samples * shares).sum(-1)
     return sums.view(batch, heads * width, queries).transpose(1, 2)
+
+
+def _without_halves(*given: Tensor) -> tuple[Tensor, ...]:
+    """The same in float32 on the CPU, where torch's `grid_sample` of sixteen bits reads memory beside the level."""
+    halves = (torch.float16, torch.bfloat16)
+    if is_tracing() or not any(v.device.type == "cpu" and v.dtype in halves for v in given):
+        return given
+    return tuple(v.float() for v in given)
 
 
 def _fits(*given: Tensor) -> bool:
