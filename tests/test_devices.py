@@ -1,6 +1,7 @@
 """`--device` means the same everywhere, and what cannot be used is one sentence."""
 
 import argparse
+import errno
 
 import pytest
 import torch
@@ -156,6 +157,17 @@ def test_a_device_that_is_too_small_or_lacks_an_operation_is_a_sentence(capsys):
         == 2
     )
     assert "'aten::x' is not currently implemented" in capsys.readouterr().err
-    with pytest.raises(RuntimeError, match="a bug"):
-        run(RuntimeError("a bug"))
+    for error in (
+        MemoryError("std::bad_alloc"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: ..."),
+        RuntimeError("unable to mmap 96 bytes from file </torch_1>: Cannot allocate memory (12)"),
+        RuntimeError("can't start new thread"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ):
+        assert run(error) == 2
+        assert "there is not enough memory for this" in capsys.readouterr().err
+    for error in (RuntimeError("a bug"), ImportError("cannot import name 'x'")):
+        with pytest.raises(type(error)):
+            run(error)
     assert device_failure(NotImplementedError()) is None

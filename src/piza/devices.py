@@ -1,11 +1,20 @@
 """Which device torch computes on: one reading of `--device` and of every `device=`."""
 
+import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from piza.errors import InputError, reason
 
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
 AUTO = "auto"
+
+# What torch, the dynamic linker, C++ and threads say.
+_NO_MEMORY = re.compile(
+    "allocate memory|bad_alloc|not enough memory|failed to map segment|start new thread|Resource temporarily",
+    re.IGNORECASE,
+)
 
 
 def check_device(device: object = AUTO, local_rank: int | None = None) -> str:
@@ -23,7 +32,8 @@ def check_device(device: object = AUTO, local_rank: int | None = None) -> str:
     name = str(device)
     if re.fullmatch(r"auto|cpu(:0)?|cuda(:[0-9]+)?|mps(:0)?", name) is None:
         raise InputError(f"device: expected {DEVICES}, got {name!r}")
-    import torch
+    with needing_torch():
+        import torch
 
     if name == AUTO:
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,8 +64,27 @@ def check_default_device(device: str) -> None:
         )
 
 
+@contextmanager
+def needing_torch() -> Iterator[None]:
+    """Within, what cannot be imported is an InputError: some installations run exported models only."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"this needs torch and transformers, which cannot be imported here ({reason(error)}); a folder that `piza export` "
+            "wrote runs without them"
+        ) from None
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that the machine or a limit (`ulimit -v`) has no more memory; each library says so differently."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return isinstance(error, (RuntimeError, ImportError, OSError)) and bool(_NO_MEMORY.search(str(error)))
+
+
 def device_failure(error: BaseException) -> str | None:
-    """A sentence about a device that is too small or lacks an operation; None for any other error.
+    """A sentence about a device or a machine that is too small, or a device that lacks an operation; None for any other error.
 
     Told by the names of torch's errors, so that nothing is imported.
     """
@@ -63,6 +92,8 @@ def device_failure(error: BaseException) -> str | None:
         return (
             f"the memory of the device does not suffice ({reason(error)}); --device cpu computes without it"
         )
+    if lacks_memory(error):
+        return f"there is not enough memory for this ({reason(error)})"
     if isinstance(error, NotImplementedError) and "device" in str(error):
         return f"the device cannot compute this ({reason(error)}); --device cpu can"
     return None

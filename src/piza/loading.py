@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piza.devices import check_cpu, check_default_device, check_device
+from piza.devices import check_cpu, check_default_device, check_device, needing_torch
 from piza.hub import find_model, is_export
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def load_model(name: str | Path, device: object = "auto") -> "Piza | ExportedMod
         return load_exported(folder)
     place = check_device(device)
     check_default_device(place)
-    from piza.model import accelerate
-    from piza.model.load import load_plain
+    with needing_torch():
+        from piza.model import accelerate
+        from piza.model.load import load_plain
 
     model = load_plain(folder, place)
     accelerate.apply(model, place)

@@ -271,3 +271,34 @@ def test_a_list_of_names_without_lines_is_not_read_whole(tmp_path, capsys):
     names.write_text("a" * 70_000)
     assert cli.main(["locate", str(names), "The car."]) == 2
     assert "a line of more than 65536 letters" in capsys.readouterr().err
+
+
+def test_an_installation_without_torch_says_so(tmp_path):
+    for name in ("torch", "transformers"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise ImportError(\"No module named '{name}'\")")
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    (tmp_path / "rows.json").write_text(
+        '[{"image": "a.png", "bbox": [1, 1, 9, 9], "ref": "the car", "id": 1}]'
+    )
+    commands = [
+        "locate a.png car",
+        "evaluate rows.json --images .",
+        "train rows.json --images . --base mini --out out",
+        "export mini --out out",
+        "serve --port 0",
+        "convert reference a.pth --base b --out out",
+    ]
+    code = "import sys; from piza.cli.main import main; print([main(one.split()) for one in sys.argv[1:]])"
+    paths = [str(tmp_path), str(Path(piza.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *commands],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    )
+    assert done.stdout == f"{[2] * len(commands)}\n", done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(commands) and all("this needs torch and transformers" in line for line in lines)

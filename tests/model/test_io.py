@@ -137,7 +137,9 @@ def test_a_wrong_value_in_piza_json(entries, named, folder):
     assert "piza.json" in message and named in message
 
 
-@pytest.mark.parametrize("field", ["first_pixels", "search", "search.budget", "search.evidence.none", "path.answers"])
+@pytest.mark.parametrize(
+    "field", ["first_pixels", "search", "search.budget", "search.evidence.none", "path.answers"]
+)
 def test_a_field_that_piza_json_has_lost(field, folder):
     values = json.loads((folder / "piza.json").read_text())
     place = values

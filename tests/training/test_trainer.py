@@ -1,6 +1,7 @@
 """Stopping and going on gives the result of going straight through; what breaks a run costs no finished step."""
 
 import csv
+import errno
 import os
 import signal
 
@@ -141,13 +142,48 @@ def test_too_little_memory_is_a_sentence_and_the_steps_done_are_kept(straight, t
     assert averaged_weights(tmp_path).keys() == fresh().state_dict().keys()
 
 
-def test_a_bug_in_the_loss_is_no_input_error(tmp_path):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "more files may not be open"),
+        (RuntimeError("unable to mmap 96 bytes from file </torch_1>: Cannot allocate memory (12)"), "memory"),
+    ],
+)
+def test_limits_of_the_machine_are_a_sentence_and_the_steps_done_are_kept(error, words, tmp_path):
+    steps = []
+
+    def limited(model, batch):
+        steps.append(len(steps))
+        if len(steps) == 5:
+            raise error
+        return loss_of(model, batch)
+
+    with pytest.raises(InputError, match=rf"{words}.* at step 5: .*that of step 4 stands"):
+        train(fresh(), tmp_path, loss=limited)
+    assert checkpoint_step(tmp_path) == 4
+
+
+def test_a_bug_in_the_loss_is_no_input_error_and_the_steps_done_are_kept(tmp_path):
+    steps = []
+
     def buggy(model, batch):
-        raise RuntimeError("shapes do not fit")
+        steps.append(len(steps))
+        if len(steps) == 4:
+            raise RuntimeError("shapes do not fit")
+        return loss_of(model, batch)
 
     with pytest.raises(RuntimeError, match="shapes do not fit") as caught:
         train(fresh(), tmp_path, loss=buggy)
-    assert not isinstance(caught.value, InputError)
+    assert not isinstance(caught.value, InputError) and checkpoint_step(tmp_path) == 3
+
+
+def test_a_checkpoint_for_which_there_is_no_memory_is_a_sentence(tmp_path, monkeypatch):
+    def hungry(*given):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("piza.training.checkpoint._copies", hungry)
+    with pytest.raises(InputError, match=r"checkpoint of step 2 cannot be written .*allocate memory"):
+        train(fresh(), tmp_path, stop_after=2)
 
 
 def test_what_a_killed_write_left_is_swept(tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from piza.devices import lacks_memory
 from piza.errors import InputError, reason
 
 MAX_DEATHS = 2
@@ -167,11 +168,8 @@ def limit_threads() -> None:
 
 def how_it_failed(error: BaseException) -> str:
     """An error that ends a worker, in words."""
-    return "it ran out of memory" if _is_memory(error) else f"{type(error).__name__}: {reason(error)}"
-
-
-def _is_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    small = type(error).__name__ == "OutOfMemoryError" or lacks_memory(error)
+    return "it ran out of memory" if small else f"{type(error).__name__}: {reason(error)}"
 
 
 class ThisProcess:

@@ -60,16 +60,16 @@ def guard(action: Callable[[], int | None]) -> int:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except (RuntimeError, NotImplementedError) as error:
+    except (RuntimeError, ImportError, MemoryError, OSError) as error:
         sentence = device_failure(error)
+        if sentence is None and isinstance(
+            error, OSError
+        ):  # the disk is full, the folder was removed meanwhile
+            place = f"{str(error.filename)!r}" if error.filename else "the output"
+            sentence = f"cannot read or write {place}: {error.strerror or error}"
         if sentence is None:
             raise
         return _fail(sentence, 2)
-    except MemoryError:
-        return _fail("there is not enough memory for this", 2)
-    except OSError as error:  # the disk is full, the folder was removed meanwhile
-        place = f"{str(error.filename)!r}" if error.filename else "the output"
-        return _fail(f"cannot read or write {place}: {error.strerror or error}", 2)
 
 
 def _fail(message: str, code: int) -> int:

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from piza.cli.common import Parser
+from piza.devices import needing_torch
 from piza.files import atomic_folder, check_new_folder
 
 
@@ -28,8 +29,9 @@ def add_convert(commands: Any) -> None:
 
 def _convert_reference(options: argparse.Namespace) -> None:
     check_new_folder(options.out)
-    from piza.model.io import save_folder
-    from piza.model.reference import reference_model
+    with needing_torch():
+        from piza.model.io import save_folder
+        from piza.model.reference import reference_model
 
     model, report = reference_model(options.checkpoint, options.base, options.history)
     with atomic_folder(options.out) as folder:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.cli.common import note
+from piza.devices import needing_torch
 
 
 def add_export(commands: Any) -> None:
@@ -25,7 +26,9 @@ def add_export(commands: Any) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     import piza
-    from piza.runtimes.export import check_folder, export_model
+
+    with needing_torch():
+        from piza.runtimes.export import check_folder, export_model
 
     check_folder(Path(options.out))
     export_model(piza.load(options.model, device="cpu"), options.out, int8=options.int8)

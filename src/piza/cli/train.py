@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from piza.cli.common import add_box_options, add_device_option, at_least
+from piza.devices import needing_torch
 from piza.errors import InputError
 
 NOT_SETTINGS = ("run", "option", "config")
@@ -128,7 +129,8 @@ def _train(options: argparse.Namespace) -> int:
     given = {k: v for k, v in vars(options).items() if k not in NOT_SETTINGS and v is not None}
     if options.option:
         given["options"] = _method_options(options.option)
-    from piza.training.run import train_model
+    with needing_torch():
+        from piza.training.run import train_model
     from piza.training.settings import train_config
 
     config = train_config(given, options.config)

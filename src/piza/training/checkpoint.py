@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from piza.devices import lacks_memory
 from piza.errors import InputError, reason
 from piza.training.averaging import WeightAverage
 from piza.training.distributed import shard_like, whole
@@ -56,7 +57,9 @@ def save_checkpoint(
                 tensors |= _copies(moments, f"{_OPTIMIZER}{number}.{index}.")
         if write:
             save_tensors(tensors, path, {"step": str(step), "config": json.dumps(asdict(config))})
-    except (OSError, SafetensorError, InputError, MemoryError) as error:
+    except (OSError, SafetensorError, InputError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not lacks_memory(error):
+            raise
         return reason(error)
     return None
 

@@ -9,7 +9,7 @@ import copy
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from piza.devices import lacks_memory
 from piza.errors import InputError, reason
 from piza.files import sweep_temporary
 from piza.training.averaging import WeightAverage
@@ -183,7 +184,7 @@ class Trainer:
         except InputError:
             self._save_steps_done()
             raise
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, OSError) as error:
             self._raise_in_words(error)
         self.result = self.average.apply()
         return self.average.tensors
@@ -323,10 +324,12 @@ class Trainer:
         ):
             progress.saved_step = progress.done
 
-    def _raise_in_words(self, error: RuntimeError | MemoryError) -> NoReturn:
-        """Raise a worker's death or a lack of memory as an InputError, after saving the steps done; others as they are."""
+    def _raise_in_words(self, error: RuntimeError | MemoryError | OSError) -> NoReturn:
+        """Save the steps done; raise a worker's death or a lack of memory as an InputError, others as they are."""
         cause = _cause(error)
         if cause is None:
+            with suppress(Exception):  # a card that failed fails again
+                self._save_steps_done()
             raise error
         self.model.zero_grad(set_to_none=True)  # a gradient takes as much memory as the weights
         self._save_steps_done()
@@ -339,12 +342,14 @@ class Trainer:
         return f"that of step {step} stands" if step else "there is none yet"
 
 
-def _cause(error: RuntimeError | MemoryError) -> str | None:
+def _cause(error: RuntimeError | MemoryError | OSError) -> str | None:
     """What a library's error means, where it is the machine's fault and not the program's."""
     if isinstance(error, WorkerKilled):
         return "a process that makes batches was killed"
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+    if isinstance(error, torch.OutOfMemoryError) or lacks_memory(error):
         return "there is not enough memory"
+    if "Too many open files" in str(error) or "items of ancdata" in str(error):  # of batches from workers
+        return "more files may not be open (ulimit -n)"
     return None
 
 
