@@ -1,8 +1,11 @@
 import io
 import os
 import struct
+import sys
 import time
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -422,3 +425,16 @@ def test_a_jpeg_2000_is_refused_sooner(monkeypatch):
     monkeypatch.setattr("piza.image.MAX_JPEG2000_PIXELS", 399)
     with pytest.raises(InputError, match="JPEG 2000 of over"):
         open_image(file.getvalue())
+
+
+def test_threads_leave_the_warnings_of_a_program_as_they_were():
+    file = io.BytesIO()
+    Image.new("RGB", (300, 200)).save(file, "JPEG")
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: open_image(file.getvalue()).shape, range(200)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert warnings.filters == before

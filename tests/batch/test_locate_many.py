@@ -109,3 +109,18 @@ def test_from_the_package(photos, monkeypatch):
     for _ in range(2):
         assert len(list(itertools.islice(piza.locate_many(photos, "the dog", device="cuda"), 2))) == 2
     assert loaded == [("mini", "cuda")]
+
+
+@pytest.mark.parametrize("sentences", [None, 5, {"the dog": 1}, b"the dog", ["the dog", None]])
+def test_what_is_no_sentence_is_refused_at_once(sentences):
+    with pytest.raises(InputError, match="expected a (list of sentences|sentence)"):
+        locate_many(FakeModel(), "photos", sentences)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [(None, {}, "expected a model"), (FakeModel(), {"recursive": "no"}, "recursive: expected true or false")],
+)
+def test_what_is_no_model_or_flag_is_refused_at_once(model, options, words):
+    with pytest.raises(InputError, match=words):
+        locate_many(model, "photos", "the dog", **options)

@@ -198,6 +198,19 @@ def test_sentences_and_names_in_any_script(tmp_path):
     assert (tmp_path / "yolo" / "classes.txt").read_text(encoding="utf-8") == 'the "red", car and 👩\n'
 
 
+@pytest.mark.parametrize("given", [None, 5, [5], ["the dog"]])
+def test_what_is_no_answer_is_refused(given, tmp_path):
+    with pytest.raises(InputError, match="expected the answers of locate_many"):
+        write(given, tmp_path / "out.jsonl")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [None, 5, b"out.jsonl"])
+def test_what_is_no_name_is_refused(path):
+    with pytest.raises(InputError, match="expected the name of a file or folder"):
+        write([], path)
+
+
 def test_names_of_results():
     assert all(
         is_results_path(name) for name in ("a.JSONL", "x/a.coco.json", "yolo", "monday.yolo/", "crops/")

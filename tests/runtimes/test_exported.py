@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -237,6 +238,15 @@ def test_a_search_is_the_same_search(mini, exported, options):
         # A window that differs in its last digit is cut with other roundings of its pixels.
         assert got.score == pytest.approx(want.score, abs=0.01)
         assert [step.progress for step in got.path] == pytest.approx([step.progress for step in want.path])
+
+
+def test_a_pickle_names_the_folder_and_answers_the_same(folder, monkeypatch, tmp_path):
+    model, image = load_exported(folder, "onnx", threads=1), picture((224, 160))
+    pickled = pickle.dumps(model)
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(pickled)
+    assert len(pickled) < 1000 and again.prompter.known_words == model.prompter.known_words
+    assert again.locate(image, "car").box_xyxy == model.locate(image, "car").box_xyxy
 
 
 @pytest.mark.parametrize("runtime", [[], ["--runtime", "onnx"]])

@@ -231,6 +231,8 @@ def test_the_wanted_score_is_a_probability(tiny_piza, least):
         ({"max_looks": 2.5}, "max_looks: expected a valid integer"),
         ({"accept_threshold": 1.5}, "accept_threshold: expected a number less than or equal to 1"),
         ({"greedy": 1}, "greedy: expected true or false, got int 1"),
+        ({"keep_image": "no"}, "keep_image: expected true or false, got str 'no'"),
+        ({"search": {"budget": 3}}, "search: expected a SearchConfig, got dict {'budget': 3}"),
     ],
 )
 def test_options_of_a_wrong_type_or_range_are_refused(tiny_piza, options, message):

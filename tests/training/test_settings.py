@@ -69,6 +69,18 @@ def test_what_is_missing_is_named(tmp_path):
         train_config(NEEDED, tmp_path / "gone.yaml")
 
 
+@pytest.mark.parametrize("name", ["train.json", "run.json"])
+def test_a_checkpoint_whose_settings_are_gone_is_not_taken_for_this_training(name, tmp_path):
+    config = TrainConfig(**{**NEEDED, "out": str(tmp_path / "out")})
+    record = RunRecord(rows_digest([]), 1)
+    write_settings(config, record)
+    (tmp_path / "out" / "training" / name).unlink()
+    assert not check_folder(config, record)  # killed before it began
+    (tmp_path / "out" / "training" / "checkpoint.safetensors").write_bytes(b"of another one")
+    with pytest.raises(InputError, match=rf"{name}' is missing, .*give another --out"):
+        check_folder(config, record)
+
+
 @pytest.mark.parametrize("damage", ["cut", "other type", "empty", "not text"])
 @pytest.mark.parametrize("name", ["train.json", "run.json"])
 def test_damaged_settings_are_refused(name, damage, tmp_path):

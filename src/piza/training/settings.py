@@ -113,8 +113,13 @@ def check_folder(config: TrainConfig, record: RunRecord) -> bool:
     if out.exists() and not out.is_dir():
         raise InputError(f"cannot write to {config.out!r}: expected a folder, got a file")
     folder = out / TRAINING_FOLDER
-    if not (folder / SETTINGS_FILE).is_file() or not (folder / RUN_FILE).is_file():
+    lost = next((name for name in (SETTINGS_FILE, RUN_FILE) if not (folder / name).is_file()), None)
+    if lost is not None:
         _check_new_folder(out)
+        if any(_is_begun(path) for path in (folder.iterdir() if folder.is_dir() else ())):
+            raise InputError(
+                f"{str(folder / lost)!r} is missing, which says how the training there was begun; put it back, or give another --out"
+            )
         return False
     try:
         before = read(TrainConfig, folder / SETTINGS_FILE)
@@ -132,6 +137,11 @@ def check_folder(config: TrainConfig, record: RunRecord) -> bool:
             f"{record.processes}; give the same to go on, or another --out"
         )
     return True
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether a file in the folder of a training stands there only after its settings were written."""
+    return path.name not in (SETTINGS_FILE, RUN_FILE) and not is_temporary(path.name)
 
 
 def _check_new_folder(out: Path) -> None:
