@@ -157,10 +157,10 @@ def test_a_bomb_is_refused_from_its_header(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # whoever calls us may have lifted Pillow's limit
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb_png(30_000, 30_000))
-    begin = time.perf_counter()
+    begin = time.process_time()  # of this process: others may be at work
     with pytest.raises(InputError, match="too large: 30000 x 30000"):
         open_image(path)
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])

@@ -113,7 +113,7 @@ def test_from_the_package(photos, monkeypatch):
 
 @pytest.mark.parametrize("sentences", [None, 5, {"the dog": 1}, b"the dog", ["the dog", None]])
 def test_what_is_no_sentence_is_refused_at_once(sentences):
-    with pytest.raises(InputError, match="expected a (list of sentences|sentence)"):
+    with pytest.raises(InputError, match=r"expected a (list of sentences|sentence)"):
         locate_many(FakeModel(), "photos", sentences)
 
 

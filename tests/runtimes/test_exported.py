@@ -326,7 +326,10 @@ def test_bad_runtimes_are_refused_in_one_sentence(folder, tmp_path, capsys, monk
             assert f"piza[{runtime}]" in refused([*ask, str(folder), "--runtime", runtime], capsys)
 
 
-@pytest.mark.parametrize("damage", ["lacking", "broken graph", "broken note", "no tokenizer", "other format"])
+@pytest.mark.parametrize(
+    "damage",
+    ["lacking", "broken graph", "broken note", "no tokenizer", "other format", "lost token", "lost field"],
+)
 def test_damaged_exports_are_refused(folder, tmp_path, capsys, damage):
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -340,6 +343,13 @@ def test_damaged_exports_are_refused(folder, tmp_path, capsys, damage):
         (copy / "export.json").write_text("{")
     elif damage == "no tokenizer":
         (copy / "tokenizer.json").write_text("{}")
+    elif damage == "lost token":
+        note = json.loads((copy / "export.json").read_text())
+        (copy / "export.json").write_text(json.dumps({**note, "special_tokens": note["special_tokens"][1:]}))
+    elif damage == "lost field":
+        config = json.loads((copy / "piza.json").read_text())
+        del config["search"]["evidence"]
+        (copy / "piza.json").write_text(json.dumps(config))
     else:
         note = json.loads((copy / "export.json").read_text())
         (copy / "export.json").write_text(json.dumps({**note, "format": 99}))

@@ -31,7 +31,7 @@ from piza.config import PizaConfig
 from piza.errors import InputError, reason
 from piza.hub import EXPORT_NOTE, is_export
 from piza.model.known_words import read_known_words
-from piza.model.text import Prompter
+from piza.model.text import CLS, DOT, SEP, Prompter
 from piza.runtimes.engines import PACKAGES, RUNTIMES, Graph, load_graph
 from piza.search.protocols import Detections, ranked
 from piza.search.region_crops import Detail, region_crops
@@ -280,6 +280,8 @@ def _read_note(path: Path) -> dict[str, Any]:
         numbers = note.get(key)
         if not isinstance(numbers, list) or any(type(number) is not int for number in numbers):
             raise InputError(f"{path}: {key}: expected a list of token ids, got {numbers!r:.60}")
+    if not {CLS, SEP, DOT} <= set(note["special_tokens"]):
+        raise InputError(f"{path}: special_tokens: expected {CLS}, {SEP} and {DOT} among them")
     return note
 
 
