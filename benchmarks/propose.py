@@ -1,19 +1,20 @@
 """How good the proposals of `piza data propose` are on labeled photos: recall of small labeled things, and how many are labeled.
 
     python benchmarks/propose.py --splits splits.json --part test --streets DIR --signs DIR [--tiles 2] [--per-photo 20]
-        [--candidates FILE.jsonl] [--sheet SHEET.jpg]
+        [--candidates FILE.jsonl] [--by-score] [--sheet SHEET.jpg]
 
 splits.json: {"test": ["source/name", ...]}; DIR/SOURCE/images and DIR/SOURCE/boxes.jsonl; signs: rows in SOREC's format. A
 labeled thing counts if it is no scenery (poles), at least 12 pixels long, within the share of the frame that is asked for, and
 whole; it is found if a proposal overlaps it by IoU 0.5 (also shown: 0.3). What is not labeled may be a thing all the same: --sheet draws a sample
-of the proposals, for a person to count. --candidates keeps what the model saw, so that other settings are tried at once.
+of the proposals, for a person to count. --candidates keeps what the model saw, so that other settings are tried at once. --by-score
+chooses by the list's score alone, as if nothing were known of what is a whole thing.
 """
 
 import argparse
 import json
 import time
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def seen(args, keys_and_paths):
             yield (
                 entry["key"],
                 [
-                    Candidate(tuple(c["xyxy"]), c["category"], c["score"], tuple(c["attributes"]))
+                    Candidate(tuple(c["xyxy"]), c["category"], c["score"], tuple(c["attributes"]), c["whole"])
                     for c in entry["seen"]
                 ],
             )
@@ -90,10 +91,13 @@ def main() -> None:
     parser.add_argument("--min-score", type=float, nargs="+", default=[SelectionConfig().min_score])
     parser.add_argument("--limit", type=int)
     parser.add_argument("--candidates", type=Path)
+    parser.add_argument("--by-score", action="store_true")
     parser.add_argument("--sheet", type=Path, help="draw 100 proposals, chosen by chance")
     args = parser.parse_args()
     photos = {key: (path, boxes) for key, path, boxes in labeled(args)}
     candidates = dict(seen(args, [(key, path) for key, (path, _) in photos.items()]))
+    if args.by_score:
+        candidates = {key: [replace(c, whole=None) for c in some] for key, some in candidates.items()}
     for per_photo in args.per_photo:
         for min_score in args.min_score:
             config = SelectionConfig(per_photo=per_photo, min_score=min_score)
@@ -153,7 +157,7 @@ def draw(chosen, photos, sheet, count=100, columns=10, side=200):
         window = surroundings_xyxy(candidate.xyxy, (image.shape[1], image.shape[0]), 4.0)
         tile = draw_box(image, candidate.xyxy, window, (side - 4, side - 4), line=2)
         page.paste(tile, (place % columns * side, place // columns * side))
-        print(place, key, candidate.category, f"{candidate.score:.2f}", *candidate.attributes)
+        print(place, key, candidate.category, f"{candidate.worth:.2f}", *candidate.attributes)
     page.save(sheet, quality=85)
 
 

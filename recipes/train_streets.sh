@@ -68,4 +68,6 @@ $RUN.assemble --base "$WORK/base" --proposals "$WORK/listed/proposals.safetensor
 # The later looks, on windows of photos.
 $RUN.later_looks --base "$WORK/assembled" --rows "$WORK/train.json" --written "$WORK/written.json" --streets "$STREETS" \
     --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --work "$WORK/later" --out "$OUT"
+# Which listed objects are whole things, by what the region encoder tells of them.
+$PYTHON recipes/fit_whole.py "$OUT" "$NAMED" --streets "$STREETS" --signs "$SIGNS" --write
 echo "wrote $OUT; now fit its evidence on rows that are neither trained nor tested on: recipes/calibrate.py $OUT ROWS IMAGES --write"

@@ -58,6 +58,19 @@ def test_duplicates_are_merged_and_the_better_stays():
     assert merge_duplicates([best, inside], 0.5) == [best, inside]
 
 
+def test_whole_things_come_first():
+    part, whole = thing(200, 200, score=0.6, whole=0.05), thing(700, 200, score=0.5, whole=0.9)
+    assert whole.worth == pytest.approx(0.5 ** (2 / 3) * 0.9 ** (1 / 3)) and part.worth < whole.worth
+    unasked = thing(200, 700, score=0.55)
+    assert unasked.worth == unasked.score
+    done = select([part, whole, unasked], SIZE, SelectionConfig(min_score=0.3))
+    assert [k.candidate for k in done.kept] == [whole, unasked] and done.dropped == {"low score": 1}
+    assert "score 0.50, one whole thing 0.90;" in done.kept[0].because
+    assert "whole thing" not in done.kept[1].because
+    again = thing(702, 200, score=0.6, whole=0.5)  # of the same thing
+    assert merge_duplicates([again, whole], 0.5) == [whole]
+
+
 def test_box_without_category_takes_that_of_its_duplicate():
     mask = thing(500, 500, category="", score=0.95)
     assert merge_duplicates([mask, thing(501, 500, attributes=("color=red",))], 0.5) == [
@@ -220,3 +233,5 @@ def test_embedded_model_proposes_what_is_drawn(tmp_path):
     hits = iou_matrix_xyxy(np.array([c.xyxy for c in found]), things).max(1) >= 0.5
     assert len(found) >= 5 and hits.mean() >= 0.5
     assert any(word.startswith("color=") for c in found for word in c.attributes)
+    every = np.array([c.whole for c in seen], float)
+    assert every.min() >= 0 and every.max() <= 1 and every.std() > 0.1  # objects differ in it

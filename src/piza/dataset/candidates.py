@@ -24,18 +24,30 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 ATTRIBUTE = 0.5  # probability from which on a word is said of an object
 OVERLAP = 0.15  # of a tile's side that its neighbor shows too
+WHOLE_SHARE = 1 / 3  # of the whole in what a candidate is worth, the rest being its score's
 RIM = 2.0  # pixels: what comes so near to a tile's inner rim is cut off there
 EXCLUSIVE = ("category",)  # groups of words that are no attributes here
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An object that a detector found: corners in pixels of the image, category ("" unknown), score, words ("color=red")."""
+    """An object that a detector found: corners in pixels of the image, category ("" unknown), score, words ("color=red").
+
+    whole: probability that the box shows one whole thing, not a part of one or nothing; None where nobody has asked.
+    """
 
     xyxy: Box
     category: str = ""
     score: float = 1.0
     attributes: tuple[str, ...] = ()
+    whole: float | None = None
+
+    @property
+    def worth(self) -> float:
+        """By what candidates are chosen: the score, or a geometric mean of it and the whole."""
+        if self.whole is None:
+            return self.score
+        return float(max(self.score, 0.0) ** (1 - WHOLE_SHARE) * self.whole**WHOLE_SHARE)
 
 
 Detector: TypeAlias = Callable[[ImageArray], Sequence[Candidate]]
@@ -96,6 +108,7 @@ def model_list(model: "Piza") -> Detector:
         raise InputError(
             "the model names no objects of a first look: expected 'mini' or a model with objects.json"
         )
+    with_regions = getattr(model.proposals, "regions", None) is not None
     names = words.attributes
     groups: dict[str, list[int]] = {}
     for place, name in enumerate(names):
@@ -123,9 +136,13 @@ def model_list(model: "Piza") -> Detector:
             listed = list(kinds)
             best = shown[:, list(kinds.values())].argmax(-1)
             categories = [listed[place] for place in best]
+        chances = words.whole_chances(found.regions[0].float().cpu().numpy()) if with_regions else None
+        whole = [None] * len(corners) if chances is None else chances.tolist()
         return [
-            Candidate(_box(box), category, float(score), _attributes(row, names, groups))
-            for box, category, score, row in zip(corners, categories, scores, shown, strict=True)
+            Candidate(_box(box), category, float(score), _attributes(row, names, groups), chance)
+            for box, category, score, row, chance in zip(
+                corners, categories, scores, shown, whole, strict=True
+            )
         ]
 
     return look

@@ -37,7 +37,7 @@ class SelectionConfig:
     min_side: float = Field(default=12.0, ge=0)  # pixels, of the longer side
     edge: float = Field(default=2.0, ge=0)  # pixels: what comes nearer to the edge is cut off by it
     duplicate_iou: float = Field(default=0.5, gt=0, le=1)  # boxes that overlap more are of one thing
-    min_score: float = 0.25
+    min_score: float = 0.25  # of `Candidate.worth`
     per_photo: int = Field(default=20, ge=1)
     categories: tuple[str, ...] = ()  # only these; none: all
     without: tuple[str, ...] = ("tree", "hedge", "pole")  # scenery, of which no sentence is about one
@@ -91,11 +91,11 @@ def select(candidates: Sequence[Candidate], size: tuple[int, int], config: Selec
 
 
 def merge_duplicates(candidates: Sequence[Candidate], duplicate_iou: float) -> list[Candidate]:
-    """Each object once, best score first; one of no known category takes that of its best duplicate.
+    """Each object once, the worthiest first; one of no known category takes that of its best duplicate.
 
     Duplicates are boxes that overlap by `duplicate_iou`, and boxes of one category of which one lies in the other.
     """
-    ordered = sorted(candidates, key=lambda c: (-c.score, c.xyxy))
+    ordered = sorted(candidates, key=lambda c: (-c.worth, c.xyxy))
     boxes = np.array([c.xyxy for c in ordered], np.float64).reshape(-1, 4)
     areas = area_xyxy(boxes)
     kept: list[Candidate] = []
@@ -133,7 +133,7 @@ def _clipped(candidate: Candidate, size: tuple[int, int]) -> Candidate:
 
 def _unsound(candidate: Candidate, size: tuple[int, int], config: SelectionConfig) -> str:
     """Why a candidate says nothing; "" if it does."""
-    if not np.isfinite(candidate.score) or candidate.score < config.min_score:
+    if not np.isfinite(candidate.score) or candidate.worth < config.min_score:
         return "low score"
     x1, y1, x2, y2 = _clipped(candidate, size).xyxy
     return "" if x2 > x1 and y2 > y1 else "no area"
@@ -165,7 +165,7 @@ def _spread(candidates: Sequence[Candidate], size: tuple[int, int], limit: int) 
     kept: list[Selected] = []
     while waiting and len(kept) < limit:
         worth = [
-            c.score * SAME_KIND ** kinds[c.category] * SAME_PLACE ** places[_place(c, size)] for c in waiting
+            c.worth * SAME_KIND ** kinds[c.category] * SAME_PLACE ** places[_place(c, size)] for c in waiting
         ]
         chosen = waiting.pop(int(np.argmax(worth)))
         place = _place(chosen, size)
@@ -176,12 +176,17 @@ def _spread(candidates: Sequence[Candidate], size: tuple[int, int], limit: int) 
         kept.append(
             Selected(
                 chosen,
-                f"{share:.3f} % of the photo, whole, score {chosen.score:.2f}; choice {len(kept) + 1} of {len(candidates)}: "
+                f"{share:.3f} % of the photo, not cut off, {_how_sure(chosen)}; choice {len(kept) + 1} of {len(candidates)}: "
                 f"{chosen.category or 'thing'} {kinds[chosen.category]} of {of_kind[chosen.category]}, "
                 f"{places[place]} in the {place}",
             )
         )
     return kept
+
+
+def _how_sure(candidate: Candidate) -> str:
+    whole = "" if candidate.whole is None else f", one whole thing {candidate.whole:.2f}"
+    return f"score {candidate.score:.2f}{whole}"
 
 
 def _place(candidate: Candidate, size: tuple[int, int]) -> str:
