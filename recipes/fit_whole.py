@@ -4,7 +4,7 @@
         [--check recipes/named_regions_val.jsonl] [--every 3] [--write]
 
 Fits a logistic regression on what the model's region encoder tells of named regions: one whole thing, or a part or nothing, by their
-phrases (`region_kinds.py`). --check: regions of photos that are not trained on; prints how well the two are told apart there (AUROC).
+phrases (`regions/kinds.py`). --check: regions of photos that are not trained on; prints how well the two are told apart there (AUROC).
 --every: take each so many-th photo. --write: puts the numbers into the folder's objects.json. To be run again whenever the region
 encoder was trained. Some minutes of one core.
 """
@@ -26,9 +26,9 @@ from piza.model.object_words import write_object_words
 from piza.model.piza import Piza
 from piza.search.region_crops import Detail, region_crops
 from piza.search.zoom_path import frame_window, input_size
-from piza.training.from_scratch.named_regions import NamedPhoto, read_named
-from piza.training.from_scratch.region_kinds import kind_of
-from piza.training.from_scratch.train_proposals import source_folders
+from piza.training.from_scratch.regions.named import NamedPhoto, read_named
+from piza.training.from_scratch.regions.kinds import kind_of
+from piza.training.from_scratch.proposals.train import source_folders
 
 DECAY = 0.003  # of the weights of standardized inputs; 0.03 and 0.1 tell as well on other photos
 

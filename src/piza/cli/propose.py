@@ -44,7 +44,12 @@ def add_propose(kinds: Any) -> None:
         "--max-share", metavar="P", type=positive, default=0.15, help="%% of the photo (default: 0.15)"
     )
     limits.add_argument("--min-side", metavar="PX", type=positive, help="longer side in pixels (default: 12)")
-    limits.add_argument("--min-score", metavar="S", type=float, help="of the proposer; for a list: and of being a whole thing (default: 0.25)")
+    limits.add_argument(
+        "--min-score",
+        metavar="S",
+        type=float,
+        help="of the proposer; for a list: and of being a whole thing (default: 0.25)",
+    )
     limits.add_argument(
         "--per-photo", metavar="N", type=at_least(1), help="things a photo at most (default: 20)"
     )

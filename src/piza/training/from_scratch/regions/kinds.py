@@ -7,7 +7,7 @@ that the others say something of: "side" in "side of a dark car", "car" in "dark
 import re
 from typing import Literal, TypeAlias
 
-from piza.training.from_scratch.named_regions import NOTHING
+from piza.training.from_scratch.regions.named import NOTHING
 
 Kind: TypeAlias = Literal["whole", "part", "nothing"]
 

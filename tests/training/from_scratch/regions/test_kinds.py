@@ -2,7 +2,7 @@
 
 import pytest
 
-from piza.training.from_scratch.region_kinds import head_of, kind_of
+from piza.training.from_scratch.regions.kinds import head_of, kind_of
 
 PHRASES = {
     "whole": (
