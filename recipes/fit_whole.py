@@ -26,9 +26,9 @@ from piza.model.object_words import write_object_words
 from piza.model.piza import Piza
 from piza.search.region_crops import Detail, region_crops
 from piza.search.zoom_path import frame_window, input_size
-from piza.training.from_scratch.regions.named import NamedPhoto, read_named
-from piza.training.from_scratch.regions.kinds import kind_of
 from piza.training.from_scratch.proposals.train import source_folders
+from piza.training.from_scratch.regions.kinds import kind_of
+from piza.training.from_scratch.regions.named import NamedPhoto, read_named
 
 DECAY = 0.003  # of the weights of standardized inputs; 0.03 and 0.1 tell as well on other photos
 

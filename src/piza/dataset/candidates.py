@@ -101,6 +101,7 @@ def model_list(model: "Piza") -> Detector:
 
     Raises InputError for a model that lists no objects, or does not name what it says of them.
     """
+    from piza.model.nanodet_proposals import CellProposals
     from piza.model.proposals import Proposals
 
     words, size_of = getattr(model, "object_words", None), model.config.first_pixels
@@ -128,15 +129,15 @@ def model_list(model: "Piza") -> Detector:
         corners = np.clip(corners, 0, 1) * np.tile([width, height], 2)
         shown = found.attributes[0].float().sigmoid().cpu().numpy()
         scores = found.cell_logits[0, found.cells[0]].float().sigmoid().cpu().numpy()
-        cells: Any = getattr(found, "category_logits", None)
-        if cells is not None:
-            of_cells = cells[0, found.cells[0]].float().argmax(-1).tolist()
+        chances = None
+        if isinstance(found, CellProposals):
+            of_cells = found.category_logits[0, found.cells[0]].float().argmax(-1).tolist()
             categories = [words.categories[place] for place in of_cells]
+            chances = words.whole_chances(found.regions[0].float().cpu().numpy()) if with_regions else None
         else:
             listed = list(kinds)
             best = shown[:, list(kinds.values())].argmax(-1)
             categories = [listed[place] for place in best]
-        chances = words.whole_chances(found.regions[0].float().cpu().numpy()) if with_regions else None
         whole = [None] * len(corners) if chances is None else chances.tolist()
         return [
             Candidate(_box(box), category, float(score), _attributes(row, names, groups), chance)

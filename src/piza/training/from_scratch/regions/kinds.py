@@ -64,7 +64,7 @@ def kind_of(phrase: str) -> Kind:
 def head_of(phrase: str) -> str:
     """The last word before a phrase goes on to say where the thing is, or how it is seen; "" where there is no such word."""
     for part in _NEXT.sub("|", phrase.lower()).split("|"):
-        words = [word for word in re.findall(r"[a-z0-9]+", part) if word not in _COLORS]
+        words: list[str] = [word for word in re.findall(r"[a-z0-9]+", part) if word not in _COLORS]
         if words:  # none before the first "and" in "red and white sign"
             return words[-1]
     return ""
