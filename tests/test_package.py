@@ -55,3 +55,9 @@ def test_a_model_is_loaded_once(folder, monkeypatch):
 def test_a_device_that_is_not_there(folder, device):
     with pytest.raises(piza.InputError, match="device"):
         piza.load(str(folder), device=device)
+
+
+@pytest.mark.parametrize("model", [None, 5, [], {}])
+def test_what_is_no_name_of_a_model_is_refused(model):
+    with pytest.raises(piza.InputError, match="there is no model"):
+        piza.locate(np.zeros((9, 9, 3), np.uint8), "the car", model=model)

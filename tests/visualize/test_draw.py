@@ -201,3 +201,17 @@ def test_characters_that_the_font_lacks_are_named():
     assert drawable("a 🚒\x1b[2J\u202e") == "a [fire engine]\\x1b[2J\\u202e"
     strange = made_up(expression="the 漢字 \x1b[31m car \u202e \ud83d 🚒" * 20)
     assert draw_result(strange, 600).width <= 600
+
+
+@pytest.mark.parametrize("width", [None, "wide", 5, float("nan")])
+def test_another_width_is_refused(width, tmp_path):
+    for draw in (lambda: made_up().draw(width), lambda: made_up().animate(tmp_path / "a.gif", width)):
+        with pytest.raises(InputError, match=rf"pixels wide, got {width!r}"):
+            draw()
+
+
+@pytest.mark.parametrize("path", [None, 5, b"a.png"])
+def test_what_is_no_name_is_refused(path):
+    for write in (made_up().save_drawing, made_up().animate):
+        with pytest.raises(InputError, match="expected the name of a file or folder"):
+            write(path)
