@@ -68,7 +68,7 @@ def test_similarity_is_of_each_word_with_what_is_known_of_each_object(matcher, a
     similarity = matcher.similarity(ids.flatten(0, 1), mask.flatten(0, 1), seen)
     assert similarity.shape == (6, 5, 7)
     for image, sentence, place, word in ((0, 0, 3, 1), (1, 2, 4, 6), (1, 0, 0, 5)):
-        expected = seen[image, place] @ matcher.lexicon.weight[ids[image, sentence, word]]
+        expected = matcher.traits(seen[image, place]) @ matcher.lexicon.weight[ids[image, sentence, word]]
         torch.testing.assert_close(similarity[3 * image + sentence, place, word], expected)
     assert (similarity[0, :, 3:] == 0).all()  # tokens that are not real
 

@@ -15,6 +15,7 @@ from piza.model.relations import FREQUENCIES, HIDDEN, Compare, pair_features
 
 ACROSS = 96.0  # the unit of distances between objects: so many of them are the width of the image
 WAVES = (1.0, 2.0, 4.0, 8.0)
+TRAITS = 64  # width of what words describe of an object
 RELEVANCE = 3  # kinds of relevance of an object to a sentence, learned too: piza.data.scenes.relevance
 
 
@@ -120,8 +121,8 @@ class ExpressionMatcher(nn.Module):
     """Matches sentences with objects.
 
     vocabulary: number of token ids. features: width of what is known of an object, as `Proposals.features` has it. longest: of
-    a sentence in tokens. Each word has a vector in a lexicon, whose dot product with what is known of an object says how well the
-    word describes it.
+    a sentence in tokens. Each word has a vector in a lexicon, whose dot product with an object's traits, made of what is known of
+    it, says how well the word describes it.
     """
 
     def __init__(
@@ -139,7 +140,8 @@ class ExpressionMatcher(nn.Module):
         self.positions = nn.Embedding(longest, width)
         nn.init.normal_(self.words.weight, std=0.3)
         nn.init.normal_(self.positions.weight, std=0.3)
-        self.lexicon = nn.Embedding(vocabulary, features)
+        self.lexicon = nn.Embedding(vocabulary, TRAITS)
+        self.traits = nn.Linear(features, TRAITS, bias=False)
         nn.init.normal_(self.lexicon.weight, std=0.02)
         self.text = nn.ModuleList(WordLayer(width, heads) for _ in range(text_layers))
         self.features = nn.Linear(features, width)
@@ -197,8 +199,8 @@ class ExpressionMatcher(nn.Module):
         ids, mask: (images * sentences, tokens). features: (images, k, width).
         """
         words = self.lexicon(ids) * mask[..., None].to(features.dtype)
-        known = features.repeat_interleave(len(ids) // len(features), 0)
-        similarity: Tensor = known @ words.transpose(1, 2)
+        traits = self.traits(features).repeat_interleave(len(ids) // len(features), 0)
+        similarity: Tensor = traits @ words.transpose(1, 2)
         return similarity
 
 

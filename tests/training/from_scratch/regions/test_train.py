@@ -18,7 +18,6 @@ from piza.training.from_scratch.lists import cached
 from piza.training.from_scratch.lists.train_matcher import STATES
 from piza.training.from_scratch.proposals.train import read_words
 from piza.training.from_scratch.regions import train as joint
-from piza.training.from_scratch.regions.reader import LEXICON
 
 MINI = Path(piza.__file__).parent / "weights/mini"
 KEY = "dawn/a.png"
@@ -114,15 +113,17 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_weights(place, capsys):
 
 def test_the_lexicon_begins_with_what_names_taught(place):
     train(place, "run_names", "--steps", "1")
-    begun = train(place, "run_begun", "--start", "run_names", "--steps", "1", "--lr", "1e-30")
-    lexicon = begun["matcher"]["matcher.lexicon.weight"]
+    begun = train(place, "run_begun", "--start", "run_names", "--steps", "1", "--lr", "1e-30")["matcher"]
     ids = AutoTokenizer.from_pretrained(MINI).get_vocab()
+    says = begun["matcher.lexicon.weight"].float() @ begun["matcher.traits.weight"].float()
+    attributes = {word: STATES + number for number, word in enumerate(read_words().words)}
+    for word, right, wrong in (
+        ("red", "color=red", "color=blue"),
+        ("car", "category=car", "category=person"),
+    ):
+        assert says[ids[word], attributes[right]] > 2 * abs(says[ids[word], attributes[wrong]])
+    torch.testing.assert_close(says[ids["cars"]], says[ids["car"]], atol=1e-4, rtol=0)
     said = averaged_weights(place / "run_names")["namer.said.weight"]
     words = json.loads((place / "run_names/words.json").read_text())
-    seen = slice(-STATE - 1, -1)
-    for token, word in (("red", "red"), ("car", "car"), ("cars", "car")):
-        torch.testing.assert_close(lexicon[ids[token], seen], LEXICON * said[words.index(word)])
-    assert not lexicon[ids["tree"], seen].any()  # named nowhere
-    attributes = read_words().words
-    told = {attributes[place - STATES] for place in lexicon[ids["red"], : -STATE - 1].nonzero()[:, 0]}
-    assert "color=red" in told and all("red" in word for word in told)
+    seen = says[[ids[word] for word in words], -STATE - 1 : -1]
+    assert torch.cosine_similarity(seen, said, dim=1).min() > 0.5

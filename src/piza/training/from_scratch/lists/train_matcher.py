@@ -69,7 +69,7 @@ def widened(weights: dict[str, Tensor], words: int) -> dict[str, Tensor]:
         before, after = columns.split([STATES + old, REGION_STATE + 1], 1)
         return torch.cat([before, columns.new_zeros(len(columns), words - old), after], 1)
 
-    return weights | {n: with_columns(weights[n]) for n in ("features.weight", "lexicon.weight")}
+    return weights | {n: with_columns(weights[n]) for n in ("features.weight", "traits.weight")}
 
 
 def begun(folder: Path, words: int) -> ExpressionMatcher:

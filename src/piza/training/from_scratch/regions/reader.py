@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from piza.files import atomic_write
+from piza.model.matcher import TRAITS
 from piza.model.nanodet_proposals import has_native_bfloat16
 from piza.model.region_encoder import STATE
 from piza.training.from_scratch.lists.object_lists import ToldLists
@@ -22,6 +23,7 @@ from piza.training.from_scratch.regions.pixels import RegionPixels
 T = TypeVar("T", ListedFrames, ToldLists, RegionBatch)
 
 MOVED = 0.06  # of a box of a region: its center, in sides; its sides, about as much
+ATTRIBUTE = 0.2  # usual size of an attribute in a list, beside 1 of the numbers of a region
 LEXICON = 0.25  # of the namer's logits of words: what similarity begins with
 WEIGHT = 0.3  # of what names teach, beside sentences
 
@@ -89,19 +91,29 @@ class JointReader(nn.Module):
     ) -> None:
         """Begin the matcher's lexicon: a word describes what the namer says it of, and what an attribute's value calls so.
 
-        vocabulary: ids by token. words: of the namer; a plural begins like its singular. attributes: "color=red".
+        vocabulary: ids by token. words: of the namer; a plural begins like its singular. attributes: "color=red". Of all that
+        words say of features, the lexicon and the traits keep what TRAITS numbers can hold (singular values).
         """
-        lexicon = self.reader.matcher.lexicon.weight
+        matcher = self.reader.matcher
         place = {word: number for number, word in enumerate(words)}
         valued = [set(re.split("[= ]", word)[1:]) for word in attributes]
+        table = torch.zeros(
+            len(matcher.lexicon.weight), matcher.traits.in_features
+        )  # what each word says of each feature
+        said = self.namer.said.weight.detach()
+        for token, number in vocabulary.items():
+            known = next((w for w in (token, token.removesuffix("s"), f"{token}s") if w in place), None)
+            if known:
+                table[number, -STATE - 1 : -1] = LEXICON * said[place[known]]
+            for column, values in enumerate(valued, STATES):
+                table[number, column] = float(bool(values & {token, token.removesuffix("s")}))
+        usual = torch.ones(table.shape[1])
+        usual[STATES : -STATE - 1] = ATTRIBUTE
+        words_of, strength, features_of = torch.linalg.svd(table * usual, full_matrices=False)
+        share = strength[:TRAITS].sqrt()
         with torch.no_grad():
-            lexicon.zero_()
-            for token, number in vocabulary.items():
-                known = next((w for w in (token, token.removesuffix("s"), f"{token}s") if w in place), None)
-                if known:
-                    lexicon[number, -STATE - 1 : -1] = LEXICON * self.namer.said.weight[place[known]]
-                for column, values in enumerate(valued, STATES):
-                    lexicon[number, column] = float(bool(values & {token, token.removesuffix("s")}))
+            matcher.lexicon.weight.copy_(words_of[:, :TRAITS] * share)
+            matcher.traits.weight.copy_(share[:, None] * features_of[:TRAITS] / usual)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What is trained, by the names in the state."""
