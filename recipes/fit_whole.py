@@ -6,7 +6,7 @@
 Fits a logistic regression on what the model's region encoder tells of named regions: one whole thing, or a part or nothing, by their
 phrases (`regions/kinds.py`). --check: regions of photos that are not trained on; prints how well the two are told apart there (AUROC).
 --every: take each so many-th photo. --write: puts the numbers into the folder's objects.json. To be run again whenever the region
-encoder was trained. Some minutes of one core.
+encoder was trained. Half a minute of one core.
 """
 
 import argparse
