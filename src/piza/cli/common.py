@@ -62,9 +62,8 @@ def guard(action: Callable[[], int | None]) -> int:
         return _fail("interrupted", 130)
     except (RuntimeError, ImportError, MemoryError, OSError) as error:
         sentence = device_failure(error)
-        if sentence is None and isinstance(
-            error, OSError
-        ):  # the disk is full, the folder was removed meanwhile
+        if sentence is None and isinstance(error, OSError):
+            # The disk is full, or the folder was removed meanwhile.
             place = f"{str(error.filename)!r}" if error.filename else "the output"
             sentence = f"cannot read or write {place}: {error.strerror or error}"
         if sentence is None:
