@@ -7,7 +7,7 @@ have ranges, wherever the values come from. Settings are never changed on a mode
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -148,7 +148,8 @@ class ZoomPolicy:
 class PizaConfig:
     """All of a model that is not in the grounder's own config. Lengths are pixels of the model's input.
 
-    A model's folder holds every field (`read_whole`): a new one is to be written into the embedded models as well.
+    A model's folder holds every field (`read_whole`), and every option of its method: a new one is to be written into the
+    embedded models as well.
     """
 
     method: str = "full"  # a key of piza.methods.METHODS
@@ -261,6 +262,8 @@ def check(cls: type[Settings], values: Mapping[str, Any], source: str = "") -> S
     Raises InputError in one sentence that names `source` (where the values come from) and the field.
     """
     try:
+        for name in values.keys() - {one.name for one in fields(cls)}:  # type: ignore[arg-type]
+            raise InputError(f"{name}: there is no such setting")  # "self" would be taken for the object
         return cls(**values)
     except InputError as error:
         raise InputError(f"{source}: {error}" if source else str(error)) from None
@@ -295,20 +298,21 @@ def read_whole(cls: type[Settings], path: str | Path) -> Settings:
     does, and for a missing field.
     """
     config = read(cls, path)
-    missing = next(_missing(config, json.loads(Path(path).read_bytes())), None)
-    if missing is not None:
-        raise InputError(f"{path}: {missing}: the field is missing")
+    require_whole(config, json.loads(Path(path).read_bytes()), f"{path}: ")
     return config
 
 
-def _missing(config: Any, values: Mapping[str, Any], name: str = "") -> Iterator[str]:
-    """Names of the fields of settings, and of settings in them, that `values` do not hold."""
+def require_whole(config: Any, values: Mapping[str, Any], name: str) -> None:
+    """Raises InputError for a field of settings, or of settings in them, that `values`, of which they were made, do not hold.
+
+    `name`: what the sentence says in front of the field's name.
+    """
     for one in fields(config):
         inner = getattr(config, one.name)
         if one.name not in values:
-            yield name + one.name
-        elif is_dataclass(inner):
-            yield from _missing(inner, values[one.name], f"{name}{one.name}.")
+            raise InputError(f"{name}{one.name}: the field is missing")
+        if is_dataclass(inner):
+            require_whole(inner, values[one.name], f"{name}{one.name}.")
 
 
 def from_json(cls: type[Settings], text: str | bytes, source: str) -> Settings:

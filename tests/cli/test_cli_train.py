@@ -1,6 +1,11 @@
 """`piza train` reads its arguments, says what happened, and refuses bad input in one sentence."""
 
 import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +15,7 @@ from tests.conftest import tiny_detector
 from piza.cli import main as cli
 from piza.config import TrainConfig
 from piza.training import run
+from piza.training.checkpoint import checkpoint_step
 from piza.training.run import TrainResult
 
 
@@ -105,6 +111,28 @@ def test_it_trains_and_evaluates(place, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["rows"] == 1
     assert cli.main(command(place, "--out", str(out), *more.split(), "--lr", "1")) == 2
     assert "--lr 0.0002, now it is 1.0" in capsys.readouterr().err
+
+
+def test_a_worker_killed_from_outside_is_a_sentence_and_the_same_command_goes_on(place, tmp_path, capsys):
+    out = tmp_path / "out"
+    log = out / "training" / "log.csv"
+    more = "--steps 40 --batch 1 --crops-per-image 1 --first-pixels 64 --later-pixels 64 --plain --workers 1 --log-every 1 --device cpu"
+    arguments = command(place, "--out", str(out), *more.split())
+
+    def kill_the_worker():
+        while not log.exists() or log.read_text().count("\n") < 3:
+            time.sleep(0.005)
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_the_worker, daemon=True)
+    killer.start()
+    assert cli.main(arguments) == 2
+    killer.join()
+    *_, last = capsys.readouterr().err.splitlines()
+    assert "was killed at step" in last and "the same command goes on" in last
+    assert 2 <= checkpoint_step(out / "training") < 40 and not list(out.rglob(".*"))
+    assert cli.main(arguments) == 0 and checkpoint_step(out / "training") == 40
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,14 @@ def test_options_that_are_none(options, place) -> None:
     refused(place)
 
 
+def test_an_option_that_no_weight_shows(place) -> None:
+    options = json.loads((place / "adapter" / "piza.json").read_text())["method_options"]
+    assert options == {"condition": True, "rank": 4, "alpha": 18.0, "embedding_dim": 32}
+    del options["alpha"]
+    change(place / "adapter" / "piza.json", method_options=options)
+    assert "method_options.alpha: the field is missing" in refused(place)
+
+
 def test_an_unknown_method(place) -> None:
     change(place / "adapter" / "piza.json", method="magic")
     assert "magic" in refused(place)

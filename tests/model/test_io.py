@@ -11,10 +11,13 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import tiny_detector
 
 import piza
+from piza.config import PizaConfig, to_dict, write
 from piza.errors import InputError
+from piza.methods import METHODS
 from piza.model.adapter_io import save_adapter
-from piza.model.io import check_finite, load_folder, load_weights, read_weights, save_folder
+from piza.model.io import check_finite, load_folder, load_weights, read_config, read_weights, save_folder
 
+FULL = {"condition": True, "bottleneck": 8, "condition_text": False, "embedding_dim": 32}
 SETTINGS = ("config.json", "piza.json", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -120,7 +123,7 @@ def test_a_config_in_another_number_type_is_read_as_floats(folder):
     ("entries", "named"),
     [
         ({"method_options": {"bottleneck": "8", "embedding_dim": 32}}, "bottleneck"),
-        ({"method_options": {"bottleneck": 10**9, "embedding_dim": 32}}, "bottleneck"),
+        ({"method_options": {**FULL, "bottleneck": 10**9}}, "bottleneck"),
         ({"method_options": {"depth": 3}}, "depth"),
         ({"method_options": 3}, "method_options"),
         ({"num_proposals": 5, "num_attributes": 10**10}, "num_attributes"),
@@ -148,6 +151,18 @@ def test_a_field_that_piza_json_has_lost(field, folder):
     del place[field.split(".")[-1]]
     (folder / "piza.json").write_text(json.dumps(values))
     assert f"piza.json: {field}: the field is missing" in refused(folder)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_an_option_of_a_method_that_piza_json_has_lost(method, tmp_path):
+    """Its default would be taken, and not all of them show in the shapes of the weights."""
+    file, options = tmp_path / "piza.json", to_dict(METHODS[method].config())
+    write(PizaConfig(method=method, method_options=options), file)
+    assert read_config(file).method_options.keys() == options.keys()
+    for lost in options:
+        change(file, method_options={name: value for name, value in options.items() if name != lost})
+        with pytest.raises(InputError, match=rf"piza\.json: method_options\.{lost}: the field is missing"):
+            read_config(file)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -112,7 +112,14 @@ def test_broken_weights_are_refused(damage, folder, tmp_path):
         {"method": "magic"},
         {"unknown_option": 1},
         {"path": {"zoom": 3}},
-        {"method_options": {"bottleneck": 9, "embedding_dim": 32}},
+        {
+            "method_options": {
+                "condition": True,
+                "bottleneck": 9,
+                "condition_text": False,
+                "embedding_dim": 32,
+            }
+        },
         {"method_options": {"depth": 2}},
     ],
 )

@@ -1,10 +1,11 @@
 """Settings come from a file and from options, which win; what is wrong is named with its file and field."""
 
 import json
+import math
 
 import pytest
 
-from piza.config import TrainConfig, write
+from piza.config import FREE_TO_CHANGE, TrainConfig, write
 from piza.errors import InputError
 from piza.training.settings import RunRecord, check_folder, rows_digest, train_config, write_settings
 
@@ -41,6 +42,7 @@ def test_options_win_over_the_file(tmp_path):
     [
         ("a.json", '{"learning_rate": 1}', ("a.json", "learning_rate", "no such setting")),
         ("a.json", '{"lr": "fast"}', ("a.json", "lr", "'fast'")),
+        ("a.json", '{"self": 1}', ("a.json", "self", "no such setting")),
         ("a.json", '{"lr": -1}', ("a.json", "lr", "greater than 0")),
         ("a.json", '{"batch": 2.5}', ("a.json", "batch")),
         ("a.json", '{"schedule": "linear"}', ("a.json", "schedule", "cosine")),
@@ -101,3 +103,27 @@ def test_damaged_settings_are_refused(name, damage, tmp_path):
     )
     with pytest.raises(InputError, match=rf"{name}.*give another folder with --out"):
         check_folder(config, record)
+
+
+@pytest.mark.parametrize("name", ["train.json", "run.json"])
+def test_a_field_that_is_lost_or_replaced_is_refused_by_name(name, tmp_path):
+    """What is free to change may hold another value, and nothing else may."""
+    config = TrainConfig(**{**NEEDED, "out": str(tmp_path / "out")})
+    record = RunRecord(rows_digest([]), 1)
+    write_settings(config, record)
+    file = tmp_path / "out" / "training" / name
+    sound = json.loads(file.read_text())
+    for field, value in sound.items():
+        file.write_text(json.dumps({other: sound[other] for other in sound if other != field}))
+        with pytest.raises(
+            InputError, match=rf"{name}: {field}: (the field is missing|field required); give another"
+        ):
+            check_folder(config, record)
+        for other in (None, True, -1, 7, 0.37, math.nan, "x", [1], {"x": 1}):
+            if other == value:
+                continue
+            file.write_text(json.dumps({**sound, field: other}))
+            try:
+                assert check_folder(config, record) and field in FREE_TO_CHANGE
+            except InputError as error:
+                assert "\n" not in str(error) and "another" in str(error)

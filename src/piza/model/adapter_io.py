@@ -13,7 +13,6 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from piza import config as settings
-from piza.config import PizaConfig
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.hub import find_model
@@ -100,7 +99,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
         raise InputError(f"{folder} holds no adapter: it lacks {' and '.join(missing)}")
     note = _read_note(folder)
     name = note["base"] if base is None else str(base)
-    config = settings.read_whole(PizaConfig, folder / CONFIG)
+    config = io.read_config(folder / CONFIG)
     weights = io.read_weights(folder / WEIGHTS)
     around = _load_base(folder, name, base is None)
     if around.config.method != "full" or around.config.method_options.get("condition", True):

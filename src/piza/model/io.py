@@ -21,6 +21,7 @@ from piza import config as settings
 from piza.config import PizaConfig, SearchConfig
 from piza.errors import InputError, reason
 from piza.files import atomic_write
+from piza.methods import METHODS
 from piza.model.families import family_named
 from piza.model.known_words import read_known_words, write_known_words
 from piza.model.object_words import read_object_words, write_object_words
@@ -86,7 +87,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     if missing:
         raise InputError(f"{folder} holds no model: it lacks {' and '.join(missing)}")
     plain = not (folder / PIZA_CONFIG).is_file()
-    config = replace(PLAIN) if plain else settings.read_whole(PizaConfig, folder / PIZA_CONFIG)
+    config = replace(PLAIN) if plain else read_config(folder / PIZA_CONFIG)
     weights = read_weights(folder / WEIGHTS)
     check_sizes(config, weights, folder / PIZA_CONFIG)
     base = read_detector_config(folder, weights)
@@ -105,6 +106,21 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     model.prompter.known_words = read_known_words(folder)
     model.object_words = read_object_words(folder, config)
     return model.to(device).eval()
+
+
+def read_config(path: Path) -> PizaConfig:
+    """The PizaConfig of a model, with every field and every option of its method.
+
+    Weights tell most options by their shapes, but not all: without LoRA's `alpha` the same ones would answer otherwise. Raises
+    InputError, naming file and field, for one that is missing or cannot be.
+    """
+    config = settings.read_whole(PizaConfig, path)
+    if config.method in METHODS:  # others are refused where the model is built
+        options: Any = settings.check(
+            METHODS[config.method].config, config.method_options, f"{path}: method_options"
+        )
+        settings.require_whole(options, config.method_options, f"{path}: method_options.")
+    return config
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from piza.config import PizaConfig, check
+from piza.config import PizaConfig, check, to_dict
 from piza.devices import check_default_device
 from piza.errors import InputError
 from piza.methods import METHODS
@@ -65,7 +65,8 @@ class Piza(nn.Module):
             raise InputError(f"method: expected one of {', '.join(sorted(METHODS))}, got {config.method!r}")
         method = METHODS[config.method]
         options: Any = check(method.config, config.method_options, "method_options")
-        self.config = config
+        # With the defaults written out: a file of it shall not depend on them.
+        self.config = config = replace(config, method_options=to_dict(options))
         method.apply(detector, options)
         self.detector = detector
         self.zoom = ZoomEmbedding(getattr(options, "embedding_dim", 256), config.zoom_scale)
@@ -280,8 +281,8 @@ def merge_method(model: Piza) -> None:
             f"expected plain LoRA to merge into the weights, got the method {model.config.method!r}"
         )
     merge(model)
-    options = {"condition": False, "embedding_dim": model.zoom.dim}
-    model.config = replace(model.config, method="full", method_options=options)
+    options = METHODS["full"].config(condition=False, embedding_dim=model.zoom.dim)
+    model.config = replace(model.config, method="full", method_options=to_dict(options))
 
 
 def detections(grounding: Grounding) -> list[Detections]:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from piza.config import FREE_TO_CHANGE, MAX_BYTES, TrainConfig, check, read, settings, to_dict, write
+from piza.config import FREE_TO_CHANGE, MAX_BYTES, TrainConfig, check, read_whole, settings, to_dict, write
 from piza.data.plain_yaml import parse_yaml
 from piza.data.sorec import Row
 from piza.errors import InputError, reason
@@ -122,8 +122,8 @@ def check_folder(config: TrainConfig, record: RunRecord) -> bool:
             )
         return False
     try:
-        before = read(TrainConfig, folder / SETTINGS_FILE)
-        began_with = read(RunRecord, folder / RUN_FILE)
+        before = read_whole(TrainConfig, folder / SETTINGS_FILE)
+        began_with = read_whole(RunRecord, folder / RUN_FILE)
     except InputError as error:
         raise InputError(f"{error}; give another folder with --out") from None
     _require_same(config, before)
