@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tests.processes import in_child
 
 import piza
 
@@ -58,3 +60,20 @@ def test_a_model_is_handed_to_a_spawned_process(tiny_piza):
     with ProcessPoolExecutor(1, get_context("spawn"), hold, (tiny_piza,)) as pool:
         found = pool.submit(search, "the red car").result(timeout=240)
     assert found == pytest.approx(tiny_piza.locate(IMAGE, "the red car", max_looks=2).box_xyxy, abs=1e-2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(tiny_piza):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    def search_again():
+        assert torch.get_num_threads() == 1
+        assert tiny_piza.locate(IMAGE, "the red car", max_looks=2).box_xyxy == pytest.approx(found, abs=1e-2)
+
+    try:
+        found = tiny_piza.locate(IMAGE, "the red car", max_looks=2).box_xyxy
+        (torch.rand(400, 400) @ torch.rand(400, 400)).sum()  # certainly in both threads
+        assert in_child(search_again, seconds=120) == 0
+    finally:
+        torch.set_num_threads(threads)

@@ -5,6 +5,7 @@ is made of. Folders are read and written in io.py and adapter_io.py.
 """
 
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,10 @@ from piza.search.region_crops import Detail, region_crops
 MAX_WINDOWS = 4  # in one batch; larger ones are no faster on a CPU, and need more memory
 MAX_FIRST_PIXELS = 250_000  # of the inputs of a batch of first looks that ground each sentence
 MAX_MATCHED = 8  # sentences matched at once with the objects of an image
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has torch's pool of threads without the threads, and would wait for them forever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @dataclass(frozen=True)
