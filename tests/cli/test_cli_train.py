@@ -116,7 +116,9 @@ def test_it_trains_and_evaluates(place, tmp_path, capsys):
 def test_a_worker_killed_from_outside_is_a_sentence_and_the_same_command_goes_on(place, tmp_path, capsys):
     out = tmp_path / "out"
     log = out / "training" / "log.csv"
-    more = "--steps 40 --batch 1 --crops-per-image 1 --first-pixels 64 --later-pixels 64 --plain --workers 1 --log-every 1 --device cpu"
+    more = (
+        "--steps 30 --batch 1 --plain --first-pixels 128 --min-scale 1 --workers 1 --log-every 1 --device cpu"
+    )
     arguments = command(place, "--out", str(out), *more.split())
 
     def kill_the_worker():
@@ -131,8 +133,8 @@ def test_a_worker_killed_from_outside_is_a_sentence_and_the_same_command_goes_on
     killer.join()
     *_, last = capsys.readouterr().err.splitlines()
     assert "was killed at step" in last and "the same command goes on" in last
-    assert 2 <= checkpoint_step(out / "training") < 40 and not list(out.rglob(".*"))
-    assert cli.main(arguments) == 0 and checkpoint_step(out / "training") == 40
+    assert 2 <= checkpoint_step(out / "training") < 30 and not list(out.rglob(".*"))
+    assert cli.main(arguments) == 0 and checkpoint_step(out / "training") == 30
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,11 @@ def test_variants_run(changes, place, tmp_path):
     assert all(torch.isfinite(t).all() for t in weights(tmp_path / "out").values())
 
 
+def test_a_single_window_of_one_cell_is_a_sentence(place, tmp_path):
+    with pytest.raises(InputError, match=r"pixels is too small .* larger --batch"):
+        train_model(settings(place, tmp_path / "out", batch=1, plain=True, first_pixels=64))
+
+
 def test_merged_lora_is_a_model_of_its_own(place, tmp_path):
     train_model(settings(place, tmp_path / "out", method="lora", plain=True, merge=True))
     assert not (tmp_path / "out" / "adapter.json").exists()

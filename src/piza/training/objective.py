@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from piza.errors import InputError
 from piza.model.grounder import Grounding
 from piza.model.piza import Piza
 from piza.training.batches import WindowBatch
@@ -32,13 +33,23 @@ def micro_batch_loss(model: Piza, part: MicroBatch) -> dict[str, Tensor]:
 def window_loss(model: Piza, batch: WindowBatch) -> dict[str, Tensor]:
     """The losses of windows of one size, "loss" being their sum.
 
-    The model answers in the precision of the autocast around it, if there is one; losses are computed in float32.
+    The model answers in the precision of the autocast around it, if there is one; losses are computed in float32. Raises
+    InputError for a single window that is too small for the model's norms.
     """
     device = model.device
     # Scores of tokens cannot be answered by queries of each sentence's own.
     per_sentence_queries = model.config.token_pooling == "mean"
     text, pooling = model.encode_prompts(batch.prompts)
-    features = model.encode_images(batch.images.numpy())
+    try:
+        features = model.encode_images(batch.images.numpy())
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        rows, columns = batch.images.shape[1:3]
+        raise InputError(
+            f"one window of {columns} x {rows} pixels is too small to train on: its coarsest features are one cell; give a "
+            "larger --first-pixels and --later-pixels, or a larger --batch"
+        ) from None
     grounding = model.ground(
         text, pooling, features, batch.progress.to(device), per_sentence_queries, training=True
     )
