@@ -18,11 +18,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from piza.errors import InputError
 from piza.files import atomic_write
+from piza.limits import MAX_COUNT, MAX_SECONDS, MAX_WORKERS
 
 Settings = TypeVar("Settings")
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Channel = Annotated[float, Field(ge=0, le=255)]
 Deviation = Annotated[float, Field(gt=0, le=255)]
+LogOdds = Annotated[float, Field(ge=-1e6, le=1e6)]  # or what they are multiplied by
 MAX_INTEGER = 2**63  # larger ones, which JSON and Python have, cannot be calculated with
 MAX_BYTES = 10_000_000  # of a settings file; a real one has some thousand
 
@@ -57,15 +59,17 @@ class PathConfig:
     """The shape of a zoom path. Sides are lengths in frame pixels; the side of a box is the square root of its area."""
 
     # Side of the last window over the side of the target (published examples: 7 to 13).
-    last_zoom: float = Field(default=8.0, gt=1)
+    last_zoom: float = Field(default=8.0, gt=1, le=1e6)
     first_zoom: float = Field(
-        default=2.0, ge=1
+        default=2.0, ge=1, le=1e6
     )  # the first window is at least this much smaller than the frame
-    max_zoom: float = Field(default=20.0, gt=1)  # a larger jump gets another window in between
+    max_zoom: float = Field(default=20.0, gt=1, le=1e6)  # a larger jump gets another window in between
     min_side: float = Field(
-        default=64.0, gt=0
+        default=64.0, gt=0, le=1e6
     )  # no window is smaller, so the last look has context and pixels
-    margin: float = Field(default=1.0, gt=0)  # at inference a predicted window is enlarged by this factor
+    margin: float = Field(
+        default=1.0, gt=0, le=1e6
+    )  # at inference a predicted window is enlarged by this factor
     # What a look before the last answers with: the next "window", as published, or the "object" itself, around which the
     # next window is then laid by the rule above. The same words are learned faster with objects for answers.
     answers: Literal["window", "object"] = "window"
@@ -78,10 +82,10 @@ class Evidence:
     Fitted by `piza.evaluation.calibration`.
     """
 
-    first: float = 1.0  # weight of the first look's log-odds
-    later: float = 1.0  # weight of every later look's
-    bias: float = 0.0  # added at every later look
-    none: float = 0.0  # evidence that no hypothesis is right
+    first: LogOdds = 1.0  # weight of the first look's log-odds
+    later: LogOdds = 1.0  # weight of every later look's
+    bias: LogOdds = 0.0  # added at every later look
+    none: LogOdds = 0.0  # evidence that no hypothesis is right
 
     def of(self, log_odds: Sequence[float]) -> float:
         """The evidence of a path whose looks had these log-odds, the first look's first."""
@@ -105,13 +109,17 @@ class LastLookEvidence(Evidence):
 class SearchConfig:
     """The limits of a search, and what the scores of its looks are worth."""
 
-    budget: int = Field(default=5, ge=1)  # looks at most, the first ones included
+    budget: int = Field(default=5, ge=1, le=MAX_COUNT)  # looks at most, the first ones included
     accept_threshold: float = Field(default=1.0, ge=0, le=1)  # an answer of this probability ends the search
     top_k: int = Field(
-        default=10, ge=1
+        default=10, ge=1, le=MAX_COUNT
     )  # boxes of one look that are followed; 1 is the published greedy search
-    max_looks: int = Field(default=5, ge=1)  # the longest path from the frame to an answer, in looks
-    windows_per_batch: int = Field(default=1, ge=1)  # windows of one sentence looked at together
+    max_looks: int = Field(
+        default=5, ge=1, le=MAX_COUNT
+    )  # the longest path from the frame to an answer, in looks
+    windows_per_batch: int = Field(
+        default=1, ge=1, le=MAX_COUNT
+    )  # windows of one sentence looked at together
     num_first_windows: Literal[1, 2, 4] = 1  # first looks: the whole frame, its halves or its quarters
     min_score: float = Field(default=0.0, ge=0, le=1)  # an answer below it counts as not found
     # A later look only refines the box that led to it: its answer overlaps that box by at least this IoU and scores at least
@@ -126,11 +134,13 @@ class SearchConfig:
 class ZoomPolicy:
     """Where an untrained grounder looks next after a box, and how large an image it is given. Nothing here is tuned."""
 
-    context: float = Field(default=8.0, gt=0)  # side of the window after a box over the side of the box
-    min_side: float = Field(default=64.0, gt=0)  # no such window is smaller, in frame pixels
+    context: float = Field(
+        default=8.0, gt=0, le=1e6
+    )  # side of the window after a box over the side of the box
+    min_side: float = Field(default=64.0, gt=0, le=1e6)  # no such window is smaller, in frame pixels
     quarters: bool = True  # whether the quarters of a window are looked at, too
     overlap: float = Field(default=0.2, ge=0, lt=0.9)  # of two neighboring quarters, as a share of their side
-    min_quarter: float = Field(default=256.0, gt=0)  # no quarter has a smaller side, in frame pixels
+    min_quarter: float = Field(default=256.0, gt=0, le=1e6)  # no quarter has a smaller side, in frame pixels
     prior: float = Field(default=0.1, ge=0, le=1)  # score of a quarter that was not looked at yet
     max_pixels: int = Field(
         default=1024 * 1024, ge=1
@@ -175,11 +185,15 @@ class PizaConfig:
     # What the list is read off: a copy of the grounder's backbone, or NanoDet's, whose cells tell num_categories apart.
     proposal_backbone: Literal["resnet", "nanodet"] = "resnet"
     num_categories: int = Field(default=0, ge=0)
-    zoom_scale: float = Field(default=100.0, gt=0)  # of the progress before its sinusoid; 1 as published
+    zoom_scale: float = Field(
+        default=100.0, gt=0, le=1e6
+    )  # of the progress before its sinusoid; 1 as published
     stop_at: float = Field(
-        default=0.95, gt=0
+        default=0.95, gt=0, le=1e6
     )  # the search stops at this probability of "stop"; above 1 never
-    progress_step: float | None = Field(default=0.05, gt=0)  # progress is rounded to multiples of this
+    progress_step: float | None = Field(
+        default=0.05, gt=0, le=1e6
+    )  # progress is rounded to multiples of this
     image_mean: tuple[Channel, Channel, Channel] = (123.675, 116.28, 103.53)  # RGB, of 255
     image_std: tuple[Deviation, Deviation, Deviation] = (58.395, 57.12, 57.375)
 
@@ -203,17 +217,19 @@ class TrainConfig:
     answers: Literal["window", "object"] | None = None  # of looks before the last; None: the base's
     token_pooling: Literal["mean", "max"] | None = None  # over a sentence's tokens; None: the base's
     merge: bool = False  # fold plain LoRA into the weights in the end: a model instead of an adapter
-    history_steps: int = Field(default=3000, ge=1)  # of the box-history encoder, where the base has none
+    history_steps: int = Field(
+        default=3000, ge=1, le=MAX_COUNT
+    )  # of the box-history encoder, where the base has none
 
-    epochs: float = Field(default=5.0, gt=0)  # one: every row is used once in a frame
-    steps: int | None = Field(default=None, ge=1)  # instead of epochs
-    lr: float = Field(default=2e-4, gt=0)
-    backbone_lr: float = Field(default=0.1, ge=0)  # the image backbone's rate, as a share of lr
+    epochs: float = Field(default=5.0, gt=0, le=1e6)  # one: every row is used once in a frame
+    steps: int | None = Field(default=None, ge=1, le=MAX_COUNT)  # instead of epochs
+    lr: float = Field(default=2e-4, gt=0, le=10)
+    backbone_lr: float = Field(default=0.1, ge=0, le=1e3)  # the image backbone's rate, as a share of lr
     # "step": a tenth of lr after three fifths of the steps, as published; "cosine": down to a fiftieth.
     schedule: Literal["step", "cosine"] = "step"
-    warmup: int = Field(default=60, ge=0)  # steps of a rising rate, at most a tenth of all
-    weight_decay: float = Field(default=1e-4, ge=0)  # of matrices
-    max_grad_norm: float = Field(default=0.1, gt=0)  # gradients are clipped to it
+    warmup: int = Field(default=60, ge=0, le=MAX_COUNT)  # steps of a rising rate, at most a tenth of all
+    weight_decay: float = Field(default=1e-4, ge=0, le=10)  # of matrices
+    max_grad_norm: float = Field(default=0.1, gt=0, le=1e6)  # gradients are clipped to it
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: for the matrices of linear layers
     # Of the running average of the weights, which is what is saved; 0: the last weights.
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
@@ -221,14 +237,14 @@ class TrainConfig:
     precision: Literal["fp32", "bf16"] | None = None
     seed: int = Field(default=0, ge=0)
 
-    batch: int = Field(default=4, ge=1)  # windows a step, in each process
+    batch: int = Field(default=4, ge=1, le=MAX_COUNT)  # windows a step, in each process
     micro_batch: int | None = Field(
-        default=None, ge=1
+        default=None, ge=1, le=MAX_COUNT
     )  # of these together in the model; None: all of one size
     crops_per_image: int = Field(
-        default=4, ge=1
+        default=4, ge=1, le=MAX_COUNT
     )  # windows of each opened image; plain methods: the frame alone
-    sentences_per_image: int = Field(default=4, ge=1)  # rows of each opened image, at most
+    sentences_per_image: int = Field(default=4, ge=1, le=MAX_COUNT)  # rows of each opened image, at most
     # Square roots of the area that a frame, and every later window, is resized to; None: the base's.
     first_pixels: int | None = Field(default=None, ge=32, le=4096)
     later_pixels: int | None = Field(default=None, ge=32, le=4096)
@@ -237,16 +253,18 @@ class TrainConfig:
 
     validate: str | None = None  # rows to evaluate on now and then
     validate_images: str | None = None  # the folder of their images; None: `images`
-    validate_limit: int | None = Field(default=None, ge=1)  # the first rows only
-    validate_every: int | None = Field(default=None, ge=1)  # steps between validations; None: an epoch
+    validate_limit: int | None = Field(default=None, ge=1, le=MAX_COUNT)  # the first rows only
+    validate_every: int | None = Field(
+        default=None, ge=1, le=MAX_COUNT
+    )  # steps between validations; None: an epoch
 
     device: str = "auto"  # a graphics card if there is one; or "cpu", "cuda", "cuda:1", "mps"
     workers: int = Field(
-        default=2, ge=1
+        default=2, ge=1, le=MAX_WORKERS
     )  # processes that open images and cut windows, for each training process
     tracker: Literal["none", "tensorboard", "trackio", "wandb", "mlflow"] = "none"
-    save_every: float = Field(default=300.0, ge=0)  # seconds between checkpoints
-    log_every: int = Field(default=20, ge=1)  # steps between lines of the log
+    save_every: float = Field(default=300.0, ge=0, le=MAX_SECONDS)  # seconds between checkpoints
+    log_every: int = Field(default=20, ge=1, le=MAX_COUNT)  # steps between lines of the log
 
 
 # Settings of a training that may differ when it goes on: where things are and how it is watched, not what is computed.

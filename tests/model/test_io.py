@@ -222,6 +222,39 @@ def test_any_damage_is_one_sentence_or_none(saved, tmp_path):
         shutil.rmtree(folder)
 
 
+# The list of words.
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "cut short"),
+        (b"the 9\nred 7\nca", "cut short"),
+        (b"the 9\nred 7\ncar 5", "cut short"),
+        (b"red 7\nthe 9\n", "line 2: expected the words in the order"),
+        (b"the 9\nred 7\nthe 5\n", "line 3: expected each word once"),
+        (b"\xef\xbb\xbfthe 9\n", "line 1: expected one word in lower case"),
+        (b"THE 9\n", "line 1: expected one word in lower case"),
+        (b"t\0e 9\n", "line 1: expected one word in lower case"),
+        (b" 9\n", "line 1: expected one word in lower case"),
+        (b"the -9\n", "line 1: expected a word and a count"),
+        (b"the 9 9\n", "line 1: expected a word and a count"),
+        (b"the " + b"9" * 30 + b"\n", "line 1: expected a word and a count"),
+        (b"\n", "line 1: expected a word and a count"),
+    ],
+)
+def test_a_list_of_words_that_is_damaged(content, named, folder):
+    (folder / "words.txt").write_bytes(content)
+    message = refused(folder)
+    assert "words.txt" in message and named in message
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_list_of_words_with_the_line_ends_of_another_system(end, folder):
+    (folder / "words.txt").write_bytes(end.join([b"the 9", b"red 7", b"seldom 2", b""]))
+    assert load_folder(folder).prompter.known_words == {"the": 9, "red": 7}
+
+
 # Weights.
 
 

@@ -15,6 +15,7 @@ from piza.batch.processes import Processes
 from piza.batch.storage import Folder, FolderLost, open_folder
 from piza.config import SearchConfig
 from piza.errors import InputError
+from piza.limits import MAX_COUNT, MAX_WORKERS, check_whole
 from piza.search.predictor import search_config
 
 FIRST_IMAGES = 20
@@ -232,9 +233,12 @@ def _crew(job: LocateJob, workers: int, ray: str | None) -> Crew:
 
 def _check(workers: int, part_rows: int | None, images: str | Path, search: dict[str, Any]) -> None:
     """Raise InputError for arguments that cannot be."""
-    for name, value, least in (("workers", workers, 0), ("part_rows", part_rows, 1)):
-        if value is not None and (not isinstance(value, int) or value < least):
-            raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r:.40}")
+    for name, value, least, most in (
+        ("workers", workers, 0, MAX_WORKERS),
+        ("part_rows", part_rows, 1, MAX_COUNT),
+    ):
+        if value is not None:
+            check_whole(name, value, least, most)
     if workers and str(images).lower().startswith("memory://"):
         raise InputError(
             "the images in memory:// are this process' own; expected workers=0, which computes in it"

@@ -11,6 +11,7 @@ from piza.cli.common import (
     note,
     search_options,
 )
+from piza.limits import MAX_WORKERS
 
 
 def add_batch(commands: Any) -> None:
@@ -29,7 +30,7 @@ def add_batch(commands: Any) -> None:
     parser.add_argument(
         "--workers",
         metavar="N",
-        type=at_least(0),
+        type=at_least(0, MAX_WORKERS),
         default=1,
         help="processes of one thread each, or Ray actors (default: 1; 0 computes in this process)",
     )

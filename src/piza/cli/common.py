@@ -5,7 +5,9 @@ imported where they are used, so that `--help` and most refusals answer at once.
 """
 
 import argparse
+import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from piza.devices import AUTO, check_cpu, check_device, device_failure
 from piza.errors import InputError, InputWarning
+from piza.limits import MAX_COUNT
 from piza.visualize.text import one_line
 
 if TYPE_CHECKING:
@@ -114,16 +117,29 @@ def _silence_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def at_least(minimum: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number that is not below `minimum`."""
+def at_least(minimum: int, at_most: int = MAX_COUNT) -> Callable[[str], int]:
+    """A type for argparse: a whole number in these limits, written in digits."""
 
     def number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"expected at least {minimum}, got {value}")
+        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text) else minimum - 1
+        if not minimum <= value <= at_most:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {minimum} to {at_most}, got {shortened(text)}"
+            )
+        return value
+
+    return number
+
+
+def over(minimum: float, at_most: float) -> Callable[[str], float]:
+    """A type for argparse: a number over `minimum` and not over `at_most`."""
+
+    def number(text: str) -> float:
+        value = as_number(text)
+        if not minimum < value <= at_most:  # NaN is neither
+            raise argparse.ArgumentTypeError(
+                f"expected a number over {minimum:g}, at most {at_most:,.12g}, got {shortened(text)}"
+            )
         return value
 
     return number
@@ -131,35 +147,44 @@ def at_least(minimum: int) -> Callable[[str], int]:
 
 def probability(text: str) -> float:
     """A type for argparse: a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = as_number(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a probability from 0 to 1, got {text!r}")
-    return value
-
-
-def positive(text: str) -> float:
-    """A type for argparse: a finite number over 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number over 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a probability from 0 to 1, got {shortened(text)}")
     return value
 
 
 def share_below_one(text: str) -> float:
     """A type for argparse: a number of at least 0 and below 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = as_number(text)
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"expected a share of at least 0 and below 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a share of at least 0 and below 1, got {shortened(text)}")
     return value
+
+
+def any_number(text: str) -> float:
+    """A type for argparse: a finite number, whose limits are checked with the other settings."""
+    value = as_number(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {shortened(text)}")
+    return value
+
+
+def port(text: str) -> int:
+    """A type for argparse: a port; 0 takes a free one."""
+    return at_least(0, 65535)(text)
+
+
+def as_number(text: str) -> float:
+    """The number that a text is in English digits; NaN for any other text."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        return math.nan
+
+
+def shortened(text: str) -> str:
+    """What was given, as a message quotes it."""
+    return repr(text) if len(text) <= 40 else f"{text[:40]!r}..."
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from piza.cli.split import add_split
 from piza.cli.verify import add_verify
 from piza.errors import InputError
 from piza.files import check_not_read, check_writable
+from piza.limits import MAX_SEED, MAX_WORKERS
 
 FORMATS = (
     "sorec",
@@ -48,9 +49,13 @@ def _add_scenes(kinds: Any) -> None:
     scenes = kinds.add_parser("scenes", help="make synthetic street scenes with sentences, in SOREC's format")
     scenes.add_argument("out", metavar="OUT", help="the folder to write: OUT/images/*.jpg and OUT/rows.json")
     scenes.add_argument("--count", metavar="N", type=at_least(1), required=True, help="how many scenes")
-    scenes.add_argument("--seed", metavar="S", type=at_least(0), required=True, help="same seed, same bytes")
+    scenes.add_argument(
+        "--seed", metavar="S", type=at_least(0, MAX_SEED), required=True, help="same seed, same bytes"
+    )
     scenes.add_argument("--size", metavar="WxH", type=_size, default=(2048, 1152), help="default: 2048x1152")
-    scenes.add_argument("--workers", metavar="N", type=at_least(1), default=1, help="processes (default: 1)")
+    scenes.add_argument(
+        "--workers", metavar="N", type=at_least(1, MAX_WORKERS), default=1, help="processes (default: 1)"
+    )
     scenes.add_argument(
         "--absent",
         metavar="N",
@@ -90,7 +95,9 @@ def _add_view(kinds: Any) -> None:
     _images_option(view, "the folder of the images", required=True)
     view.add_argument("--out", metavar="PAGE.html", required=True, help="the page; it needs no other file")
     view.add_argument("--count", metavar="N", type=at_least(1), default=24, help="rows (default: 24)")
-    view.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="which rows (default: 0)")
+    view.add_argument(
+        "--seed", metavar="S", type=at_least(0, MAX_SEED), default=0, help="which rows (default: 0)"
+    )
     _missing_option(view)
     view.set_defaults(run=_view)
 

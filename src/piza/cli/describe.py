@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import at_least, note, positive, probability, show_progress
+from piza.cli.common import any_number, at_least, note, over, probability, show_progress
 from piza.errors import InputError
+from piza.limits import MAX_COUNT, MAX_RETRIES, MAX_SECONDS, MAX_SEED, MAX_TILES_A_SIDE, MAX_WORKERS
 
 if TYPE_CHECKING:
     from piza.dataset.describe import Describing
@@ -49,26 +50,45 @@ def add_describe(kinds: Any) -> None:
         "--answers", metavar="FILE", help="where answers are kept (default: OUT.answers.jsonl)"
     )
     online.add_argument(
-        "--parallel", metavar="N", type=at_least(1), default=4, help="questions at once (default: 4)"
+        "--parallel",
+        metavar="N",
+        type=at_least(1, MAX_WORKERS),
+        default=4,
+        help="questions at once (default: 4)",
     )
-    online.add_argument("--per-minute", metavar="N", type=positive, help="questions a minute, at most")
+    online.add_argument(
+        "--per-minute", metavar="N", type=over(0, MAX_COUNT), help="questions a minute, at most"
+    )
     online.add_argument("--max-questions", metavar="N", type=at_least(0), help="in this run, at most")
     online.add_argument(
-        "--max-cost", metavar="X", type=positive, help="of all answers, at most; with the prices"
+        "--max-cost", metavar="X", type=over(0, MAX_COUNT), help="of all answers, at most; with the prices"
     )
-    online.add_argument("--price-in", metavar="X", type=positive, help="of a million tokens that are sent")
     online.add_argument(
-        "--price-out", metavar="X", type=positive, help="of a million tokens that are answered"
+        "--price-in", metavar="X", type=over(0, MAX_COUNT), help="of a million tokens that are sent"
     )
-    online.add_argument("--timeout", metavar="S", type=positive, help="seconds for an answer (default: 120)")
     online.add_argument(
-        "--retries", metavar="N", type=at_least(0), help="where the endpoint is busy (default: 5)"
+        "--price-out", metavar="X", type=over(0, MAX_COUNT), help="of a million tokens that are answered"
     )
-    online.add_argument("--temperature", metavar="T", type=float, help="0 to 2 (default: 0.7)")
+    online.add_argument(
+        "--timeout", metavar="S", type=over(0, MAX_SECONDS), help="seconds for an answer (default: 120)"
+    )
+    online.add_argument(
+        "--retries",
+        metavar="N",
+        type=at_least(0, MAX_RETRIES),
+        help="where the endpoint is busy (default: 5)",
+    )
+    online.add_argument("--temperature", metavar="T", type=any_number, help="0 to 2 (default: 0.7)")
     offline = describe.add_argument_group("by the generator, offline")
-    offline.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="same seed, same sentences")
     offline.add_argument(
-        "--tiles", metavar="N", type=at_least(1), default=2, help="as of propose (default: 2)"
+        "--seed", metavar="S", type=at_least(0, MAX_SEED), default=0, help="same seed, same sentences"
+    )
+    offline.add_argument(
+        "--tiles",
+        metavar="N",
+        type=at_least(1, MAX_TILES_A_SIDE),
+        default=2,
+        help="as of propose (default: 2)",
     )
     offline.add_argument(
         "--maybe",

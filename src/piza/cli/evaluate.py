@@ -23,6 +23,7 @@ from piza.cli.common import (
 )
 from piza.errors import InputError
 from piza.files import check_writable
+from piza.limits import MAX_WORKERS
 
 if TYPE_CHECKING:
     from piza.evaluation.absent import Absent, AbsentScores
@@ -49,7 +50,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--workers",
         metavar="N",
-        type=at_least(1),
+        type=at_least(1, MAX_WORKERS),
         help="processes of one thread each, for the same numbers sooner (default: ask in this process)",
     )
     add_box_options(parser)
@@ -61,7 +62,10 @@ def add_evaluate(commands: Any) -> None:
         help="instead of the search: a sliding window, a grid of tiles, or a search that is told its first window",
     )
     baseline.add_argument(
-        "--tile", metavar="PX", type=at_least(1), help="side of a tile (default: the model's later input)"
+        "--tile",
+        metavar="PX",
+        type=at_least(1, 65535),
+        help="side of a tile (default: the model's later input)",
     )
     baseline.add_argument(
         "--overlap",

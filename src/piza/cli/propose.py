@@ -3,8 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import at_least, note, positive, show_progress
+from piza.cli.common import at_least, note, over, probability, show_progress
 from piza.errors import InputError
+from piza.limits import MAX_TILES_A_SIDE
 
 if TYPE_CHECKING:
     from piza.dataset.candidates import Proposer
@@ -32,22 +33,24 @@ def add_propose(kinds: Any) -> None:
     propose.add_argument(
         "--tiles",
         metavar="N",
-        type=at_least(1),
+        type=at_least(1, MAX_TILES_A_SIDE),
         default=2,
         help="look at the photo and at N x N parts of it (default: 2; 1: the photo alone)",
     )
     limits = propose.add_argument_group("what is kept")
     limits.add_argument(
-        "--min-share", metavar="P", type=positive, default=0.01, help="%% of the photo (default: 0.01)"
+        "--min-share", metavar="P", type=over(0, 100), default=0.01, help="%% of the photo (default: 0.01)"
     )
     limits.add_argument(
-        "--max-share", metavar="P", type=positive, default=0.15, help="%% of the photo (default: 0.15)"
+        "--max-share", metavar="P", type=over(0, 100), default=0.15, help="%% of the photo (default: 0.15)"
     )
-    limits.add_argument("--min-side", metavar="PX", type=positive, help="longer side in pixels (default: 12)")
+    limits.add_argument(
+        "--min-side", metavar="PX", type=over(0, 65535), help="longer side in pixels (default: 12)"
+    )
     limits.add_argument(
         "--min-score",
         metavar="S",
-        type=float,
+        type=probability,
         help="of the proposer; for a list: and of being a whole thing (default: 0.25)",
     )
     limits.add_argument(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.cli.common import at_least, note
+from piza.limits import MAX_SEED
 
 
 def add_sentences(kinds: Any) -> None:
@@ -23,7 +24,9 @@ def add_sentences(kinds: Any) -> None:
         choices=("coco", "yolo", "voc", "kitti", "jsonl"),
         help="default: told by BOXES",
     )
-    sentences.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="same seed, same bytes")
+    sentences.add_argument(
+        "--seed", metavar="S", type=at_least(0, MAX_SEED), default=0, help="same seed, same bytes"
+    )
     sentences.add_argument(
         "--per-object",
         metavar="N",

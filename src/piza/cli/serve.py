@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from piza.cli.common import add_device_option, at_least, positive
+from piza.cli.common import add_device_option, at_least, over, port
+from piza.limits import MAX_COUNT, MAX_SECONDS
 from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
 
@@ -21,7 +22,7 @@ def add_serve(commands: Any) -> None:
         "--host", default=HOST, help=f"the address to answer at (default: {HOST}, this computer only)"
     )
     parser.add_argument(
-        "--port", type=_port, default=PORT, help=f"the port (default: {PORT}); 0 takes a free one"
+        "--port", type=port, default=PORT, help=f"the port (default: {PORT}); 0 takes a free one"
     )
     parser.add_argument(
         "--queue-size",
@@ -33,14 +34,14 @@ def add_serve(commands: Any) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=positive,
+        type=over(0, MAX_SECONDS),
         default=SECONDS,
         help=f"the longest a request takes, waiting included (default: {SECONDS:g})",
     )
     parser.add_argument(
         "--upload",
         metavar="MB",
-        type=positive,
+        type=over(0, MAX_COUNT),
         default=MEGABYTES,
         help=f"the largest upload in megabytes (default: {MEGABYTES:g})",
     )
@@ -73,13 +74,6 @@ def _serve(options: argparse.Namespace) -> None:
         tuple(options.allow_origin),
     )
     serve(options.model or ["mini"], options.device, config)
-
-
-def _port(text: str) -> int:
-    value = at_least(0)(text)
-    if value > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text}")
-    return value
 
 
 def _origin(text: str) -> str:

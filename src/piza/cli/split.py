@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from piza.cli.common import at_least, note, positive
+from piza.cli.common import as_number, at_least, note, over
 from piza.errors import InputError
+from piza.limits import FARTHEST, HASH_BITS, MAX_COUNT, MAX_SEED
 
 BITS = 24  # as piza.dataset.similar_photos.SIMILAR, so that --help imports nothing
 
@@ -34,10 +35,14 @@ def add_split(kinds: Any) -> None:
         "--pattern", metavar="REGEX", help="by place: what in a photo's name says where it is of"
     )
     split.add_argument(
-        "--near", metavar="M", type=positive, default=100.0, help="by place: meters (default: 100)"
+        "--near", metavar="M", type=over(0, FARTHEST), default=100.0, help="by place: meters (default: 100)"
     )
     split.add_argument(
-        "--seed", metavar="S", type=at_least(0), default=0, help="same seed, same parts (default: 0)"
+        "--seed",
+        metavar="S",
+        type=at_least(0, MAX_SEED),
+        default=0,
+        help="same seed, same parts (default: 0)",
     )
     _similar_option(split, "photos that look the same stay together; -1: not looked for")
     split.add_argument(
@@ -74,7 +79,11 @@ def add_split(kinds: Any) -> None:
 
 def _similar_option(parser: argparse.ArgumentParser, help: str) -> None:
     parser.add_argument(
-        "--similar", metavar="BITS", type=at_least(-1), default=BITS, help=f"{help} (default: {BITS})"
+        "--similar",
+        metavar="BITS",
+        type=at_least(-1, HASH_BITS),
+        default=BITS,
+        help=f"{help} (default: {BITS})",
     )
 
 
@@ -157,11 +166,8 @@ def _parts(text: str) -> dict[str, float]:
     for item in text.split(","):
         name, _, share = item.partition("=")
         name = name.strip()
-        try:
-            value = float(share)
-        except ValueError:
-            value = -1.0
-        if not name.isidentifier() or name == "split" or name in parts or not 0 < value < float("inf"):
+        value = as_number(share)
+        if not name.isidentifier() or name == "split" or name in parts or not 0 < value <= MAX_COUNT:
             raise argparse.ArgumentTypeError(
                 f"expected NAME=SHARE,NAME=SHARE such as train=8,val=1,test=1, got {text!r}"
             )

@@ -6,9 +6,10 @@ import os
 import sys
 from typing import Any
 
-from piza.cli.common import add_box_options, add_device_option, at_least
+from piza.cli.common import add_box_options, add_device_option, any_number, at_least
 from piza.devices import needing_torch
 from piza.errors import InputError
+from piza.limits import MAX_SEED, MAX_WORKERS
 
 NOT_SETTINGS = ("run", "option", "config")
 
@@ -72,19 +73,24 @@ def _add_method(group: Any) -> None:
 
 def _add_schedule(group: Any) -> None:
     add = group.add_argument
-    add("--epochs", metavar="N", type=float, help="default: 5")
+    add("--epochs", metavar="N", type=any_number, help="default: 5")
     add("--steps", metavar="N", type=at_least(1), help="instead of epochs")
-    add("--lr", metavar="RATE", type=float, help="learning rate (default: 2e-4)")
-    add("--backbone-lr", metavar="SHARE", type=float, help="the image backbone's, as a share (default: 0.1)")
+    add("--lr", metavar="RATE", type=any_number, help="learning rate (default: 2e-4)")
+    add(
+        "--backbone-lr",
+        metavar="SHARE",
+        type=any_number,
+        help="the image backbone's, as a share (default: 0.1)",
+    )
     add("--schedule", metavar="NAME", help="step (default: a tenth after three fifths) or cosine")
     add("--warmup", metavar="N", type=at_least(0), help="steps of a rising rate (default: 60)")
     add("--optimizer", metavar="NAME", help="adamw (default) or muon")
-    add("--max-grad-norm", metavar="NORM", type=float, help="gradients are clipped to it (default: 0.1)")
-    add("--weight-decay", metavar="RATE", type=float, help="default: 1e-4")
+    add("--max-grad-norm", metavar="NORM", type=any_number, help="gradients are clipped to it (default: 0.1)")
+    add("--weight-decay", metavar="RATE", type=any_number, help="default: 1e-4")
     add(
         "--ema-decay",
         metavar="RATE",
-        type=float,
+        type=any_number,
         help="of the running average of the weights, which is saved (default: 0.998; 0: the last weights)",
     )
     add(
@@ -92,7 +98,7 @@ def _add_schedule(group: Any) -> None:
         metavar="NAME",
         help="fp32 or bf16 (matrix products in bfloat16); default: as accelerate was launched, otherwise fp32",
     )
-    add("--seed", metavar="S", type=at_least(0), help="default: 0")
+    add("--seed", metavar="S", type=at_least(0, MAX_SEED), help="default: 0")
 
 
 def _add_windows(group: Any) -> None:
@@ -106,9 +112,11 @@ def _add_windows(group: Any) -> None:
     )
     add("--crops-per-image", metavar="N", type=at_least(1), help="windows of each opened image (default: 4)")
     add("--sentences-per-image", metavar="N", type=at_least(1), help="rows of each opened image (default: 4)")
-    add("--first-pixels", metavar="PX", type=at_least(32), help="root of the area a frame is resized to")
-    add("--later-pixels", metavar="PX", type=at_least(32), help="the same for later windows")
-    add("--min-scale", metavar="SHARE", type=float, help="random resize from this to 1 (default: 0.6)")
+    add(
+        "--first-pixels", metavar="PX", type=at_least(32, 4096), help="root of the area a frame is resized to"
+    )
+    add("--later-pixels", metavar="PX", type=at_least(32, 4096), help="the same for later windows")
+    add("--min-scale", metavar="SHARE", type=any_number, help="random resize from this to 1 (default: 0.6)")
     add("--augment", action="store_true", default=None, help="vary brightness, colors and noise")
 
 
@@ -120,9 +128,14 @@ def _add_machine(group: Any) -> None:
     add("--validate-every", metavar="N", type=at_least(1), help="steps between (default: an epoch)")
     add("--tracker", metavar="NAME", help="none (default), tensorboard, trackio, wandb or mlflow")
     add_device_option(group, default=None)
-    add("--workers", metavar="N", type=at_least(1), help="processes that read images (default: 2)")
+    add(
+        "--workers",
+        metavar="N",
+        type=at_least(1, MAX_WORKERS),
+        help="processes that read images (default: 2)",
+    )
     add("--log-every", metavar="N", type=at_least(1), help="steps (default: 20)")
-    add("--save-every", metavar="SECONDS", type=float, help="between checkpoints (default: 300)")
+    add("--save-every", metavar="SECONDS", type=any_number, help="between checkpoints (default: 300)")
 
 
 def _train(options: argparse.Namespace) -> int:

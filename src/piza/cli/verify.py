@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import Parser, at_least, note
+from piza.cli.common import Parser, at_least, note, port
 from piza.errors import InputError
 from piza.files import atomic_write, check_not_read, check_writable
 
@@ -35,9 +35,7 @@ def _add_page(ways: Any) -> None:
     _images(page)
     page.add_argument("--who", metavar="NAME", help="the name the page suggests (default: the user's)")
     page.add_argument("--host", default="127.0.0.1", help="the address to answer at (default: 127.0.0.1)")
-    page.add_argument(
-        "--port", type=at_least(0), default=7861, help="the port (default: 7861); 0 takes a free one"
-    )
+    page.add_argument("--port", type=port, default=7861, help="the port (default: 7861); 0 takes a free one")
     page.add_argument(
         "--allow-host", metavar="NAME", action="append", default=[], help="a name the page is reached by"
     )

@@ -14,6 +14,7 @@ from piza.data.labels import LabeledPhoto
 from piza.data.sorec import canonical_name
 from piza.errors import InputError
 from piza.image import ImageArray, cut
+from piza.limits import MAX_TILES_A_SIDE, check_whole
 from piza.search.region_crops import Detail
 from piza.search.zoom_path import frame_window, input_size
 
@@ -61,7 +62,9 @@ def tiled(detector: Detector, tiles: int = 2) -> Proposer:
     """A detector that is run on the photo, and on its tiles x tiles overlapping parts; 1: on the photo alone.
 
     What the inner edge of a part cuts off is left to its neighbor. An object that is found twice is returned twice.
+    Raises InputError for a number of tiles out of range.
     """
+    check_whole("tiles", tiles, 1, MAX_TILES_A_SIDE)
 
     def propose(image: ImageArray, name: str) -> list[Candidate]:
         height, width = image.shape[:2]

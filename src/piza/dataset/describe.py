@@ -19,6 +19,7 @@ from piza.dataset.questions import PICTURES, REMINDER, Prompt, fill, messages, p
 from piza.dataset.records import Described, Proposal, RecordWriter, Sentence, proposal_fields, read_records
 from piza.errors import InputError
 from piza.image import ImageArray, open_image
+from piza.limits import MAX_WORKERS, check_whole
 
 ALIKE = "no sentence fits it alone"
 UNSURE = f"nobody knows what it is, or with a score below {MIN_CATEGORY_SCORE:g} only"
@@ -120,6 +121,8 @@ def describe_with_endpoint(
         InputError: for files that cannot be used or were begun in another way, and where the endpoint cannot be reached, does
             not let us in, or fails `MAX_FAILED` questions in a row. What was answered until then is kept.
     """
+    check_whole("count", count, 1)
+    check_whole("parallel", parallel, 1, MAX_WORKERS)
     given, photos, result = read_records(proposals, Proposal), Photos(photos_dir), Describing()
     made_with = {
         "with": endpoint.config.model,

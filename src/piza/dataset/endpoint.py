@@ -14,6 +14,7 @@ from pydantic import Field
 from piza.config import settings
 from piza.dataset.records import RecordWriter
 from piza.errors import InputError, reason
+from piza.limits import MAX_COUNT, MAX_RETRIES, MAX_SECONDS
 
 MAX_WAIT = 60.0  # seconds before the next try, whatever the server says
 FIRST_WAIT = 0.5
@@ -27,14 +28,16 @@ class EndpointConfig:
     url: Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")]
     model: Annotated[str, Field(min_length=1)]
     temperature: float = Field(default=0.7, ge=0, le=2)
-    max_tokens: int = Field(default=400, ge=1)  # of an answer
-    timeout: float = Field(default=120.0, gt=0)  # seconds for an answer
-    retries: int = Field(default=5, ge=0)  # where the server says that it is busy, or cannot be reached
-    per_minute: float | None = Field(default=None, gt=0)  # questions
-    max_questions: int | None = Field(default=None, ge=0)  # in this run
-    max_cost: float | None = Field(default=None, ge=0)  # of all answers in the file of answers
-    price_in: float = Field(default=0.0, ge=0)
-    price_out: float = Field(default=0.0, ge=0)
+    max_tokens: int = Field(default=400, ge=1, le=MAX_COUNT)  # of an answer
+    timeout: float = Field(default=120.0, gt=0, le=MAX_SECONDS)  # seconds for an answer
+    retries: int = Field(
+        default=5, ge=0, le=MAX_RETRIES
+    )  # where the server says that it is busy, or cannot be reached
+    per_minute: float | None = Field(default=None, gt=0, le=MAX_COUNT)  # questions
+    max_questions: int | None = Field(default=None, ge=0, le=MAX_COUNT)  # in this run
+    max_cost: float | None = Field(default=None, ge=0, le=MAX_COUNT)  # of all answers in the file of answers
+    price_in: float = Field(default=0.0, ge=0, le=MAX_COUNT)
+    price_out: float = Field(default=0.0, ge=0, le=MAX_COUNT)
 
     def __post_init__(self) -> None:
         if self.max_cost is not None and not self.price_in + self.price_out:

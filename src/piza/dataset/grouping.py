@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 from piza.data.sorec import canonical_name, find_image
 from piza.dataset.similar_photos import SIMILAR, connected, hash_photos, similar_pairs
 from piza.errors import InputError
+from piza.limits import FARTHEST, HASH_BITS, check_whole
 
 By = Literal["photo", "place", "time"]
 BYS: tuple[By, ...] = get_args(By)
@@ -57,6 +58,10 @@ def group_photos(
     Raises:
         InputError: for a photo that cannot be read, or whose place or time is not known.
     """
+    if not 0 < near <= FARTHEST:
+        raise InputError(f"near: expected meters over 0, at most {FARTHEST}, got {near!r:.40}")
+    if similar is not None:
+        check_whole("similar", similar, 0, HASH_BITS)
     names = list(dict.fromkeys(images))
     times: dict[str, datetime] = {}
     if by == "time":

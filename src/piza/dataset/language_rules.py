@@ -8,6 +8,7 @@ from pydantic import Field
 
 from piza.config import settings
 from piza.dataset.records import Finding
+from piza.limits import MAX_COUNT
 
 SHORT, LONG, LANGUAGE, MARK = "too short", "too long", "another language", "speaks of the mark"
 
@@ -51,8 +52,8 @@ _OTHERS = frozenset(
 class LanguageRules:
     """What a sentence should be like. Words are what white space separates."""
 
-    min_words: int = Field(default=4, ge=1)
-    max_words: int = Field(default=60, ge=1)
+    min_words: int = Field(default=4, ge=1, le=MAX_COUNT)
+    max_words: int = Field(default=60, ge=1, le=MAX_COUNT)
     english: bool = True  # whether sentences are to be in English
 
 

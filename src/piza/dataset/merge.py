@@ -9,6 +9,7 @@ from typing import Any
 from piza.data.sorec import canonical_name, check_image_name
 from piza.dataset.similar_photos import SIMILAR, connected, hash_photos, similar_pairs
 from piza.errors import InputError
+from piza.limits import HASH_BITS, check_whole
 
 Rows = list[dict[str, Any]]
 
@@ -83,6 +84,7 @@ def dedupe_rows(rows: Rows, images_dir: str | Path, similar: int = SIMILAR) -> D
 
     similar: bits of 256 that may differ. Raises InputError for a photo that cannot be read.
     """
+    check_whole("similar", similar, 0, HASH_BITS)
     counts = Counter(row["image"] for row in rows)
     pairs = similar_pairs(hash_photos(counts, images_dir), similar)
     groups = [group for group in connected(list(counts), [(a, b) for a, b, _ in pairs]) if len(group) > 1]

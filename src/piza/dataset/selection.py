@@ -14,6 +14,7 @@ from piza.boxes import area_xyxy, iou_xyxy
 from piza.config import settings
 from piza.dataset.candidates import Candidate
 from piza.errors import InputError
+from piza.limits import MAX_COUNT
 
 NESTED = (
     0.85  # of the smaller box, if it is nearly as large: two of one kind, one in the other, are one thing
@@ -34,11 +35,11 @@ class SelectionConfig:
 
     min_share: float = Field(default=0.0001, ge=0, le=1)
     max_share: float = Field(default=0.0015, gt=0, le=1)
-    min_side: float = Field(default=12.0, ge=0)  # pixels, of the longer side
-    edge: float = Field(default=2.0, ge=0)  # pixels: what comes nearer to the edge is cut off by it
+    min_side: float = Field(default=12.0, ge=0, le=65535)  # pixels, of the longer side
+    edge: float = Field(default=2.0, ge=0, le=65535)  # pixels: what comes nearer to the edge is cut off by it
     duplicate_iou: float = Field(default=0.5, gt=0, le=1)  # boxes that overlap more are of one thing
-    min_score: float = 0.25  # of `Candidate.worth`
-    per_photo: int = Field(default=20, ge=1)
+    min_score: float = Field(default=0.25, ge=0, le=1)  # of `Candidate.worth`
+    per_photo: int = Field(default=20, ge=1, le=MAX_COUNT)
     categories: tuple[str, ...] = ()  # only these; none: all
     without: tuple[str, ...] = ("tree", "hedge", "pole")  # scenery, of which no sentence is about one
 

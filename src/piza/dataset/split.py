@@ -15,6 +15,7 @@ from piza.dataset.grouping import NEAR, By, Group, group_photos
 from piza.dataset.similar_photos import SIMILAR
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable
+from piza.limits import MAX_COUNT, MAX_SEED, check_whole
 
 # SOREC's: rows of train, val and test as they are in it, a sixth of Train-L as Train-S, and a test of traffic and of the rest.
 SOREC = {"trainL": 0.614, "val": 0.107, "test": 0.279}
@@ -69,8 +70,9 @@ def split_rows(
     if not rows:
         raise InputError("there are no rows to split")
     shares = dict(SOREC if parts is None else parts)
-    if not shares or any(not 0 < share < float("inf") for share in shares.values()):
-        raise InputError(f"expected parts with shares over 0, got {shares}")
+    if not shares or any(not 0 < share <= MAX_COUNT for share in shares.values()):
+        raise InputError(f"expected parts with shares over 0, at most {MAX_COUNT}, got {shares}")
+    check_whole("seed", seed, 0, MAX_SEED)
     if parts is None:
         _check_categories(rows)
     counts = Counter(row["image"] for row in rows)

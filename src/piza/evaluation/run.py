@@ -15,6 +15,7 @@ from piza.evaluation.intervals import Interval, intervals
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.evaluation.outcome import Outcome, outcome_of
 from piza.image import ImageSource, decode_image
+from piza.limits import MAX_WORKERS, check_whole
 from piza.result import Result
 
 __all__ = ["Baseline", "Evaluation", "Locator", "Outcome", "evaluate"]
@@ -104,6 +105,7 @@ def evaluate(
     Raises:
         InputError: when there are no rows, an image is missing, or a sentence cannot be asked.
     """
+    check_whole("workers", workers, 0, MAX_WORKERS)
     rows = _check(rows, images_dir, limit, on_missing)
     groups: dict[str, list[tuple[int, Row]]] = {}
     for index, row in enumerate(rows):
@@ -209,8 +211,8 @@ def _check(rows: Sequence[Row], images_dir: str | Path, limit: int | None, on_mi
     """The rows to ask. Raises InputError for arguments that cannot be."""
     if on_missing not in ("error", "skip"):
         raise InputError(f"on_missing must be 'error' or 'skip', got {on_missing!r}")
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be at least 1, got {limit}")
+    if limit is not None:
+        check_whole("limit", limit, 1)
     rows = list(rows)[:limit]
     if not rows:
         raise InputError("there are no rows to evaluate")

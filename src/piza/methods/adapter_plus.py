@@ -22,11 +22,11 @@ class AdapterPlusConfig:
     """Options of the method."""
 
     condition: bool = True  # False: plain Adapter+, whatever the next two say
-    image_bottleneck: int = Field(default=256, ge=1)
-    text_bottleneck: int = Field(default=256, ge=1)
+    image_bottleneck: int = Field(default=256, ge=1, le=65_536)
+    text_bottleneck: int = Field(default=256, ge=1, le=65_536)
     condition_image: bool = True
     condition_text: bool = False  # published: the text adapters take no embedding
-    embedding_dim: int = Field(default=256, ge=4)  # of the zoom embedding
+    embedding_dim: int = Field(default=256, ge=4, le=65_536)  # of the zoom embedding
 
 
 class AdapterPlus(nn.Module):

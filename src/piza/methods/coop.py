@@ -39,7 +39,7 @@ class CoopConfig:
     )  # context vectors in front of each sentence, as published; they count to the 256 tokens
     # Token ids of the words to start from, `tokens` of them; else random. A list where it comes from JSON.
     start_ids: tuple[int, ...] = Field(default=(), strict=False)
-    embedding_dim: int = Field(default=256, ge=4)  # of the zoom embedding
+    embedding_dim: int = Field(default=256, ge=4, le=65_536)  # of the zoom embedding
 
 
 class ContextVectors(nn.Embedding):

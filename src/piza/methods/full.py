@@ -24,7 +24,7 @@ class FullConfig:
         default=64, ge=1
     )  # of the adapters that carry the condition; all other weights move too
     condition_text: bool = False
-    embedding_dim: int = Field(default=256, ge=4)  # of the zoom embedding
+    embedding_dim: int = Field(default=256, ge=4, le=65_536)  # of the zoom embedding
 
 
 def apply(base: nn.Module, config: FullConfig) -> None:

@@ -29,9 +29,11 @@ class LoraConfig:
     """Options of the method."""
 
     condition: bool = True  # False: plain LoRA, which can be merged
-    rank: int = Field(default=18, ge=1)  # the paper names none; this one gives its parameter counts
-    alpha: float = 18.0  # the update is multiplied by alpha / rank
-    embedding_dim: int = Field(default=256, ge=4)  # of the zoom embedding
+    rank: int = Field(
+        default=18, ge=1, le=65_536
+    )  # the paper names none; this one gives its parameter counts
+    alpha: float = Field(default=18.0, ge=-1e6, le=1e6)  # the update is multiplied by alpha / rank
+    embedding_dim: int = Field(default=256, ge=4, le=65_536)  # of the zoom embedding
 
 
 class LowRank(nn.Module):

@@ -70,7 +70,7 @@ def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
         part.write_text(model.detector.config.to_json_string(), encoding="utf-8")
     settings.write(model.config, folder / PIZA_CONFIG)
     model.tokenizer.save_pretrained(folder)
-    if model.prompter.known_words is not None:
+    if model.prompter.known_words:
         write_known_words(folder, model.prompter.known_words)
     if model.object_words is not None:
         write_object_words(folder, model.object_words)

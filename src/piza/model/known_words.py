@@ -44,7 +44,8 @@ def write_known_words(folder: str | Path, counts: Mapping[str, int]) -> None:
 def read_known_words(folder: str | Path) -> dict[str, int] | None:
     """The words taught at least `MIN_TAUGHT` times, with their counts; None for a model that has no such list.
 
-    Raises InputError when the list cannot be read.
+    Raises InputError when the list cannot be read, was cut short, or is not as `write_known_words` leaves it: a word lost from
+    it would be called unknown without a fault being seen.
     """
     path = Path(folder) / WORDS_FILE
     if not path.is_file():
@@ -53,14 +54,27 @@ def read_known_words(folder: str | Path) -> dict[str, int] | None:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{str(path)!r}: expected a list of words of at most {MAX_BYTES // 10**6} MB")
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = path.read_bytes().decode("utf-8")  # with line ends as they are
+        if not text.endswith("\n"):
+            raise InputError(
+                f"{str(path)!r}: expected a list of words that ends with a line end; it was cut short"
+            )
+        highest = 10**MAX_DIGITS
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+            line = line.removesuffix("\r")
             word, _, count = line.partition(" ")
             if not (count.isascii() and count.isdigit() and len(count) <= MAX_DIGITS):
-                raise InputError(
-                    f"{str(path)!r}, line {number}: expected a word and a count, got {line[:40]!r}"
-                )
-            if int(count) >= MIN_TAUGHT:
-                counts[word] = int(count)
+                problem = "a word and a count"
+            elif split_words(word) != [word]:
+                problem = "one word in lower case"
+            elif word in counts:
+                problem = "each word once"
+            elif int(count) > highest:
+                problem = "the words in the order of their counts"
+            else:
+                counts[word] = highest = int(count)
+                continue
+            raise InputError(f"{str(path)!r}, line {number}: expected {problem}, got {line[:40]!r}")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{str(path)!r} cannot be read as a list of words: {reason(error)}") from None
-    return counts
+    return {word: count for word, count in counts.items() if count >= MIN_TAUGHT}

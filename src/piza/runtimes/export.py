@@ -129,5 +129,5 @@ def _write_notes(model: Piza, folder: Path) -> None:
         if not file.is_file():
             raise InputError("the tokenizer of this model has no tokenizer.json, which an export needs")
         file.replace(folder / "tokenizer.json")
-    if model.prompter.known_words is not None:
+    if model.prompter.known_words:
         write_known_words(folder, model.prompter.known_words)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.errors import InputError, reason
+from piza.limits import MAX_COUNT, MAX_SECONDS, check_whole
 
 HOST, PORT = "127.0.0.1", 7860
 QUEUE_SIZE, SECONDS, MEGABYTES = 8, 60.0, 50.0
@@ -45,6 +46,7 @@ def serve(names: Sequence[str] = ("mini",), device: str = "auto", config: ServeC
     a model cannot be loaded, or the address cannot be used.
     """
     config = config or ServeConfig()
+    _check(config)
     check_installed()
     address = listen(config.host, config.port)
     try:
@@ -199,3 +201,15 @@ def _exit_in(seconds: float) -> threading.Timer:
     timer.daemon = True
     timer.start()
     return timer
+
+
+def _check(config: ServeConfig) -> None:
+    """Raise InputError for a number that cannot be."""
+    check_whole("port", config.port, 0, 65535)
+    check_whole("queue_size", config.queue_size, 0)
+    for name, value, most in (
+        ("seconds", config.seconds, MAX_SECONDS),
+        ("megabytes", config.megabytes, MAX_COUNT),
+    ):
+        if not 0 < value <= most:
+            raise InputError(f"{name}: expected a number over 0, at most {most}, got {value}")

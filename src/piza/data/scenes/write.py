@@ -14,6 +14,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...files import atomic_write
+from ...limits import MAX_SEED, MAX_WORKERS, check_whole
 from .language import KINDS, expressions
 from .objects import Expression
 from .scene import render
@@ -82,8 +83,9 @@ def write(
     A row is {"image", "bbox": [x, y, width, height] in frame pixels, "ref", "id"}. The same arguments write the same
     bytes, whatever the number of workers. Raises InputError for a count, size or number of sentences below one.
     """
-    if count < 1:
-        raise InputError(f"count is {count}; at least one scene must be asked for")
+    check_whole("count", count, 1)
+    check_whole("seed", seed, 0, MAX_SEED)
+    check_whole("workers", workers, 1, MAX_WORKERS)
     if min(size) < 320:
         raise InputError(f"size is {size[0]}x{size[1]}; scenes need at least 320 pixels each way")
     if expressions_per_image < 1:
