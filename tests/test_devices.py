@@ -9,7 +9,7 @@ import torch
 import piza
 from piza.cli import main as cli
 from piza.cli.common import guard
-from piza.devices import check_device, device_failure
+from piza.devices import check_device, device_failure, needing_torch
 from piza.errors import InputError
 from piza.grounders.base import load_grounder
 from piza.server.app import load_models
@@ -171,3 +171,11 @@ def test_a_device_that_is_too_small_or_lacks_an_operation_is_a_sentence(capsys):
         with pytest.raises(type(error)):
             run(error)
     assert device_failure(NotImplementedError()) is None
+
+
+def test_torch_that_cannot_be_mapped_is_a_lack_of_memory_and_not_of_torch():
+    with pytest.raises(InputError, match=r"^there is not enough memory for this \(libtorch_cpu\.so: failed"):
+        with needing_torch():
+            raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+    with pytest.raises(InputError, match="this needs torch"), needing_torch():
+        raise ImportError("No module named 'torch'")

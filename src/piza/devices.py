@@ -70,6 +70,8 @@ def needing_torch() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        if lacks_memory(error):  # torch is there, but cannot be mapped
+            raise InputError(f"there is not enough memory for this ({reason(error)})") from None
         raise InputError(
             f"this needs torch and transformers, which cannot be imported here ({reason(error)}); a folder that `piza export` "
             "wrote runs without them"
