@@ -105,6 +105,8 @@ def test_kernels_of_the_hub_are_not_fetched(folder):
         ({"decoder_attention_heads": 0}, "config.json"),
         ({"dropout": "much"}, "dropout"),
         ({"dropout": 7}, "dropout"),
+        ({"layer_norm_eps": float("nan")}, "layer_norm_eps: expected a finite number"),
+        ({"init_std": float("inf")}, "init_std: expected a finite number"),
         ({"deep": json.loads("[" * 100 + "]" * 100)}, "deep"),
     ],
 )
@@ -165,6 +167,16 @@ def test_an_option_of_a_method_that_piza_json_has_lost(method, tmp_path):
             read_config(file)
 
 
+@pytest.mark.parametrize("field", ["decoder_attention_heads", "layer_norm_eps", "text_config.hidden_act"])
+def test_a_field_that_config_json_has_lost(field, folder):
+    values = json.loads((folder / "config.json").read_text())
+    *parts, name = field.split(".")
+    place = values[parts[0]] if parts else values
+    del place[name]
+    (folder / "config.json").write_text(json.dumps(values))
+    assert f"config.json: {field}: the field is missing" in refused(folder)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": ' * 100_000]
@@ -185,6 +197,9 @@ def test_a_tokenizer_of_another_model(folder):
     tokens["model"]["vocab"] = {**vocabulary, ".": vocabulary["the"], "the": vocabulary["."]}
     (folder / "tokenizer.json").write_text(json.dumps(tokens))
     assert "1012" in refused(folder)
+    tokens["model"]["vocab"] = {word: number for word, number in vocabulary.items() if word != "red"}
+    (folder / "tokenizer.json").write_text(json.dumps(tokens))
+    assert "expected a token for each id" in refused(folder)  # "red" would be read as an unknown word
     tokens["model"]["vocab"] = {**vocabulary, "more": 99_999}
     (folder / "tokenizer.json").write_text(json.dumps(tokens))
     assert "99999" in refused(folder)

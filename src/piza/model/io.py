@@ -6,6 +6,7 @@ well. Adapter folders are in adapter_io.py, the choice between the two in load.p
 """
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,6 +48,14 @@ MAX_DEPTH = 20  # of what is nested in a config; real ones have five
 CODE_SETTINGS = ("auto_map", "quantization_config", "attn_implementation", "_attn_implementation")
 # Whole numbers in a config that are no size of a weight. All others are sizes or counts, and small ones.
 NO_SIZES = ("token_id", "temperature", "image_size", "max_text_len", "chunk_size", "label")
+# Fields of a config of which the library's default, in the place of a lost one, would fit the weights and answer otherwise.
+NEEDED = {
+    "": (
+        "activation_function", "decoder_attention_heads", "encoder_attention_heads", "layer_norm_eps", "max_text_len",
+        "num_queries", "position_embedding_type", "positional_embedding_temperature",
+    ),
+    "text_config": ("hidden_act", "layer_norm_eps", "num_attention_heads"),
+}  # fmt: skip
 
 
 def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
@@ -91,6 +100,8 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     weights = read_weights(folder / WEIGHTS)
     check_sizes(config, weights, folder / PIZA_CONFIG)
     base = read_detector_config(folder, weights)
+    if not plain:
+        _check_needed(folder / DETECTOR_CONFIG)
     tokenizer = read_tokenizer(folder, base.text_config.vocab_size)
     with reading(folder / DETECTOR_CONFIG):
         if plain:
@@ -199,6 +210,16 @@ def read_detector_config(folder: Path, weights: dict[str, Tensor]) -> Any:
     return base
 
 
+def _check_needed(path: Path) -> None:
+    """Raises InputError where a config that we wrote has lost a field that only it knows."""
+    values = read_json(path)
+    for part, names in NEEDED.items():
+        held = values[part] if part else values
+        for name in names:
+            if name not in held:
+                raise InputError(f"{path}: {f'{part}.{name}'.lstrip('.')}: the field is missing")
+
+
 def read_tokenizer(folder: Path, vocabulary: int) -> Any:
     """The tokenizer of a folder. vocabulary: how many words the model knows.
 
@@ -210,11 +231,16 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Any:
     source = next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), folder)
     with reading(source):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        largest = max(tokenizer.get_vocab().values())
+        ids = tokenizer.get_vocab().values()
+        largest = max(ids)
         dot = list(tokenizer(".", add_special_tokens=False)["input_ids"])
     if largest >= vocabulary:
         raise InputError(
             f"{source}: expected token ids below {vocabulary}, the model's vocabulary, got {largest}"
+        )
+    if largest >= len(set(ids)):
+        raise InputError(
+            f"{source}: model.vocab: expected a token for each id up to {largest}, got {len(set(ids))}"
         )
     if dot != [DOT]:
         raise InputError(f"{source}: expected a BERT tokenizer, whose '.' is token {DOT}, got {dot[:5]}")
@@ -254,6 +280,8 @@ def check_sizes(values: Any, weights: dict[str, Tensor], path: Path) -> None:
         }
     for name, value in _numbers(values, path):
         key = name.split(".")[-1]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{path}: {name}: expected a finite number, got {value}")
         if "drop" in key:
             if not 0 <= value <= 1:
                 raise InputError(f"{path}: {name}: expected a probability from 0 to 1, got {_shown(value)}")
