@@ -162,6 +162,7 @@ def test_a_device_that_is_too_small_or_lacks_an_operation_is_a_sentence(capsys):
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: ..."),
         RuntimeError("unable to mmap 96 bytes from file </torch_1>: Cannot allocate memory (12)"),
         RuntimeError("can't start new thread"),
+        RuntimeError("could not create a primitive"),
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
     ):

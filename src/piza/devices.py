@@ -10,9 +10,10 @@ from piza.errors import InputError, reason
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
 AUTO = "auto"
 
-# What torch, the dynamic linker, C++ and threads say.
+# What torch, the dynamic linker, C++, threads and oneDNN say.
 _NO_MEMORY = re.compile(
-    "allocate memory|bad_alloc|not enough memory|failed to map segment|start new thread|Resource temporarily",
+    "allocate memory|bad_alloc|not enough memory|failed to map segment|start new thread|Resource temporarily"
+    "|could not (create|execute) a primitive$",
     re.IGNORECASE,
 )
 

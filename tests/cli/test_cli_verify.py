@@ -97,7 +97,7 @@ def test_bad_input_gets_one_sentence(folder, capsys, monkeypatch):
         (("page", "--images", folder), "there is no image 'photo 0.jpg'"),
         (("page", "--images", photos, "--port", "99999"), "expected a port from 0 to 65535"),
         (("rows", "--out", folder / "none" / "rows.json"), "does not exist"),
-        (("rows", "--out", folder / "x.json", "--reviewers", "0"), "expected at least 1"),
+        (("rows", "--out", folder / "x.json", "--reviewers", "0"), "expected a whole number from 1 to"),
     ]
     for arguments, words in cases:
         assert verify(folder, *arguments) == 2

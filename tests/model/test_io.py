@@ -15,7 +15,15 @@ from piza.config import PizaConfig, to_dict, write
 from piza.errors import InputError
 from piza.methods import METHODS
 from piza.model.adapter_io import save_adapter
-from piza.model.io import check_finite, load_folder, load_weights, read_config, read_weights, save_folder
+from piza.model.io import (
+    check_finite,
+    load_folder,
+    load_weights,
+    read_config,
+    read_weights,
+    reading,
+    save_folder,
+)
 
 FULL = {"condition": True, "bottleneck": 8, "condition_text": False, "embedding_dim": 32}
 SETTINGS = ("config.json", "piza.json", "tokenizer.json", "tokenizer_config.json")
@@ -355,3 +363,9 @@ def test_files_that_hold_no_weights(content, tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(content)
     with pytest.raises(InputError, match=r"weights\.safetensors"):
         read_weights(tmp_path / "weights.safetensors")
+
+
+def test_a_file_is_not_blamed_for_a_lack_of_memory(tmp_path):
+    with pytest.raises(InputError, match=r"^there is not enough memory for this \(\[enforce fail"):
+        with reading(tmp_path / "piza.json"):
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. can't allocate memory")

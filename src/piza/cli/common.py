@@ -171,7 +171,9 @@ def any_number(text: str) -> float:
 
 def port(text: str) -> int:
     """A type for argparse: a port; 0 takes a free one."""
-    return at_least(0, 65535)(text)
+    if not re.fullmatch(r"[0-9]{1,30}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {shortened(text)}")
+    return int(text)
 
 
 def as_number(text: str) -> float:

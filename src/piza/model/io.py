@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTo
 
 from piza import config as settings
 from piza.config import PizaConfig, SearchConfig
+from piza.devices import device_failure, lacks_memory
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.methods import METHODS
@@ -343,4 +344,6 @@ def reading(path: Path) -> Iterator[None]:
             raise
         raise InputError(f"{path}: {error}") from None
     except BaseException as error:  # a panic of the tokenizers' Rust is no Exception
+        if lacks_memory(error):  # the file is not to blame
+            raise InputError(device_failure(error)) from None
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
