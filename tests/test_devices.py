@@ -12,6 +12,7 @@ from piza.cli.common import guard
 from piza.devices import check_device, device_failure, needing_torch
 from piza.errors import InputError
 from piza.grounders.base import load_grounder
+from piza.runtimes import engines
 from piza.server.app import load_models
 
 
@@ -180,3 +181,15 @@ def test_torch_that_cannot_be_mapped_is_a_lack_of_memory_and_not_of_torch():
             raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
     with pytest.raises(InputError, match="this needs torch"), needing_torch():
         raise ImportError("No module named 'torch'")
+
+
+def test_a_runtime_without_memory_does_not_blame_its_file(monkeypatch, tmp_path):
+    class RuntimeException(Exception):  # as ONNX Runtime's
+        pass
+
+    def fail(path, threads):
+        raise RuntimeException("[ONNXRuntimeError] : 6 : Exception during initialization: std::bad_alloc")
+
+    monkeypatch.setitem(engines.RUNTIMES, "onnx", fail)
+    with pytest.raises(InputError, match="^there is not enough memory"):
+        engines.load_graph(tmp_path / "a.onnx", "onnx")

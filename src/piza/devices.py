@@ -83,7 +83,13 @@ def lacks_memory(error: BaseException) -> bool:
     """Whether an error says that the machine or a limit (`ulimit -v`) has no more memory; each library says so differently."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    return isinstance(error, (RuntimeError, ImportError, OSError)) and bool(_NO_MEMORY.search(str(error)))
+    runtime = type(error).__name__ in (
+        "RuntimeException",
+        "Fail",
+    )  # of ONNX Runtime, which are no RuntimeError
+    return (runtime or isinstance(error, (RuntimeError, ImportError, OSError))) and bool(
+        _NO_MEMORY.search(str(error))
+    )
 
 
 def device_failure(error: BaseException) -> str | None:

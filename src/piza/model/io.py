@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoTo
 
 from piza import config as settings
 from piza.config import PizaConfig, SearchConfig
-from piza.devices import device_failure, lacks_memory
+from piza.devices import lacks_memory
 from piza.errors import InputError, reason
 from piza.files import atomic_write
 from piza.methods import METHODS
@@ -345,5 +345,5 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
     except BaseException as error:  # a panic of the tokenizers' Rust is no Exception
         if lacks_memory(error):  # the file is not to blame
-            raise InputError(device_failure(error)) from None
+            raise InputError(f"there is not enough memory for this ({reason(error)})") from None
         raise InputError(f"{path} cannot be read: {reason(error)}") from None

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from piza.devices import lacks_memory
 from piza.errors import InputError, reason
 
 Graph: TypeAlias = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
@@ -86,6 +87,8 @@ def load_graph(path: Path, runtime: str, threads: int | None = None) -> Graph:
     except InputError:
         raise
     except Exception as error:  # a damaged file: each engine raises its own kind
+        if lacks_memory(error):
+            raise InputError(f"there is not enough memory for this ({reason(error)})") from None
         raise InputError(
             f"{str(path)!r} cannot be read by the runtime {runtime!r}: {reason(error)}"
         ) from None
