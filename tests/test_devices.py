@@ -191,5 +191,5 @@ def test_a_runtime_without_memory_does_not_blame_its_file(monkeypatch, tmp_path)
         raise RuntimeException("[ONNXRuntimeError] : 6 : Exception during initialization: std::bad_alloc")
 
     monkeypatch.setitem(engines.RUNTIMES, "onnx", fail)
-    with pytest.raises(InputError, match="^there is not enough memory"):
+    with pytest.raises(InputError, match=r"^there is not enough memory"):
         engines.load_graph(tmp_path / "a.onnx", "onnx")
