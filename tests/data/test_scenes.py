@@ -236,8 +236,13 @@ def test_write_is_the_same_with_several_workers(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"count": 0}, {"count": 1, "size": (100, 90)}, {"count": 1, "expressions_per_image": 0}]
+    ("wrong", "said"),
+    [
+        ({"count": 0}, "count: expected .* got 0"),
+        ({"count": 1, "size": (100, 90)}, "size is 100x90"),
+        ({"count": 1, "expressions_per_image": 0}, "expressions_per_image: expected .* got 0"),
+    ],
 )
-def test_write_refuses_nonsense(tmp_path, wrong: dict) -> None:
-    with pytest.raises(InputError, match="is"):
+def test_write_refuses_nonsense(tmp_path, wrong: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said):
         scenes.write(tmp_path / "x", **wrong)

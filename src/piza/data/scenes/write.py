@@ -88,8 +88,7 @@ def write(
     check_whole("workers", workers, 1, MAX_WORKERS)
     if min(size) < 320:
         raise InputError(f"size is {size[0]}x{size[1]}; scenes need at least 320 pixels each way")
-    if expressions_per_image < 1:
-        raise InputError(f"expressions_per_image is {expressions_per_image}; at least one is needed")
+    check_whole("expressions_per_image", expressions_per_image, 1)
     out = Path(out)
     (out / "images").mkdir(parents=True, exist_ok=True)
     task = partial(_one, out=out, seed=seed, size=size, per_image=expressions_per_image)
