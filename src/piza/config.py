@@ -16,9 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 import pydantic.dataclasses
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from piza.errors import InputError
+from piza.errors import MAX_COUNT, MAX_SECONDS, MAX_WORKERS, InputError
 from piza.files import atomic_write
-from piza.limits import MAX_COUNT, MAX_SECONDS, MAX_WORKERS
 
 Settings = TypeVar("Settings")
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)

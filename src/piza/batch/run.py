@@ -14,8 +14,7 @@ from piza.batch.parts import PartFolder, default_part_rows, package_version, par
 from piza.batch.processes import Processes
 from piza.batch.storage import Folder, FolderLost, open_folder
 from piza.config import SearchConfig
-from piza.errors import InputError
-from piza.limits import MAX_COUNT, MAX_WORKERS, check_whole
+from piza.errors import MAX_COUNT, MAX_WORKERS, InputError, check_whole
 from piza.search.predictor import search_config
 
 FIRST_IMAGES = 20

@@ -11,7 +11,7 @@ from piza.cli.common import (
     note,
     search_options,
 )
-from piza.limits import MAX_WORKERS
+from piza.errors import MAX_WORKERS
 
 
 def add_batch(commands: Any) -> None:

@@ -15,8 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from piza.devices import AUTO, check_cpu, check_device, device_failure
-from piza.errors import InputError, InputWarning
-from piza.limits import MAX_COUNT
+from piza.errors import MAX_COUNT, InputError, InputWarning
 from piza.visualize.text import one_line
 
 if TYPE_CHECKING:

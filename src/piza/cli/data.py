@@ -14,9 +14,8 @@ from piza.cli.propose import add_propose
 from piza.cli.sentences import add_sentences
 from piza.cli.split import add_split
 from piza.cli.verify import add_verify
-from piza.errors import InputError
+from piza.errors import MAX_SEED, MAX_WORKERS, InputError
 from piza.files import check_not_read, check_writable
-from piza.limits import MAX_SEED, MAX_WORKERS
 
 FORMATS = (
     "sorec",

@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from piza.cli.common import any_number, at_least, note, over, probability, show_progress
-from piza.errors import InputError
-from piza.limits import MAX_COUNT, MAX_RETRIES, MAX_SECONDS, MAX_SEED, MAX_TILES_A_SIDE, MAX_WORKERS
+from piza.errors import (
+    MAX_COUNT,
+    MAX_RETRIES,
+    MAX_SECONDS,
+    MAX_SEED,
+    MAX_TILES_A_SIDE,
+    MAX_WORKERS,
+    InputError,
+)
 
 if TYPE_CHECKING:
     from piza.dataset.describe import Describing

@@ -21,9 +21,8 @@ from piza.cli.common import (
     share_below_one,
     show_progress,
 )
-from piza.errors import InputError
+from piza.errors import MAX_WORKERS, InputError
 from piza.files import check_writable
-from piza.limits import MAX_WORKERS
 
 if TYPE_CHECKING:
     from piza.evaluation.absent import Absent, AbsentScores

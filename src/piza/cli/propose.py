@@ -4,8 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from piza.cli.common import at_least, note, over, probability, show_progress
-from piza.errors import InputError
-from piza.limits import MAX_TILES_A_SIDE
+from piza.errors import MAX_TILES_A_SIDE, InputError
 
 if TYPE_CHECKING:
     from piza.dataset.candidates import Proposer

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.cli.common import at_least, note
-from piza.limits import MAX_SEED
+from piza.errors import MAX_SEED
 
 
 def add_sentences(kinds: Any) -> None:

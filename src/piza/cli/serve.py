@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from piza.cli.common import add_device_option, at_least, over, port
-from piza.limits import MAX_COUNT, MAX_SECONDS
+from piza.errors import MAX_COUNT, MAX_SECONDS
 from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
 

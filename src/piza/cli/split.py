@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from piza.cli.common import as_number, at_least, note, over
-from piza.errors import InputError
-from piza.limits import FARTHEST, HASH_BITS, MAX_COUNT, MAX_SEED
+from piza.errors import FARTHEST, HASH_BITS, MAX_COUNT, MAX_SEED, InputError
 
 BITS = 24  # as piza.dataset.similar_photos.SIMILAR, so that --help imports nothing
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from piza.cli.common import add_box_options, add_device_option, any_number, at_least
 from piza.devices import needing_torch
-from piza.errors import InputError
-from piza.limits import MAX_SEED, MAX_WORKERS
+from piza.errors import MAX_SEED, MAX_WORKERS, InputError
 
 NOT_SETTINGS = ("run", "option", "config")
 

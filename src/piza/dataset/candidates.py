@@ -12,9 +12,8 @@ import numpy as np
 
 from piza.data.labels import LabeledPhoto
 from piza.data.sorec import canonical_name
-from piza.errors import InputError
+from piza.errors import MAX_TILES_A_SIDE, InputError, check_whole
 from piza.image import ImageArray, cut
-from piza.limits import MAX_TILES_A_SIDE, check_whole
 from piza.search.region_crops import Detail
 from piza.search.zoom_path import frame_window, input_size
 

@@ -17,9 +17,8 @@ from piza.dataset.endpoint import Answer, Endpoint, EndpointDown, LimitReached, 
 from piza.dataset.generator import GENERATOR, MAYBE, MIN_CATEGORY_SCORE, generated, is_describable
 from piza.dataset.questions import PICTURES, REMINDER, Prompt, fill, messages, pictures, sentences_in
 from piza.dataset.records import Described, Proposal, RecordWriter, Sentence, proposal_fields, read_records
-from piza.errors import InputError
+from piza.errors import MAX_WORKERS, InputError, check_whole
 from piza.image import ImageArray, open_image
-from piza.limits import MAX_WORKERS, check_whole
 
 ALIKE = "no sentence fits it alone"
 UNSURE = f"nobody knows what it is, or with a score below {MIN_CATEGORY_SCORE:g} only"

@@ -13,8 +13,7 @@ from pydantic import Field
 
 from piza.config import settings
 from piza.dataset.records import RecordWriter
-from piza.errors import InputError, reason
-from piza.limits import MAX_COUNT, MAX_RETRIES, MAX_SECONDS
+from piza.errors import MAX_COUNT, MAX_RETRIES, MAX_SECONDS, InputError, reason
 
 MAX_WAIT = 60.0  # seconds before the next try, whatever the server says
 FIRST_WAIT = 0.5

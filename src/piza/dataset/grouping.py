@@ -13,8 +13,7 @@ from PIL import ExifTags, Image
 
 from piza.data.sorec import canonical_name, find_image
 from piza.dataset.similar_photos import SIMILAR, connected, hash_photos, similar_pairs
-from piza.errors import InputError
-from piza.limits import FARTHEST, HASH_BITS, check_whole
+from piza.errors import FARTHEST, HASH_BITS, InputError, check_whole
 
 By = Literal["photo", "place", "time"]
 BYS: tuple[By, ...] = get_args(By)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from piza.config import settings
 from piza.dataset.records import Finding
-from piza.limits import MAX_COUNT
+from piza.errors import MAX_COUNT
 
 SHORT, LONG, LANGUAGE, MARK = "too short", "too long", "another language", "speaks of the mark"
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from piza.data.sorec import canonical_name, check_image_name
 from piza.dataset.similar_photos import SIMILAR, connected, hash_photos, similar_pairs
-from piza.errors import InputError
-from piza.limits import HASH_BITS, check_whole
+from piza.errors import HASH_BITS, InputError, check_whole
 
 Rows = list[dict[str, Any]]
 

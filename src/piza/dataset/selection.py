@@ -13,8 +13,7 @@ from pydantic import Field
 from piza.boxes import area_xyxy, iou_xyxy
 from piza.config import settings
 from piza.dataset.candidates import Candidate
-from piza.errors import InputError
-from piza.limits import MAX_COUNT
+from piza.errors import MAX_COUNT, InputError
 
 NESTED = (
     0.85  # of the smaller box, if it is nearly as large: two of one kind, one in the other, are one thing

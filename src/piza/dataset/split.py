@@ -13,9 +13,8 @@ from piza.data.sizes import rows_with_sizes
 from piza.data.sorec import write_values
 from piza.dataset.grouping import NEAR, By, Group, group_photos
 from piza.dataset.similar_photos import SIMILAR
-from piza.errors import InputError
+from piza.errors import MAX_COUNT, MAX_SEED, InputError, check_whole
 from piza.files import atomic_write, check_writable
-from piza.limits import MAX_COUNT, MAX_SEED, check_whole
 
 # SOREC's: rows of train, val and test as they are in it, a sixth of Train-L as Train-S, and a test of traffic and of the rest.
 SOREC = {"trainL": 0.614, "val": 0.107, "test": 0.279}

@@ -10,12 +10,11 @@ from typing import Any, Literal, Protocol, TypeAlias
 from piza.batch.crew import GivenUp, run_tasks
 from piza.batch.processes import Processes
 from piza.data.sorec import Row, find_image
-from piza.errors import InputError
+from piza.errors import MAX_WORKERS, InputError, check_whole
 from piza.evaluation.intervals import Interval, intervals
 from piza.evaluation.metrics import accuracy, mean_accuracy
 from piza.evaluation.outcome import Outcome, outcome_of
 from piza.image import ImageSource, decode_image
-from piza.limits import MAX_WORKERS, check_whole
 from piza.result import Result
 
 __all__ = ["Baseline", "Evaluation", "Locator", "Outcome", "evaluate"]

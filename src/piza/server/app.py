@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from piza.errors import InputError, reason
-from piza.limits import MAX_COUNT, MAX_SECONDS, check_whole
+from piza.errors import MAX_COUNT, MAX_SECONDS, InputError, check_whole, reason
 
 HOST, PORT = "127.0.0.1", 7860
 QUEUE_SIZE, SECONDS, MEGABYTES = 8, 60.0, 50.0

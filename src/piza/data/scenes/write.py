@@ -12,9 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...errors import InputError
+from ...errors import MAX_SEED, MAX_WORKERS, InputError, check_whole
 from ...files import atomic_write
-from ...limits import MAX_SEED, MAX_WORKERS, check_whole
 from .language import KINDS, expressions
 from .objects import Expression
 from .scene import render
