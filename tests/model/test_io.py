@@ -175,6 +175,26 @@ def test_an_option_of_a_method_that_piza_json_has_lost(method, tmp_path):
             read_config(file)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("return_dict", None),
+        ("backbone_config.output_hidden_states", "x"),
+        ("backbone_config.layer_norm_eps", 0.5),
+        ("text_config.num_attention_heads", -1),
+        ("positional_embedding_temperature", -1),
+        ("text_config", None),
+    ],
+)
+def test_a_field_of_config_json_that_no_model_has(field, value, folder):
+    values = json.loads((folder / "config.json").read_text())
+    *parts, name = field.split(".")
+    (values[parts[0]] if parts else values)[name] = value
+    (folder / "config.json").write_text(json.dumps(values))
+    said = refused(folder)
+    assert "config.json" in said and name in said
+
+
 @pytest.mark.parametrize("field", ["decoder_attention_heads", "layer_norm_eps", "text_config.hidden_act"])
 def test_a_field_that_config_json_has_lost(field, folder):
     values = json.loads((folder / "config.json").read_text())

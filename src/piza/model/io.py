@@ -47,8 +47,11 @@ MAX_JSON_BYTES = 100_000_000  # a large tokenizer has some ten million
 MAX_DEPTH = 20  # of what is nested in a config; real ones have five
 # Settings through which a config could choose code to run, here or from the hub.
 CODE_SETTINGS = ("auto_map", "quantization_config", "attn_implementation", "_attn_implementation")
+# Settings of what the library's modules return, and the only values that ours are made for.
+ANSWER_SHAPES = {"return_dict": True, "output_hidden_states": False, "output_attentions": False}
 # Whole numbers in a config that are no size of a weight. All others are sizes or counts, and small ones.
 NO_SIZES = ("token_id", "temperature", "image_size", "max_text_len", "chunk_size", "label")
+EPSILON, LARGEST_EPSILON = "eps", 0.01  # added to variances
 # Fields of a config of which the library's default, in the place of a lost one, would fit the weights and answer otherwise.
 NEEDED = {
     "": (
@@ -215,7 +218,9 @@ def _check_needed(path: Path) -> None:
     """Raises InputError where a config that we wrote has lost a field that only it knows."""
     values = read_json(path)
     for part, names in NEEDED.items():
-        held = values[part] if part else values
+        held = values.get(part) if part else values
+        if not isinstance(held, dict):
+            raise InputError(f"{path}: {part}: expected a JSON object")
         for name in names:
             if name not in held:
                 raise InputError(f"{path}: {f'{part}.{name}'.lstrip('.')}: the field is missing")
@@ -256,16 +261,18 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_bytes())
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    _refuse_code(values, path)
+    _refuse_settings(values, path)
     return values
 
 
-def _refuse_code(values: dict[str, Any], path: Path) -> None:
+def _refuse_settings(values: dict[str, Any], path: Path) -> None:
     for key, value in values.items():
         if key in CODE_SETTINGS and value is not None:
             raise InputError(f"{path}: {key}: a model that chooses code to run is not loaded")
+        if key in ANSWER_SHAPES and value is not ANSWER_SHAPES[key]:
+            raise InputError(f"{path}: {key}: expected {str(ANSWER_SHAPES[key]).lower()}")
         if isinstance(value, dict) and path.name == DETECTOR_CONFIG:
-            _refuse_code(value, path)
+            _refuse_settings(value, path)
 
 
 def check_sizes(values: Any, weights: dict[str, Tensor], path: Path) -> None:
@@ -286,6 +293,12 @@ def check_sizes(values: Any, weights: dict[str, Tensor], path: Path) -> None:
         if "drop" in key:
             if not 0 <= value <= 1:
                 raise InputError(f"{path}: {name}: expected a probability from 0 to 1, got {_shown(value)}")
+        elif key.endswith(EPSILON) and not 0 < value <= LARGEST_EPSILON:
+            raise InputError(
+                f"{path}: {name}: expected above 0 and at most {LARGEST_EPSILON}, got {_shown(value)}"
+            )
+        elif key.endswith(("heads", "temperature")) and value <= 0:
+            raise InputError(f"{path}: {name}: expected above 0, got {_shown(value)}")
         elif (
             isinstance(value, int)
             and value != -1
