@@ -219,6 +219,12 @@ def test_a_size_of_400_digits(folder):
     assert "d_model" in refused(folder)
 
 
+def test_a_tokenizer_without_a_token_for_unknown_words(folder):
+    values = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**values, "unk_token": None}))
+    assert "tokenizer" in refused(folder)
+
+
 def test_a_tokenizer_of_another_model(folder):
     tokens = json.loads((folder / "tokenizer.json").read_text())
     vocabulary = tokens["model"]["vocab"]

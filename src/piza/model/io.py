@@ -240,6 +240,7 @@ def read_tokenizer(folder: Path, vocabulary: int) -> Any:
         ids = tokenizer.get_vocab().values()
         largest = max(ids)
         dot = list(tokenizer(".", add_special_tokens=False)["input_ids"])
+        tokenizer("\u2603")  # a word that no vocabulary has needs its unknown token
     if largest >= vocabulary:
         raise InputError(
             f"{source}: expected token ids below {vocabulary}, the model's vocabulary, got {largest}"
