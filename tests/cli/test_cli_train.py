@@ -130,7 +130,7 @@ def test_a_worker_killed_from_outside_is_a_sentence_and_the_same_command_goes_on
     killer = threading.Thread(target=kill_the_worker, daemon=True)
     killer.start()
     assert cli.main(arguments) == 2
-    killer.join()
+    killer.join(10)
     *_, last = capsys.readouterr().err.splitlines()
     assert "was killed at step" in last and "the same command goes on" in last
     assert 2 <= checkpoint_step(out / "training") < 30 and not list(out.rglob(".*"))
