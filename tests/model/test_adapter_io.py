@@ -11,6 +11,7 @@ from tests.conftest import tiny_detector
 import piza
 from piza.config import PizaConfig
 from piza.errors import InputError
+from piza.hub import CHECKSUMS
 from piza.model.adapter_io import load_adapter, save_adapter
 from piza.model.io import save_folder
 from piza.model.load import load_plain
@@ -151,6 +152,7 @@ def test_an_unknown_method(place) -> None:
 
 
 def test_weights_missing_or_too_many(place) -> None:
+    (place / "adapter" / CHECKSUMS).unlink()
     file = place / "adapter" / "adapter.safetensors"
     weights = load_file(file)
     first = min(weights)

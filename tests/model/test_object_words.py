@@ -9,7 +9,7 @@ import pytest
 
 import piza
 from piza.errors import InputError
-from piza.hub import find_model
+from piza.hub import CHECKSUMS, find_model
 from piza.model.io import load_folder, save_folder
 from piza.model.object_words import OBJECT_WORDS_FILE, ObjectWords
 from piza.model.region_encoder import STATE
@@ -22,6 +22,7 @@ def test_they_are_kept_with_the_model_and_fit_its_outputs(tmp_path):
     assert len(words.attributes) == model.config.num_attributes and "color=red" in words.attributes
     save_folder(model, tmp_path / "copy", half=True)
     assert load_folder(tmp_path / "copy").object_words == words
+    (tmp_path / "copy" / CHECKSUMS).unlink()
     file: Path = tmp_path / "copy" / OBJECT_WORDS_FILE
     values = json.loads(file.read_text())
     file.write_text(json.dumps({**values, "attributes": values["attributes"][:-1]}))
@@ -49,6 +50,7 @@ def test_a_model_without_them_lists_no_named_objects(tmp_path):
     from piza.dataset.candidates import model_list
 
     shutil.copytree(find_model("mini"), tmp_path / "old")
-    (tmp_path / "old" / OBJECT_WORDS_FILE).unlink()
+    for name in (OBJECT_WORDS_FILE, CHECKSUMS):
+        (tmp_path / "old" / name).unlink()
     with pytest.raises(InputError, match=r"the model names no objects"):
         model_list(piza.load(str(tmp_path / "old")))

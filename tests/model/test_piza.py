@@ -11,6 +11,7 @@ from tests.conftest import tiny_detector
 import piza
 from piza.config import PizaConfig
 from piza.errors import InputError
+from piza.hub import CHECKSUMS
 from piza.model.io import load_folder, save_folder
 from piza.model.piza import Piza
 
@@ -133,6 +134,7 @@ def test_a_wrong_config_is_refused(change, folder, tmp_path):
 
 def test_another_kind_of_model_is_refused(folder, tmp_path):
     broken = copy_of(folder, tmp_path)
+    (broken / CHECKSUMS).unlink()
     (broken / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(InputError, match="bert"):
         load_folder(broken)

@@ -21,7 +21,7 @@ from piza.cli import main as cli
 from piza.config import PizaConfig
 from piza.errors import InputError
 from piza.files import atomic_write
-from piza.hub import EXPORT_NOTE
+from piza.hub import CHECKSUMS, EXPORT_NOTE
 from piza.model.io import save_folder
 from piza.model.piza import Piza
 from piza.runtimes import compare, load_exported
@@ -281,6 +281,7 @@ def test_evaluate_takes_a_runtime(folder, tmp_path, capsys):
 def test_integers_are_smaller_and_near(folder, tmp_path, mini):
     copy = tmp_path / "int8"
     shutil.copytree(folder, copy)
+    (copy / CHECKSUMS).unlink()
     # The table of words is no matrix of a product: it stays as it is.
     table = mini.detector.model.text_backbone.embeddings.word_embeddings.weight
     for name, kept in (("text", 4 * table.numel()), ("ground", 0)):

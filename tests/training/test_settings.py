@@ -74,7 +74,7 @@ def test_what_is_missing_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["train.json", "run.json"])
 def test_a_checkpoint_whose_settings_are_gone_is_not_taken_for_this_training(name, tmp_path):
     config = TrainConfig(**{**NEEDED, "out": str(tmp_path / "out")})
-    record = RunRecord(rows_digest([]), 1)
+    record = RunRecord(rows_digest([]), "", 1)
     write_settings(config, record)
     (tmp_path / "out" / "training" / name).unlink()
     assert not check_folder(config, record)  # killed before it began
@@ -87,7 +87,7 @@ def test_a_checkpoint_whose_settings_are_gone_is_not_taken_for_this_training(nam
 @pytest.mark.parametrize("name", ["train.json", "run.json"])
 def test_damaged_settings_are_refused(name, damage, tmp_path):
     config = TrainConfig(**{**NEEDED, "out": str(tmp_path / "out")})
-    record = RunRecord(rows_digest([]), 1)
+    record = RunRecord(rows_digest([]), "", 1)
     assert not check_folder(config, record)
     write_settings(config, record)
     assert check_folder(config, record)
@@ -109,7 +109,7 @@ def test_damaged_settings_are_refused(name, damage, tmp_path):
 def test_a_field_that_is_lost_or_replaced_is_refused_by_name(name, tmp_path):
     """What is free to change may hold another value, and nothing else may."""
     config = TrainConfig(**{**NEEDED, "out": str(tmp_path / "out")})
-    record = RunRecord(rows_digest([]), 1)
+    record = RunRecord(rows_digest([]), "", 1)
     write_settings(config, record)
     file = tmp_path / "out" / "training" / name
     sound = json.loads(file.read_text())
@@ -127,3 +127,11 @@ def test_a_field_that_is_lost_or_replaced_is_refused_by_name(name, tmp_path):
                 assert check_folder(config, record) and field in FREE_TO_CHANGE
             except InputError as error:
                 assert "\n" not in str(error) and "another" in str(error)
+
+
+def test_a_base_whose_files_have_changed_is_another_training(tmp_path):
+    config = TrainConfig(**{**NEEDED, "out": str(tmp_path / "out")})
+    write_settings(config, RunRecord(rows_digest([]), "0123", 1))
+    assert check_folder(config, RunRecord(rows_digest([]), "0123", 1))
+    with pytest.raises(InputError, match="begun with other files of the base"):
+        check_folder(config, RunRecord(rows_digest([]), "4567", 1))

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from piza import config as settings
 from piza.errors import InputError, reason
 from piza.files import atomic_write
-from piza.hub import find_model
+from piza.hub import check_checksums, find_model, write_checksums
 from piza.methods import METHODS
 from piza.model import io
 from piza.model.piza import Piza
@@ -72,6 +72,7 @@ def save_adapter(model: Piza, folder: str | Path, base: str | Path) -> None:
     settings.write(model.config, folder / CONFIG)
     with atomic_write(folder / NOTE) as part:
         part.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    write_checksums(folder, [WEIGHTS])
 
 
 def base_name(folder: Path) -> str:
@@ -97,6 +98,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
     missing = [name for name in (WEIGHTS, CONFIG) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} holds no adapter: it lacks {' and '.join(missing)}")
+    check_checksums(folder)
     note = _read_note(folder)
     name = note["base"] if base is None else str(base)
     config = io.read_config(folder / CONFIG)

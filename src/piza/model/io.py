@@ -1,7 +1,7 @@
 """Model folders: reading and writing them, with everything checked that comes from outside.
 
 A model folder holds `piza.json` (PizaConfig), `config.json` (the detector's, as transformers writes it), `model.safetensors`
-(all weights) and the tokenizer's files. A folder that transformers wrote for a GroundingDINO, without `piza.json`, is read as
+(all weights), the tokenizer's files and `SHA256SUMS`, by which a damaged or exchanged file is known. A folder that transformers wrote for a GroundingDINO, without `piza.json`, is read as
 well. Adapter folders are in adapter_io.py, the choice between the two in load.py.
 """
 
@@ -23,15 +23,17 @@ from piza.config import PizaConfig, SearchConfig
 from piza.devices import lacks_memory
 from piza.errors import InputError, reason
 from piza.files import atomic_write
+from piza.hub import check_checksums, write_checksums
 from piza.methods import METHODS
 from piza.model.families import family_named
-from piza.model.known_words import read_known_words, write_known_words
-from piza.model.object_words import read_object_words, write_object_words
+from piza.model.known_words import WORDS_FILE, read_known_words, write_known_words
+from piza.model.object_words import OBJECT_WORDS_FILE, read_object_words, write_object_words
 from piza.model.piza import Piza
 from piza.model.text import DOT
 
 WEIGHTS, DETECTOR_CONFIG, PIZA_CONFIG = "model.safetensors", "config.json", "piza.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+OPTIONAL_FILES = (*TOKENIZER_FILES, "vocab.txt", WORDS_FILE, OBJECT_WORDS_FILE)
 
 # How the base models are used by their authors: one look, the shorter side about 800 pixels, a box's score its best token's.
 PLAIN = PizaConfig(
@@ -82,11 +84,19 @@ def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
     with atomic_write(folder / DETECTOR_CONFIG) as part:
         part.write_text(model.detector.config.to_json_string(), encoding="utf-8")
     settings.write(model.config, folder / PIZA_CONFIG)
+    for name in OPTIONAL_FILES:  # of another model that was there
+        (folder / name).unlink(missing_ok=True)
     model.tokenizer.save_pretrained(folder)
     if model.prompter.known_words:
         write_known_words(folder, model.prompter.known_words)
     if model.object_words is not None:
         write_object_words(folder, model.object_words)
+    write_checksums(folder, model_files(folder))
+
+
+def model_files(folder: Path) -> list[str]:
+    """The names of what a folder holds of a model, without the settings, which people may change."""
+    return [name for name in (WEIGHTS, DETECTOR_CONFIG, *OPTIONAL_FILES) if (folder / name).is_file()]
 
 
 def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
@@ -99,6 +109,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     missing = [name for name in (DETECTOR_CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} holds no model: it lacks {' and '.join(missing)}")
+    check_checksums(folder, OPTIONAL_FILES)
     plain = not (folder / PIZA_CONFIG).is_file()
     config = replace(PLAIN) if plain else read_config(folder / PIZA_CONFIG)
     weights = read_weights(folder / WEIGHTS)

@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from piza import config as settings
 from piza.errors import InputError, reason
 from piza.files import atomic_write, is_temporary, sweep_temporary
-from piza.hub import EXPORT_NOTE
+from piza.hub import CHECKSUMS, EXPORT_NOTE, write_checksums
 from piza.model.known_words import WORDS_FILE, write_known_words
 from piza.model.piza import Piza
 from piza.runtimes.compare import compare
-from piza.runtimes.exported import FORMAT, GRAPHS, LIST_GRAPHS
+from piza.runtimes.exported import FORMAT, GRAPHS, LIST_GRAPHS, REGION_GRAPHS
 from piza.runtimes.graphs import special_tokens, write_graphs
 
 INT8_GRAPHS = ("text", "image", "ground", *LIST_GRAPHS)  # the history's is small
@@ -26,10 +26,11 @@ UNFINISHED = ".piza-export-unfinished"
 """A folder in the export's own, where its files are made; it is there until the export is complete."""
 
 FILES = (
-    *(f"{name}.onnx" for name in (*GRAPHS, *LIST_GRAPHS)),
+    *(f"{name}.onnx" for name in (*GRAPHS, *LIST_GRAPHS, *REGION_GRAPHS)),
     "piza.json",
     "tokenizer.json",
     WORDS_FILE,
+    CHECKSUMS,
     EXPORT_NOTE,
 )
 """All that an export may hold."""
@@ -98,6 +99,7 @@ def _write(model: Piza, work: Path, int8: bool) -> None:
         for name in INT8_GRAPHS:
             if (work / f"{name}.onnx").is_file():
                 to_int8(work / f"{name}.onnx")
+    write_checksums(work, [file.name for file in work.iterdir() if file.name != "piza.json"])
 
 
 def _check_packages() -> None:

@@ -15,6 +15,7 @@ from piza.config import TrainConfig, override, to_dict
 from piza.data.box_formats import BoxFormat, read_rows_with_boxes
 from piza.errors import InputError, reason
 from piza.files import sweep_temporary
+from piza.hub import find_model, hash_files
 from piza.methods import train_only
 from piza.model import accelerate
 from piza.model.piza import Piza
@@ -150,7 +151,7 @@ def check_setup(config: TrainConfig, log: Log) -> Setup:
             "--optimizer muon needs whole matrices, and accelerate shards them (FSDP); expected adamw"
         )
     config = override(config, precision="bf16" if accelerator.mixed_precision == "bf16" else "fp32")
-    record = RunRecord(rows_digest(rows), accelerator.num_processes)
+    record = RunRecord(rows_digest(rows), hash_files(find_model(config.base)), accelerator.num_processes)
     begun = check_folder(config, record)
     if begun:
         checkpoint_step(Path(config.out) / TRAINING_FOLDER)

@@ -23,9 +23,10 @@ _REQUIRED = {"rows": "-", "images": "-", "base": "-", "out": "-"}
 
 @settings()
 class RunRecord:
-    """What a training was begun with, besides its settings."""
+    """What a training was begun with, besides its settings: digests of its rows and of the files of its base."""
 
     rows_digest: str
+    base_digest: str
     processes: int
 
 
@@ -130,6 +131,11 @@ def check_folder(config: TrainConfig, record: RunRecord) -> bool:
     if began_with.rows_digest != record.rows_digest:
         raise InputError(
             f"the training in {config.out!r} was begun with other rows; give the same to go on, or another --out"
+        )
+    if began_with.base_digest != record.base_digest:
+        raise InputError(
+            f"the training in {config.out!r} was begun with other files of the base {config.base!r}; give the same to go on, or "
+            "another --out"
         )
     if began_with.processes != record.processes:
         raise InputError(
