@@ -23,7 +23,6 @@ from piza.errors import InputError
 from piza.evaluation.metrics import auroc
 from piza.hub import write_checksums
 from piza.image import cut, open_image
-from piza.model.io import model_files
 from piza.model.object_words import write_object_words
 from piza.model.piza import Piza
 from piza.search.region_crops import Detail, region_crops
@@ -107,7 +106,7 @@ def main() -> None:
         print(f"mean probability {chances.mean():.3f}, share of whole things {whole.mean():.3f}")
     if args.write:
         write_object_words(args.folder, words)
-        write_checksums(args.folder, model_files(args.folder))
+        write_checksums(args.folder)
         print(f"wrote {args.folder}/objects.json")
 
 

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,6 +83,44 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         raise _told(error, path) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def replaced_files(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a new temporary folder in `folder`; when the block ends well, its files take the place of those in `folder`.
+
+    names: of all files that may come out of this. They are moved in this order, others after them, and one that was not made is
+    removed from `folder`. When the block raises, `folder` is untouched; modes and flushing as in `atomic_write`.
+
+    Raises InputError when the folder cannot be made or written to, one of its files is a folder, or the disk is full.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
+    for name in names:
+        check_writable(folder / name)
+    _sweep_once(folder)
+    temporary = _temporary_name(folder / "files")
+    try:
+        temporary.mkdir()
+        mode = _default_mode(temporary / "mode")
+        yield temporary
+        made = [path for path in temporary.iterdir() if path.is_file()]
+        made.sort(key=lambda path: names.index(path.name) if path.name in names else len(names))
+        for path in made:
+            os.chmod(path, mode)
+            _sync(path)
+        for path in made:
+            os.replace(path, folder / path.name)
+        for name in set(names) - {path.name for path in made}:
+            (folder / name).unlink(missing_ok=True)
+        _sync(folder)
+    except OSError as error:
+        raise _told(error, folder) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,6 +1,8 @@
 """Where models are found, in the package, in a folder, on the model hub; and whether their files are those that were saved."""
 
 import hashlib
+import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,15 +16,36 @@ WEIGHTS = Path(__file__).parent / "weights"
 EXPORT_NOTE = "export.json"
 """Is in folders that `piza export` wrote, and in no other."""
 
+ADAPTER_NOTE = "adapter.json"
+"""Is in folders of adapters, and in no other: names the base."""
+
+MODEL_WEIGHTS = "model.safetensors"
+"""Is in folders of whole models, and in no other."""
+
 CHECKSUMS = "SHA256SUMS"
-"""Names the files of a model and their SHA-256, as `sha256sum -c` reads it. Not piza.json, which people may change."""
+"""Names the files of a model and their SHA-256, as `sha256sum -c` reads it. Not the settings, which people may change."""
+
+SETTINGS_FILES = ("piza.json", ADAPTER_NOTE)
+"""Files of a model that people may change; they are checked by themselves."""
+
+MODEL_FILES = (
+    MODEL_WEIGHTS, "config.json", "adapter.safetensors", EXPORT_NOTE,
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+    "words.txt", "objects.json",
+    "text.onnx", "image.onnx", "ground.onnx", "history.onnx", "proposals.onnx", "matcher.onnx", "regions.onnx",
+)  # fmt: skip
+"""All other files that piza reads of a model. What else lies in its folder, as a README.md, is nobody's business."""
 
 # Nothing that could run: settings, vocabularies and safetensors.
 FILES = ["*.json", "*.txt", "*.safetensors", CHECKSUMS]
 
 MAX_CHECKSUMS = 1_000_000  # bytes of SHA256SUMS; a model has a dozen files
+MAX_MODEL_BYTES = (
+    10**10
+)  # of all files of a model: hashing more takes a minute and more; the largest known ones have 1.4e9
 
-_CHECKSUM = re.compile(r"([0-9a-f]{64}) [ *]([^/\\\0]+)")
+_KINDS = {EXPORT_NOTE: "an exported model", ADAPTER_NOTE: "an adapter", MODEL_WEIGHTS: "a whole model"}
+_CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?([^\0]+)")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
 
@@ -55,61 +78,128 @@ def is_export(folder: Path) -> bool:
     return (folder / EXPORT_NOTE).is_file()
 
 
+def check_kind(folder: Path, own: str) -> None:
+    """Raise InputError where a folder holds a model of another kind than the one that is to be written there.
+
+    Both would lie in one folder, and one of them would be read. own: the file that tells the kind (EXPORT_NOTE, ADAPTER_NOTE,
+    MODEL_WEIGHTS).
+    """
+    for name, kind in _KINDS.items():
+        if name != own and os.path.lexists(folder / name):
+            raise InputError(
+                f"cannot write to {str(folder)!r}: it holds {kind} ({name}); name another folder"
+            )
+
+
 def hash_files(folder: Path) -> str:
-    """A digest of the files in a model's folder, names and contents: equal for equal models only."""
+    """A digest of the files of the model in a folder, names and contents: equal for equal models only.
+
+    Those of an adapter's base are among them where the base is found. Raises InputError for files that cannot be read.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest.update(f"{path.name}\n".encode() + hashlib.file_digest(file, "blake2b").digest())
+    for place in (folder, *_base_of(folder)):
+        names = [*SETTINGS_FILES, *_files_in(place)]
+        present = sorted(name for name in names if (place / name).is_file())
+        _check_size(place, present)
+        for name in present:
+            digest.update(f"{name}\n".encode() + _hash(place / name, "blake2b").digest())
     return digest.hexdigest()
 
 
-def write_checksums(folder: Path, names: Iterable[str]) -> None:
-    """Write FOLDER/SHA256SUMS about some files in it. Worth doing last: a write that was killed is then seen."""
-    lines = [f"{_sha256(folder / name)}  {name}\n" for name in sorted(names)]
+def find_base(folder: Path, name: str) -> Path:
+    """The folder of the base that an adapter names: a relative one is looked for from the adapter's first, then as a model."""
+    return folder / name if name and (folder / name).is_dir() else find_model(name)
+
+
+def _base_of(folder: Path) -> list[Path]:
+    """The folder of an adapter's base, if this is an adapter and names one that is there; whoever loads it says what is wrong."""
+    try:
+        return [find_base(folder, json.loads((folder / ADAPTER_NOTE).read_bytes())["base"])]
+    except (InputError, OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+
+
+def write_checksums(folder: Path) -> None:
+    """Write FOLDER/SHA256SUMS about the files of the model in it."""
+    lines = [f"{_hash(folder / name, 'sha256').hexdigest()}  {name}\n" for name in _files_in(folder)]
     with atomic_write(folder / CHECKSUMS) as part:
-        part.write_text("".join(lines), encoding="utf-8")
+        part.write_bytes("".join(lines).encode())
 
 
-def check_checksums(folder: Path, optional: Iterable[str] = ()) -> None:
-    """Raise InputError, naming the file, where one is not what SHA256SUMS says, or is lost; a folder without it may be anything.
+def check_checksums(folder: Path) -> None:
+    """Raise InputError, naming the file, where a model's files are not those that were saved; a folder without SHA256SUMS may be anything.
 
-    optional: files that a model may have, and which have to be named there if they are there.
+    A file of the model that is named there has to be there, with that content. Names of other files (README.md) are passed over.
+    Where the model is piza's own, as piza.json tells, no other file of a model may be there.
     """
     path = folder / CHECKSUMS
-    if not path.is_file():
+    if not os.path.lexists(path):
         return
+    named = {name: digest for name, digest in _read_checksums(path).items() if name in MODEL_FILES}
+    for name in named:
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} lacks {name}, which {CHECKSUMS} names; copy the model again")
+    if (folder / SETTINGS_FILES[0]).is_file():
+        for name in _files_in(folder):
+            if name not in named:
+                raise InputError(
+                    f"{folder / name} was not saved with this model ({CHECKSUMS} does not name it); copy the model again, or delete "
+                    f"{CHECKSUMS} if the change is meant"
+                )
+    _check_size(folder, named)
+    for name, digest in named.items():
+        if _hash(folder / name, "sha256").hexdigest() != digest:
+            raise InputError(
+                f"{folder / name} is not the file that was saved with this model ({CHECKSUMS} tells); copy the model again, "
+                f"or delete {CHECKSUMS} if the change is meant"
+            )
+
+
+def _read_checksums(path: Path) -> dict[str, str]:
+    """Names and digests in lower case; of files of a model or not. As sha256sum reads them, and as other systems' editors leave them."""
     try:
+        if not path.is_file():
+            raise InputError(f"{path}: expected a file")
         if path.stat().st_size > MAX_CHECKSUMS:
             raise InputError(f"{path}: expected at most {MAX_CHECKSUMS // 10**6} MB")
-        lines = path.read_bytes().decode("utf-8").splitlines()
-        named = {}
-        for number, line in enumerate(lines, start=1):
-            match = _CHECKSUM.fullmatch(line)
-            if match is None:
-                raise InputError(f"{path}, line {number}: expected a SHA-256 and a name, got {line[:80]!r}")
-            named[match[2]] = match[1]
-        if not named:
-            raise InputError(f"{path} names no file; copy the model again")
-        for name, digest in named.items():
-            if not (folder / name).is_file():
-                raise InputError(f"{folder} lacks {name}, which {CHECKSUMS} names; copy the model again")
-            if _sha256(folder / name) != digest:
-                raise InputError(
-                    f"{folder / name} is not the file that was saved with this model ({CHECKSUMS} tells); copy the model again, "
-                    f"or delete {CHECKSUMS} if the change is meant"
-                )
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
-    for name in optional:
-        if name not in named and (folder / name).is_file():
-            raise InputError(f"{folder / name} was not saved with this model ({CHECKSUMS} tells); remove it")
+    named: dict[str, str] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.removesuffix("\r")
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _CHECKSUM.fullmatch(line)
+        if match is None:
+            raise InputError(f"{path}, line {number}: expected a SHA-256 and a name, got {line[:80]!r}")
+        digest = match[1].lower()
+        if named.setdefault(match[2], digest) != digest:
+            raise InputError(
+                f"{path}, line {number}: expected one SHA-256 of {match[2][:80]!r}, got another one"
+            )
+    if not named:
+        raise InputError(f"{path} names no file; copy the model again")
+    return named
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _files_in(folder: Path) -> list[str]:
+    """The names of a model's files in a folder, besides its settings, in order."""
+    return sorted(name for name in MODEL_FILES if (folder / name).is_file())
+
+
+def _check_size(folder: Path, names: Iterable[str]) -> None:
+    """Raise InputError for files that would be read for ever."""
+    if sum((folder / name).stat().st_size for name in names) > MAX_MODEL_BYTES:
+        raise InputError(f"{folder}: expected a model of at most {MAX_MODEL_BYTES // 10**9} GB")
+
+
+def _hash(path: Path, algorithm: str) -> "hashlib._Hash":
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, algorithm)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}") from None
 
 
 def embedded() -> list[str]:

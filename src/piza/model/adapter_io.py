@@ -14,18 +14,26 @@ from safetensors.torch import save_file
 
 from piza import config as settings
 from piza.errors import InputError, reason
-from piza.files import atomic_write
-from piza.hub import check_checksums, find_model, write_checksums
+from piza.files import replaced_files
+from piza.hub import (
+    ADAPTER_NOTE,
+    CHECKSUMS,
+    check_checksums,
+    check_kind,
+    find_base,
+    find_model,
+    write_checksums,
+)
 from piza.methods import METHODS
 from piza.model import io
 from piza.model.piza import Piza
 
-NOTE, WEIGHTS, CONFIG = "adapter.json", "adapter.safetensors", io.PIZA_CONFIG
+NOTE, WEIGHTS, CONFIG = ADAPTER_NOTE, "adapter.safetensors", io.PIZA_CONFIG
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter."""
-    return (folder / NOTE).is_file()
+    """Whether a folder holds an adapter, though a damaged one."""
+    return (folder / NOTE).is_file() or ((folder / WEIGHTS).is_file() and not (folder / io.WEIGHTS).is_file())
 
 
 def own_names(model: Piza) -> set[str]:
@@ -57,22 +65,21 @@ def save_adapter(model: Piza, folder: str | Path, base: str | Path) -> None:
 
     `base` is the hub name or the folder of the model that was fine-tuned; a relative folder is looked for
     from the adapter folder first, then as `piza.load` would. Raises InputError for the method "full", whose
-    weights are all its own: `save_folder` writes those.
+    weights are all its own: `save_folder` writes those; and where the folder holds a whole model or an export.
     """
     if model.config.method == "full":
         raise InputError(
             "The method 'full' changes every weight, so there is no adapter; save the whole model."
         )
     folder, own, state = Path(folder), own_names(model), model.state_dict()
-    folder.mkdir(parents=True, exist_ok=True)
+    check_kind(folder, NOTE)
     weights = {name: state[name].detach().cpu().contiguous() for name in state if name in own}
     note = {"base": str(base), "fingerprint": fingerprint(model)}
-    with atomic_write(folder / WEIGHTS) as part:
-        save_file(weights, part, metadata={"format": "pt"})
-    settings.write(model.config, folder / CONFIG)
-    with atomic_write(folder / NOTE) as part:
-        part.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-    write_checksums(folder, [WEIGHTS])
+    with replaced_files(folder, (CHECKSUMS, WEIGHTS, CONFIG, NOTE)) as made:
+        save_file(weights, made / WEIGHTS, metadata={"format": "pt"})
+        settings.write(model.config, made / CONFIG)
+        (made / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+        write_checksums(made)
 
 
 def base_name(folder: Path) -> str:
@@ -95,10 +102,10 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
     the same sizes but not the one that was fine-tuned.
     """
     folder = Path(folder)
-    missing = [name for name in (WEIGHTS, CONFIG) if not (folder / name).is_file()]
+    check_checksums(folder)
+    missing = [name for name in (WEIGHTS, CONFIG, NOTE) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} holds no adapter: it lacks {' and '.join(missing)}")
-    check_checksums(folder)
     note = _read_note(folder)
     name = note["base"] if base is None else str(base)
     config = io.read_config(folder / CONFIG)
@@ -126,7 +133,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
 def _load_base(folder: Path, name: str, relative: bool) -> Piza:
     """The base of the adapter in a folder. relative: a folder of this name beside the adapter comes first."""
     try:
-        place = folder / name if relative and name and (folder / name).is_dir() else find_model(name)
+        place = find_base(folder, name) if relative else find_model(name)
         if is_adapter(place):
             raise InputError(f"{place} is an adapter itself")
         return io.load_folder(place)

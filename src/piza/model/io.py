@@ -22,8 +22,8 @@ from piza import config as settings
 from piza.config import PizaConfig, SearchConfig
 from piza.devices import lacks_memory
 from piza.errors import InputError, reason
-from piza.files import atomic_write
-from piza.hub import check_checksums, write_checksums
+from piza.files import replaced_files
+from piza.hub import CHECKSUMS, MODEL_WEIGHTS, check_checksums, check_kind, write_checksums
 from piza.methods import METHODS
 from piza.model.families import family_named
 from piza.model.known_words import WORDS_FILE, read_known_words, write_known_words
@@ -31,7 +31,7 @@ from piza.model.object_words import OBJECT_WORDS_FILE, read_object_words, write_
 from piza.model.piza import Piza
 from piza.model.text import DOT
 
-WEIGHTS, DETECTOR_CONFIG, PIZA_CONFIG = "model.safetensors", "config.json", "piza.json"
+WEIGHTS, DETECTOR_CONFIG, PIZA_CONFIG = MODEL_WEIGHTS, "config.json", "piza.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 OPTIONAL_FILES = (*TOKENIZER_FILES, "vocab.txt", WORDS_FILE, OBJECT_WORDS_FILE)
 
@@ -65,12 +65,13 @@ NEEDED = {
 
 
 def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
-    """Writes a model folder. half: store weights as float16; they are read back as float32.
+    """Writes a model folder; a whole model that is there is replaced, when all of the new one is written.
 
-    Raises InputError where it cannot be written.
+    half: store weights as float16; they are read back as float32. Raises InputError where it cannot be written, or where the
+    folder holds an adapter or an export.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_kind(folder, WEIGHTS)
     seen: set[int] = set()
     weights = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -79,24 +80,17 @@ def save_folder(model: Piza, folder: str | Path, half: bool = False) -> None:
         seen.add(id(tensor))
         tensor = tensor.detach().cpu().contiguous()
         weights[name] = tensor.half() if half and tensor.is_floating_point() else tensor
-    with atomic_write(folder / WEIGHTS) as part:
-        save_file(weights, part, metadata={"format": "pt"})
-    with atomic_write(folder / DETECTOR_CONFIG) as part:
-        part.write_text(model.detector.config.to_json_string(), encoding="utf-8")
-    settings.write(model.config, folder / PIZA_CONFIG)
-    for name in OPTIONAL_FILES:  # of another model that was there
-        (folder / name).unlink(missing_ok=True)
-    model.tokenizer.save_pretrained(folder)
-    if model.prompter.known_words:
-        write_known_words(folder, model.prompter.known_words)
-    if model.object_words is not None:
-        write_object_words(folder, model.object_words)
-    write_checksums(folder, model_files(folder))
-
-
-def model_files(folder: Path) -> list[str]:
-    """The names of what a folder holds of a model, without the settings, which people may change."""
-    return [name for name in (WEIGHTS, DETECTOR_CONFIG, *OPTIONAL_FILES) if (folder / name).is_file()]
+    # SHA256SUMS first: a mixture of two saves, or what a killed one left, does not fit it.
+    with replaced_files(folder, (CHECKSUMS, WEIGHTS, DETECTOR_CONFIG, PIZA_CONFIG, *OPTIONAL_FILES)) as made:
+        save_file(weights, made / WEIGHTS, metadata={"format": "pt"})
+        (made / DETECTOR_CONFIG).write_text(model.detector.config.to_json_string(), encoding="utf-8")
+        settings.write(model.config, made / PIZA_CONFIG)
+        model.tokenizer.save_pretrained(made)
+        if model.prompter.known_words:
+            write_known_words(made, model.prompter.known_words)
+        if model.object_words is not None:
+            write_object_words(made, model.object_words)
+        write_checksums(made)
 
 
 def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
@@ -106,13 +100,15 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     InputError, naming file and field or weight, for a folder that holds no model, or a damaged one.
     """
     folder = Path(folder)
+    check_checksums(folder)
     missing = [name for name in (DETECTOR_CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} holds no model: it lacks {' and '.join(missing)}")
-    check_checksums(folder, OPTIONAL_FILES)
     plain = not (folder / PIZA_CONFIG).is_file()
     config = replace(PLAIN) if plain else read_config(folder / PIZA_CONFIG)
     weights = read_weights(folder / WEIGHTS)
+    if plain and any(name.startswith("detector.") for name in weights):
+        raise InputError(f"{folder} lacks {PIZA_CONFIG}, the settings of this model; copy the model again")
     check_sizes(config, weights, folder / PIZA_CONFIG)
     base = read_detector_config(folder, weights)
     if not plain:

@@ -99,7 +99,7 @@ def _write(model: Piza, work: Path, int8: bool) -> None:
         for name in INT8_GRAPHS:
             if (work / f"{name}.onnx").is_file():
                 to_int8(work / f"{name}.onnx")
-    write_checksums(work, [file.name for file in work.iterdir() if file.name != "piza.json"])
+    write_checksums(work)
 
 
 def _check_packages() -> None:

@@ -30,7 +30,7 @@ from piza import config as settings
 from piza.config import PizaConfig
 from piza.errors import InputError, reason
 from piza.hub import EXPORT_NOTE, check_checksums, is_export
-from piza.model.known_words import WORDS_FILE, read_known_words
+from piza.model.known_words import read_known_words
 from piza.model.text import CLS, DOT, SEP, Prompter
 from piza.runtimes.engines import PACKAGES, RUNTIMES, Graph, load_graph
 from piza.search.protocols import Detections, ranked
@@ -248,7 +248,7 @@ def load_exported(
             f"{str(folder)!r} holds no export for the runtime {runtime!r}: "
             "expected a folder that `piza export MODEL --out FOLDER` wrote"
         )
-    check_checksums(folder, (WORDS_FILE,))
+    check_checksums(folder)
     note = _read_note(folder / EXPORT_NOTE)
     config = settings.read_whole(PizaConfig, folder / "piza.json")
     needed = GRAPHS + (LIST_GRAPHS if config.num_proposals else ())
