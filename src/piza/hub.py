@@ -113,6 +113,8 @@ def find_base(folder: Path, name: str) -> Path:
 
 def _base_of(folder: Path) -> list[Path]:
     """The folder of an adapter's base, if this is an adapter and names one that is there; whoever loads it says what is wrong."""
+    if is_export(folder) or not (folder / ADAPTER_NOTE).is_file():
+        return []
     try:
         return [find_base(folder, json.loads((folder / ADAPTER_NOTE).read_bytes())["base"])]
     except (InputError, OSError, ValueError, TypeError, KeyError, RecursionError):

@@ -16,7 +16,9 @@ from tests.batch.stand_in import make_photos, make_rows, run
 from tests.batch.test_manifest import write
 
 from piza.batch.crew import ThisProcess
+from piza.batch.jobs import ModelSource
 from piza.errors import InputError
+from piza.hub import hash_files
 
 parquet = pytest.importorskip("pyarrow.parquet")
 ROOT = Path(__file__).resolve().parents[2]
@@ -219,6 +221,21 @@ def test_workers_that_are_killed(place):
     assert "two workers ended" in errors["1.png"] and "SIGKILL" in errors["1.png"]
     assert "out of memory" in errors["2.png"]
     assert (place / "was-here").exists() and run(workers=2).before == 24
+
+
+def test_a_worker_that_finds_another_model_ends_the_run(place):
+    """One that is started in the middle, in the place of one that died, or on another machine."""
+    model = place / "model"
+    model.mkdir()
+    (model / "piza.json").write_text("{}")
+    digest = hash_files(model)
+    count = run(model=ModelSource(stand_in.load, str(model), "cpu", digest))
+    assert count.done == 24
+    (model / "piza.json").write_text('{"seed": 1}')
+    for workers in (0, 1):
+        with pytest.raises(InputError, match="has other files here than where this run began"):
+            run(f"new{workers}", model=ModelSource(stand_in.load, str(model), "cpu", digest), workers=workers)
+        assert names(f"new{workers}") == ["_run.json"]
 
 
 def test_a_program_whose_work_is_not_guarded(place):

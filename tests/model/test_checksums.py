@@ -17,12 +17,21 @@ from tests.conftest import tiny_detector
 import piza
 from piza.config import PizaConfig
 from piza.errors import InputError
-from piza.hub import CHECKSUMS, check_checksums, find_model, hash_files, write_checksums
-from piza.model import io
+from piza.hub import (
+    CHECKSUMS,
+    MODEL_FILES,
+    SETTINGS_FILES,
+    check_checksums,
+    find_model,
+    hash_files,
+    write_checksums,
+)
+from piza.model import adapter_io, io
 from piza.model.adapter_io import save_adapter
 from piza.model.io import load_folder, save_folder
 from piza.model.known_words import WORDS_FILE, write_known_words
 from piza.model.piza import Piza
+from piza.runtimes import export
 
 
 @pytest.fixture
@@ -45,6 +54,12 @@ def test_the_embedded_model_is_whole_and_every_file_of_it_is_named():
     check_checksums(folder)
     named = {line.split()[1] for line in (folder / CHECKSUMS).read_text().splitlines()}
     assert named == {path.name for path in folder.iterdir()} - {"piza.json", "README.md", CHECKSUMS}
+
+
+def test_every_file_that_is_written_of_a_model_is_known():
+    written = {*io.OPTIONAL_FILES, io.WEIGHTS, io.DETECTOR_CONFIG, io.PIZA_CONFIG}
+    written |= {adapter_io.WEIGHTS, adapter_io.CONFIG, adapter_io.NOTE, *export.FILES} - {CHECKSUMS}
+    assert written == {*MODEL_FILES, *SETTINGS_FILES}
 
 
 def test_the_usual_tool_reads_the_list(folder):

@@ -249,6 +249,20 @@ def test_a_pickle_names_the_folder_and_answers_the_same(folder, monkeypatch, tmp
     assert again.locate(image, "car").box_xyxy == model.locate(image, "car").box_xyxy
 
 
+def test_a_pickle_is_not_read_as_another_export(folder, tmp_path):
+    copy = tmp_path / "export"
+    shutil.copytree(folder, copy)
+    pickled = pickle.dumps(load_exported(copy, "onnx", threads=1))
+    values = json.loads((copy / "piza.json").read_text())
+    (copy / "piza.json").write_text(json.dumps({**values, "progress_step": 0.5}))
+    load_exported(copy, "onnx", threads=1)
+    with pytest.raises(InputError, match="other files now than when this model was read"):
+        pickle.loads(pickled)
+    shutil.rmtree(copy)
+    with pytest.raises(InputError, match="holds no export"):
+        pickle.loads(pickled)
+
+
 @pytest.mark.parametrize("runtime", [[], ["--runtime", "onnx"]])
 def test_torch_is_not_imported(runtime, folder, tmp_path):
     Image.fromarray(picture((320, 240))).save(tmp_path / "photo.png")

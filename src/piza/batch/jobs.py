@@ -31,6 +31,15 @@ class ModelSource:
     device: str = "cpu"
     digest: str | None = None
 
+    def start(self) -> Locator:
+        """Load the model. Raises InputError where its files are no longer those of the digest: answers would be of two models."""
+        model = self.load()
+        if self.digest is not None and hash_files(find_model(self.name)) != self.digest:
+            raise InputError(
+                f"the model {self.name!r} has other files here than where this run began; give the same to go on, or another --out"
+            )
+        return model
+
 
 def model_source(
     model: "str | Path | ModelSource | Callable[[], Locator]", device: object = "cpu"
@@ -57,7 +66,7 @@ class LocateJob:
 
     def start(self) -> Callable[[ImageTask], Records]:
         """See `Job`."""
-        folder, model = open_folder(self.images), self.model.load()
+        folder, model = open_folder(self.images), self.model.start()
 
         def answer(task: ImageTask) -> Records:
             try:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from piza import config as settings
 from piza.config import PizaConfig
 from piza.errors import InputError, reason
-from piza.hub import EXPORT_NOTE, check_checksums, is_export
+from piza.hub import EXPORT_NOTE, check_checksums, hash_files, is_export
 from piza.model.known_words import read_known_words
 from piza.model.text import CLS, DOT, SEP, Prompter
 from piza.runtimes.engines import PACKAGES, RUNTIMES, Graph, load_graph
@@ -94,7 +94,7 @@ class ExportedHistory:
 class ExportedModel:
     """An exported model: a `ZoomModel` (piza.search.protocols), on the CPU, one window at a time.
 
-    A pickle of it names its folder, and is read where that is: the engines' graphs cannot be copied.
+    A pickle of it names its folder, and is read where that is, with the same files in it: the engines' graphs cannot be copied.
     """
 
     device = "cpu"
@@ -106,7 +106,7 @@ class ExportedModel:
         note: dict[str, Any],
         prompter: Prompter,
         graphs: dict[str, Graph],
-        loaded_from: tuple[Path, str, int | None],
+        loaded_from: tuple[Path, str, int | None, str],
     ):
         self.config = config
         self._loaded_from = loaded_from
@@ -119,7 +119,7 @@ class ExportedModel:
         self._levels = int(note["levels"])
 
     def __reduce__(self) -> Any:
-        return load_exported, self._loaded_from
+        return _load_same, self._loaded_from
 
     def encode_text(self, sentences: Sequence[str]) -> list[EncodedSentence]:
         """One encoding a sentence, in order. Raises InputError for a sentence without words, or with too many."""
@@ -249,6 +249,7 @@ def load_exported(
             "expected a folder that `piza export MODEL --out FOLDER` wrote"
         )
     check_checksums(folder)
+    digest = hash_files(folder)
     note = _read_note(folder / EXPORT_NOTE)
     config = settings.read_whole(PizaConfig, folder / "piza.json")
     needed = GRAPHS + (LIST_GRAPHS if config.num_proposals else ())
@@ -259,7 +260,16 @@ def load_exported(
     prompter = Prompter(_tokenizer(folder / "tokenizer.json"), note["max_tokens"], note["prefix"])
     prompter.known_words = read_known_words(folder)
     graphs = {name: load_graph(folder / f"{name}.onnx", runtime, threads) for name in needed}
-    return ExportedModel(config, note, prompter, graphs, (folder.absolute(), runtime, threads))
+    return ExportedModel(config, note, prompter, graphs, (folder.absolute(), runtime, threads, digest))
+
+
+def _load_same(folder: Path, runtime: str, threads: int | None, digest: str) -> ExportedModel:
+    """The model of a pickle. Raises InputError where another export has come into its folder since."""
+    if is_export(folder) and hash_files(folder) != digest:
+        raise InputError(
+            f"the export {str(folder)!r} has other files now than when this model was read from it; read it again"
+        )
+    return load_exported(folder, runtime, threads)
 
 
 def _read_note(path: Path) -> dict[str, Any]:

@@ -22,8 +22,10 @@ from torch import Tensor
 
 from piza.data.sorec import read_list
 from piza.errors import InputError
-from piza.files import atomic_write
+from piza.files import atomic_write, replaced_files
+from piza.hub import CHECKSUMS, write_checksums
 from piza.model.known_words import WORDS_FILE, read_known_words, split_words, write_known_words
+from piza.model.object_words import OBJECT_WORDS_FILE
 
 MIN_COUNT = 3  # a word met so often in the texts is a token
 NEIGHBORS = 3  # known words that a new word's embedding starts from
@@ -190,18 +192,16 @@ def extend_folder(folder: str | Path, tokenizer: str | Path, vectors: str | Path
     weights = extend_weights(load_file(folder / "model.safetensors"), vocabulary, read_vectors(vectors))
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["vocab_size"] = len(vocabulary)
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_write(out / "model.safetensors") as part:
-        save_file(weights, part, metadata={"format": "pt"})
-    with atomic_write(out / "config.json") as part:
-        part.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    kept = {"piza.json": folder} | dict.fromkeys(
+    kept = {"piza.json": folder, OBJECT_WORDS_FILE: folder} | dict.fromkeys(
         ("tokenizer.json", "tokenizer_config.json", WORDS_FILE), tokenizer
     )
-    for name, source in kept.items():
-        if (source / name).is_file():
-            with atomic_write(out / name) as part:
-                part.write_bytes((source / name).read_bytes())
+    with replaced_files(out, (CHECKSUMS, "model.safetensors", "config.json", *kept)) as made:
+        save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
+        (made / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        for name, source in kept.items():
+            if (source / name).is_file():
+                (made / name).write_bytes((source / name).read_bytes())
+        write_checksums(made)
 
 
 def main() -> None:
