@@ -125,6 +125,35 @@ def replaced_files(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def one_writer(folder: str | Path) -> Iterator[None]:
+    """Within, no other process of this machine comes in for the same folder. Raises InputError where one is in already."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # a folder, on Windows; two writers there are not noticed
+        yield
+        return
+    try:
+        lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int, path: str | Path) -> None:
+    """Keep an open file or folder for this process, until it is closed. Raises InputError where another process does so."""
+    try:
+        import fcntl
+    except ImportError:  # Windows; two writers there are not noticed
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"another process is writing {str(path)!r}") from None
+    except OSError:  # a file system without locks
+        return
+
+
 def sweep_temporary(folder: str | Path) -> int:
     """Remove what `atomic_write` and `atomic_folder` of processes that are gone have left; returns how many.
 

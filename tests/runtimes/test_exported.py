@@ -20,7 +20,7 @@ from piza.boxes import xyxy_to_xywh
 from piza.cli import main as cli
 from piza.config import PizaConfig
 from piza.errors import InputError
-from piza.files import atomic_write
+from piza.files import atomic_write, one_writer
 from piza.hub import CHECKSUMS, EXPORT_NOTE
 from piza.model.io import save_folder
 from piza.model.piza import Piza
@@ -380,6 +380,15 @@ def test_an_export_is_whole_or_not_there(other, tmp_path, capsys, monkeypatch):
     with pytest.raises(InputError, match="do not give its answers"):
         export_model(other, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
+
+
+def test_two_exports_at_once_do_not_take_each_others_files(other, tmp_path):
+    out = tmp_path / "export"
+    (out / UNFINISHED).mkdir(parents=True)
+    (out / UNFINISHED / "text.onnx").write_bytes(b"being written")
+    with one_writer(out), pytest.raises(InputError, match="another process is writing"):
+        export_model(other, out)
+    assert (out / UNFINISHED / "text.onnx").read_bytes() == b"being written"
 
 
 def test_an_export_starts_clean_where_one_was_killed(other, tmp_path):

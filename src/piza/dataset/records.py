@@ -25,7 +25,7 @@ from piza.config import from_json, settings
 from piza.data.labels.base import bounded_text
 from piza.data.sorec import canonical_name, check_image_name, kind_of, to_json
 from piza.errors import InputError
-from piza.files import atomic_write, check_writable
+from piza.files import atomic_write, check_writable, lock
 
 MAX_BYTES = 2**31  # of a file of records
 COMMANDS = {
@@ -228,7 +228,7 @@ class RecordWriter(Generic[Kind]):
         except OSError as error:
             raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
         try:
-            self._lock()
+            lock(self._file, self.path)
             text = _text(self.path, kind)
             cut = _cut_line(text, self.path, kind)
             text = text.removesuffix(cut)
@@ -259,18 +259,6 @@ class RecordWriter(Generic[Kind]):
         except OSError as error:
             os.ftruncate(self._file, before)
             raise InputError(f"cannot write {str(self.path)!r}: {error.strerror}") from None
-
-    def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows; two writers there are not noticed
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another process is writing {str(self.path)!r}") from None
-        except OSError:  # a file system without locks
-            return
 
     def _check_settings(self, made_with: dict[str, Any]) -> None:
         beside = self.path.with_name(f"{self.path.name}.settings.json")

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from piza import config as settings
 from piza.errors import InputError, reason
-from piza.files import atomic_write, is_temporary, sweep_temporary
+from piza.files import atomic_write, is_temporary, one_writer, sweep_temporary
 from piza.hub import CHECKSUMS, EXPORT_NOTE, write_checksums
 from piza.model.known_words import WORDS_FILE, write_known_words
 from piza.model.piza import Piza
@@ -42,19 +42,30 @@ def export_model(model: Piza, folder: str | Path, int8: bool = False) -> None:
     What a killed export left in the folder is removed, and the export starts clean.
 
     int8: weights of matrix products in eight bits (`piza.runtimes.int8`); its answers are not compared with the model's, as
-    they differ; measure them on rows. Raises InputError for a folder that holds something else or cannot be written, for
-    packages that are missing, and for a model whose graphs do not give its answers.
+    they differ; measure them on rows. Raises InputError for a folder that holds something else, that cannot be written or that
+    another process writes to, for packages that are missing, and for a model whose graphs do not give its answers.
     """
     folder = Path(folder)
     check_folder(folder)
     _check_packages()
     new = not folder.exists()
-    work = folder / UNFINISHED
     try:
-        _clean(folder)
-        work.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with one_writer(folder):
+            check_folder(folder)  # another process may have been there just now
+            _export(model, folder, int8)
     except OSError as error:
-        raise InputError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
+        raise InputError(f"cannot write to {str(folder)!r}: {error.strerror or reason(error)}") from None
+    finally:
+        if new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _export(model: Piza, folder: Path, int8: bool) -> None:
+    """Writes an export into a folder that this process alone writes to."""
+    work = folder / UNFINISHED
+    _clean(folder)
+    work.mkdir()
     try:
         _write(model, work, int8)
         # The note last: without it, a folder is no export.
@@ -63,8 +74,6 @@ def export_model(model: Piza, folder: str | Path, int8: bool = False) -> None:
                 file.replace(part)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        if new and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def check_folder(folder: Path) -> None:
