@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,9 @@ from pathlib import Path
 
 import PIL
 
-_lock = threading.Lock()
+from piza.locks import ForkableLock
+
+_lock = ForkableLock()
 _inside = 0  # blocks that are running now, in all threads
 _first = warnings.catch_warnings()
 

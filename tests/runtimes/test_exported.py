@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.conftest import tiny_detector
+from tests.processes import in_child
 
 import piza
 from piza.boxes import xyxy_to_xywh
@@ -261,6 +263,32 @@ def test_a_pickle_is_not_read_as_another_export(folder, tmp_path):
     shutil.rmtree(copy)
     with pytest.raises(InputError, match="holds no export"):
         pickle.loads(pickled)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+def test_a_process_that_is_forked_while_a_thread_searches_does_not_wait_for_it(exported):
+    image, end = picture((320, 240)), threading.Event()
+    box = exported.locate(image, "car", max_looks=2).box_xyxy
+
+    def search():
+        while not end.is_set():
+            exported.locate(image, "car", max_looks=2)
+
+    def search_again():
+        try:
+            assert exported.locate(image, "car", max_looks=2).box_xyxy == box
+        except InputError as error:
+            assert "forked while another thread used OpenVINO" in str(error)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    try:
+        for _ in range(4):
+            assert in_child(search_again, seconds=60) == 0
+    finally:
+        end.set()
+        thread.join()
+    assert in_child(lambda: exported.locate(image, "car", max_looks=2).box_xyxy == box or 1 / 0) == 0
 
 
 @pytest.mark.parametrize("runtime", [[], ["--runtime", "onnx"]])

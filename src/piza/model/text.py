@@ -5,7 +5,6 @@ sentence would cut it in two, and without a final "." the result depends on padd
 """
 
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.errors import InputError
+from piza.locks import ForkableLock
 from piza.model.known_words import unknown_words
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Prompter:
         self.known_words: Mapping[str, int] | None = (
             None  # those that the model was taught; None: not recorded
         )
-        self._lock = threading.Lock()  # a tokenizer of transformers fails in two threads at once
+        self._lock = ForkableLock()  # a tokenizer of transformers fails in two threads at once
         self._ids = lru_cache(maxsize=MAX_KEPT)(self._tokenize)
 
     def __reduce__(self) -> Any:

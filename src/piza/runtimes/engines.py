@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -50,19 +51,49 @@ def _openvino(path: Path, threads: int) -> Graph:
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    with _openvino_call():
+        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     # An input may also bear the names of steps behind it that were found to change nothing.
     names = [node.get_names() for node in compiled.inputs]
     lock = threading.Lock()  # a request holds its inputs and outputs, and there is one a graph
 
     def run(given: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         inputs = [given[next(name for name in given if name in known)] for known in names]
-        with lock:
+        with _openvino_call(), lock:
             outputs = compiled(inputs)
             # Copies, as the engine uses its memory again.
             return [np.array(outputs[number]) for number in range(len(compiled.outputs))]
 
     return run
+
+
+_under_way: set[object] = set()  # calls of OpenVINO in all threads
+_cut_off = False  # a call was under way in another thread when this process was forked
+
+
+@contextmanager
+def _openvino_call() -> Iterator[None]:
+    """Around each call of OpenVINO, which would wait forever for threads that a forked process has not. Raises InputError there."""
+    if _cut_off:
+        raise InputError(
+            "this process was forked while another thread used OpenVINO, which cannot compute here: start processes before that, "
+            "or with the method spawn"
+        )
+    call = object()
+    _under_way.add(call)
+    try:
+        yield
+    finally:
+        _under_way.discard(call)
+
+
+def _see_fork() -> None:
+    global _cut_off
+    _cut_off = _cut_off or bool(_under_way)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_see_fork)
 
 
 RUNTIMES: dict[str, Callable[[Path, int], Graph]] = {"onnx": _onnx, "openvino": _openvino}
