@@ -7,6 +7,9 @@ import numpy as np
 import torch
 
 import piza
+from piza.hub import CHECKSUMS
+from piza.model.io import load_folder
+from piza.model.object_words import read_object_words
 from piza.training.from_scratch.words import vocabulary
 
 MINI = Path(piza.__file__).parent / "weights" / "mini"
@@ -61,3 +64,14 @@ def test_extended_weights_leave_the_rest_alone():
     extended = vocabulary.extend_weights(weights, {**old, "hatchback": 4}, VECTORS)
     assert extended["matcher.words.weight"].shape == (5, 2)
     assert extended["matcher.box.weight"] is weights["matcher.box.weight"]
+
+
+def test_an_extended_model_is_read_with_all_that_belongs_to_it(tmp_path):
+    np.savez(tmp_path / "vectors.npz", words=list(VECTORS), vectors=np.stack(list(VECTORS.values())))
+    vocabulary.extend_tokenizer(MINI, ["zeppelin"], tmp_path / "words")
+    vocabulary.extend_folder(MINI, tmp_path / "words", tmp_path / "vectors.npz", tmp_path / "model")
+    named = {line.split()[1] for line in (tmp_path / "model" / CHECKSUMS).read_text().splitlines()}
+    assert named == {path.name for path in (tmp_path / "model").iterdir()} - {CHECKSUMS, "piza.json"}
+    model = load_folder(tmp_path / "model")
+    assert "zeppelin" in model.tokenizer.get_vocab()
+    assert model.object_words == read_object_words(MINI, model.config) is not None
