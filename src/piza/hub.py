@@ -128,12 +128,37 @@ def write_checksums(folder: Path) -> None:
         part.write_bytes("".join(lines).encode())
 
 
-def check_checksums(folder: Path) -> None:
+def check_checksums(folder: Path) -> object:
     """Raise InputError, naming the file, where a model's files are not those that were saved; a folder without SHA256SUMS may be anything.
 
     A file of the model that is named there has to be there, with that content. Names of other files (README.md) are passed over.
     Where the model is piza's own, as piza.json tells, no other file of a model may be there.
+
+    Returns what `check_unchanged` asks for when all is read.
     """
+    state = _state(folder)
+    _compare(folder)
+    return state
+
+
+def check_unchanged(folder: Path, state: object) -> None:
+    """Raise InputError where a model was saved into a folder since `check_checksums`: what was read may be of both."""
+    if _state(folder) != state:
+        raise InputError(
+            f"{folder} was written to while it was read ({CHECKSUMS} has changed); load it again"
+        )
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    """What a save changes before anything else."""
+    try:
+        found = (folder / CHECKSUMS).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _compare(folder: Path) -> None:
     path = folder / CHECKSUMS
     if not os.path.lexists(path):
         return

@@ -172,6 +172,22 @@ def test_the_files_of_two_saves_at_once_are_not_confirmed_by_either(
     refused(folder, "is not the file|lacks")
 
 
+def test_a_model_that_is_saved_while_another_is_read_does_not_come_into_it(
+    tiny_piza, other_piza, tmp_path, monkeypatch
+):
+    save_folder(tiny_piza, tmp_path)
+    read = io.read_known_words
+
+    def late(folder):
+        save_folder(other_piza, folder)
+        return read(folder)
+
+    monkeypatch.setattr(io, "read_known_words", late)
+    refused(tmp_path, "was written to while it was read")
+    monkeypatch.undo()
+    load_folder(tmp_path)
+
+
 @pytest.mark.parametrize("there", ["export.json", "adapter.json"])
 def test_a_whole_model_is_not_saved_over_another_kind(tiny_piza, tmp_path, there):
     (tmp_path / there).write_text("{}")

@@ -20,6 +20,7 @@ from piza.hub import (
     CHECKSUMS,
     check_checksums,
     check_kind,
+    check_unchanged,
     find_base,
     find_model,
     write_checksums,
@@ -102,7 +103,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
     the same sizes but not the one that was fine-tuned.
     """
     folder = Path(folder)
-    check_checksums(folder)
+    sums = check_checksums(folder)
     missing = [name for name in (WEIGHTS, CONFIG, NOTE) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} holds no adapter: it lacks {' and '.join(missing)}")
@@ -123,6 +124,7 @@ def load_adapter(folder: str | Path, device: str = "cpu", base: str | Path | Non
     source = f"{folder / WEIGHTS}, an adapter for {name!r},"
     io.check_fit(weights, {key: state[key] for key in own}, own - weights.keys(), source)
     io.copy_weights(weights, state)
+    check_unchanged(folder, sums)
     if fingerprint(model) != note["fingerprint"]:
         raise InputError(
             f"The adapter {folder} does not fit its base {name!r}: that model has the same sizes but other weights."

@@ -23,7 +23,7 @@ from piza.config import PizaConfig, SearchConfig
 from piza.devices import lacks_memory
 from piza.errors import InputError, reason
 from piza.files import replaced_files
-from piza.hub import CHECKSUMS, MODEL_WEIGHTS, check_checksums, check_kind, write_checksums
+from piza.hub import CHECKSUMS, MODEL_WEIGHTS, check_checksums, check_kind, check_unchanged, write_checksums
 from piza.methods import METHODS
 from piza.model.families import family_named
 from piza.model.known_words import WORDS_FILE, read_known_words, write_known_words
@@ -100,7 +100,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     InputError, naming file and field or weight, for a folder that holds no model, or a damaged one.
     """
     folder = Path(folder)
-    check_checksums(folder)
+    sums = check_checksums(folder)
     missing = [name for name in (DETECTOR_CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} holds no model: it lacks {' and '.join(missing)}")
@@ -127,6 +127,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
         load_weights(model, weights, str(folder / WEIGHTS))
     model.prompter.known_words = read_known_words(folder)
     model.object_words = read_object_words(folder, config)
+    check_unchanged(folder, sums)
     return model.to(device).eval()
 
 

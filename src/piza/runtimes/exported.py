@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from piza import config as settings
 from piza.config import PizaConfig
 from piza.errors import InputError, reason
-from piza.hub import EXPORT_NOTE, check_checksums, hash_files, is_export
+from piza.hub import EXPORT_NOTE, check_checksums, check_unchanged, hash_files, is_export
 from piza.model.known_words import read_known_words
 from piza.model.text import CLS, DOT, SEP, Prompter
 from piza.runtimes.engines import PACKAGES, RUNTIMES, Graph, load_graph
@@ -248,7 +248,7 @@ def load_exported(
             f"{str(folder)!r} holds no export for the runtime {runtime!r}: "
             "expected a folder that `piza export MODEL --out FOLDER` wrote"
         )
-    check_checksums(folder)
+    sums = check_checksums(folder)
     digest = hash_files(folder)
     note = _read_note(folder / EXPORT_NOTE)
     config = settings.read_whole(PizaConfig, folder / "piza.json")
@@ -260,6 +260,7 @@ def load_exported(
     prompter = Prompter(_tokenizer(folder / "tokenizer.json"), note["max_tokens"], note["prefix"])
     prompter.known_words = read_known_words(folder)
     graphs = {name: load_graph(folder / f"{name}.onnx", runtime, threads) for name in needed}
+    check_unchanged(folder, sums)
     return ExportedModel(config, note, prompter, graphs, (folder.absolute(), runtime, threads, digest))
 
 
