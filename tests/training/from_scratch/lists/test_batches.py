@@ -75,10 +75,10 @@ def test_what_is_right_are_the_proposals_of_the_object_also_in_a_mirrored_and_bl
 def test_what_may_be_meant_as_well_is_no_rival(batches):
     """Of regions with names, those with the same name and those without any are not judged."""
     [one] = batches.frames["written"].lists
-    one.doubtful = [[], []]
+    one.doubtful = {(sentence, place): [] for sentence, place, _ in one.rows}
     [batch] = batches(0, 0).batches
     assert batch.rivals[0, :, :3].eq(1).all() and batch.rivals[0, :, 3:-1].eq(0).all()
-    one.doubtful = [[1], []]
+    one.doubtful |= {key: [1] for key in one.doubtful if key[1] == 0}
     [batch] = batches(0, 0).batches
     left = batch.right[0, :, 0].bool()
     assert batch.rivals[0, left, :3].tolist() == [[1, 0, 1]] and batch.rivals[0, ~left, :3].tolist() == [

@@ -137,7 +137,8 @@ def test_sentences_lean_on_neighbors_with_a_name_of_their_own(tmp_path):
     assert named_regions(path)[2] == NamedRegion("dawn/a.jpg", (50, 40, 60, 50), "red bus")
     frames = named_frames(path)
     [one] = frames.lists
-    assert one.doubtful == [[1], [0], [], []]
+    assert set(one.doubtful) == {(sentence, place) for sentence, place, _ in one.rows}
+    assert all(others == [[1], [0], [], []][place] for (_, place), others in one.doubtful.items())
     assert {index for _, index, _ in one.rows} == {0, 1, 2}  # what shows nothing is not asked for
     for sentence, index, _ in one.rows:
         assert "- " not in sentence and sentence[0].isupper() and sentence.endswith(".")

@@ -24,9 +24,15 @@ from piza.training.loader import MicroBatches
 SURE = 0.5  # IoU from which on a proposal is of an object
 CLOSE = 0.85  # of several, those count that overlap it so well, as a share of the best
 ABSENT = 0.18  # share of sentences that are true of nothing in the frame
-# A step: cached scenes, photos with generated and with written sentences, and with names of regions (lists, sentences a list,
-# proposals at most); then lists without images (lists, entries, sentences, weight of their loss).
-LISTED = {"scenes": (4, 12, 96), "photos": (6, 10, 112), "written": (20, 10, 112), "named": (16, 12, 112)}
+# A step: cached scenes, photos with generated and with written sentences, with names of regions and with what these lie beside
+# (lists, sentences a list, proposals at most); then lists without images (lists, entries, sentences, weight of their loss).
+LISTED = {
+    "scenes": (4, 12, 96),
+    "photos": (6, 10, 112),
+    "written": (20, 10, 112),
+    "named": (10, 12, 112),
+    "beside": (15, 12, 112),
+}
 TOLD = {"sorec": (24, 16, 8, 1.0), "drawn": (2, 40, 12, 0.3)}
 FORGOTTEN, LEFT_OUT, MOVED = 0.06, 0.03, 0.02  # shares of words and features; box noise as a share of the box
 BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
@@ -127,7 +133,7 @@ class ListedBatches:
                 right[number, row, :k] = torch.from_numpy(fits.astype(np.float32))
                 right[number, row, k] = float(not fits.any())
                 if one.doubtful is not None and index >= 0:
-                    told = (best >= SURE) & ~np.isin(owner, one.doubtful[index])
+                    told = (best >= SURE) & ~np.isin(owner, one.doubtful[ref, index])
                     rivals[number, row, :k] = torch.from_numpy((told | fits).astype(np.float32))
                 if values is not None:
                     known = np.where(best[:, None] >= SURE, values[owner], 0.0)

@@ -36,7 +36,7 @@ class ObjectList:
     """A photo or scene. xyxy (n, 4) in pixels; size (width, height), 0 where it is not known; words: of each object.
 
     rows: (sentence, index of the object it means, (n, 3) relevance in [0, 1] or None). absent: sentences true of nothing.
-    uncertain: (n,) whether the object only may be there. doubtful: of each object, which others a sentence about it may mean as well;
+    uncertain: (n,) whether the object only may be there. doubtful: by sentence and index, which other objects it may mean as well;
     None where all sentences mean one object.
     """
 
@@ -46,7 +46,7 @@ class ObjectList:
     rows: list[tuple[str, int, NDArray[np.float32] | None]]
     absent: list[str] = field(default_factory=list)
     uncertain: NDArray[np.bool_] | None = None
-    doubtful: list[list[int]] | None = None
+    doubtful: dict[tuple[str, int], list[int]] | None = None
 
 
 def read_drawn(path: Path) -> list[ObjectList]:

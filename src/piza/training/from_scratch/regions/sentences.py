@@ -45,13 +45,15 @@ def _list_of(photo: NamedPhoto, rng: np.random.Generator) -> ObjectList:
         for place, own in enumerate(words)
     ]
     rows: list[Any] = []
+    doubtful: dict[tuple[str, int], list[int]] = {}
     for place, region in enumerate(regions):
         if region.phrase == NOTHING or not words[place]:
             continue
         said = {_sentence(place, photo, alike, rng) for _ in range(VARIANTS)}
         rows += [(sentence, place, None) for sentence in sorted(said)]
+        doubtful |= {(sentence, place): alike[place] for sentence in said}
     boxes = np.array([region.xyxy for region in regions], float)
-    return ObjectList(boxes, photo.size, [[] for _ in regions], rows, doubtful=alike)
+    return ObjectList(boxes, photo.size, [[] for _ in regions], rows, doubtful=doubtful)
 
 
 def _share(words: set[str], others: set[str]) -> float:

@@ -49,6 +49,7 @@ from piza.training.from_scratch.regions.named import (
 )
 from piza.training.from_scratch.regions.namer import RegionNamer
 from piza.training.from_scratch.regions.namer import evaluate as evaluate_names
+from piza.training.from_scratch.regions.neighbors import neighbor_frames
 from piza.training.from_scratch.regions.pixels import RegionPixels
 from piza.training.from_scratch.regions.reader import JointReader, RegionsAt, exported, joint_loss
 from piza.training.from_scratch.regions.sentences import named_frames
@@ -165,6 +166,7 @@ def read_lists(args: argparse.Namespace, teller: ListTeller, unknown: int) -> Li
         "photos": photo_frames(args.rows),
         "written": photo_frames(args.written),
         "named": named_frames(args.named),
+        "beside": neighbor_frames(args.named),
     }
     told = {"sorec": sorec_lists(args.sorec, held_out=False)} if args.sorec else {}
     if args.drawn:
@@ -192,7 +194,7 @@ def train(
         lr=args.lr,
         weight_decay=args.weight_decay,
         backbone_lr=0.25,
-        ema_decay=0.99,
+        ema_decay=args.ema_decay,
         seed=args.seed,
         workers=args.workers,
     )
@@ -291,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--weight-decay", type=float, default=1e-3)
+    parser.add_argument("--ema-decay", type=float, default=0.99, help="of the running average of weights")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
