@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from piza.errors import InputError, reason
-from piza.quiet import silence_libtiff, without_warnings
+from piza.process import silence_libtiff, without_warnings
 from piza.sixteen_bits import GRAY_MODES, check_deep_color, color_bits, scale_16_bit
 
 ImageArray: TypeAlias = NDArray[np.uint8]

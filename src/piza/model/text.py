@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from piza.errors import InputError
-from piza.locks import ForkableLock
 from piza.model.known_words import unknown_words
+from piza.process import ForkableLock
 
 if TYPE_CHECKING:
     from torch import Tensor

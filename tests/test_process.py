@@ -7,8 +7,8 @@ import pytest
 from tests.processes import in_child
 
 from piza import quiet
-from piza.locks import ForkableLock
 from piza.model.text import Prompter
+from piza.process import ForkableLock
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
