@@ -6,7 +6,14 @@ import pytest
 from tests.processes import in_child
 
 from piza.errors import InputError
-from piza.files import atomic_folder, atomic_write, check_not_read, is_temporary, sweep_temporary
+from piza.files import (
+    atomic_folder,
+    atomic_write,
+    check_not_read,
+    is_temporary,
+    one_writer,
+    sweep_temporary,
+)
 
 
 def test_the_file_appears_whole_and_only_at_the_end(tmp_path):
@@ -126,3 +133,24 @@ def test_what_is_read_is_not_written_whatever_it_is_called(tmp_path):
     for name in ("a.png", "link.png", "../" + tmp_path.name + "/a.png"):
         with pytest.raises(InputError, match="is read by the same command"):
             check_not_read([tmp_path / name], [tmp_path / "a.png"])
+
+
+def test_one_process_writes_to_a_folder_and_what_it_forked_keeps_nobody_out(tmp_path):
+    ready, done = os.pipe(), os.pipe()
+    with one_writer(tmp_path):
+        with pytest.raises(InputError, match="another process is writing"), one_writer(tmp_path):
+            pytest.fail("two are in")
+        child = os.fork()
+        if child == 0:  # lives on, as a worker of a killed training does for some seconds
+            os.write(ready[1], b"x")
+            os.read(done[0], 1)
+            os._exit(0)
+        os.read(ready[0], 1)
+    try:
+        with one_writer(tmp_path):
+            pass
+    finally:
+        os.write(done[1], b"x")
+        os.waitpid(child, 0)
+        for end in (*ready, *done):
+            os.close(end)

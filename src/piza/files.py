@@ -20,6 +20,7 @@ _HOST = f"{zlib.crc32(_PLACE.encode()):08x}"
 _TEMPORARY = re.compile(r"\..*\.piza-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{8}(\.[^.]*)?")
 _STALE_SECONDS = 24 * 3600  # a temporary file of another host is taken for abandoned after this time
 _swept: set[tuple[int, str]] = set()  # (process, folder)
+_kept: set[int] = set()  # folders of `one_writer`, open
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -127,17 +128,33 @@ def replaced_files(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
 
 @contextmanager
 def one_writer(folder: str | Path) -> Iterator[None]:
-    """Within, no other process of this machine comes in for the same folder. Raises InputError where one is in already."""
+    """Within, no other process of this machine comes in for the same folder. Raises InputError where one is in already.
+
+    A process that is forked within is not in: if this one is killed, another may come in although the forked one lives on.
+    """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:  # a folder, on Windows; two writers there are not noticed
         yield
         return
     try:
+        _kept.add(descriptor)
         lock(descriptor, folder)
         yield
     finally:
+        if descriptor in _kept:
+            _kept.discard(descriptor)
+            os.close(descriptor)
+
+
+def _let_go() -> None:
+    for descriptor in _kept:
         os.close(descriptor)
+    _kept.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def lock(descriptor: int, path: str | Path) -> None:

@@ -227,3 +227,18 @@ def test_a_full_disk_names_the_file():
 
     with open("/dev/full", "ab", buffering=0) as file, pytest.raises(OSError, match=r"p\.jsonl\.part"):
         _write(file, b"line", Path("p.jsonl.part"))
+
+
+def test_two_runs_do_not_write_one_file(tmp_path):
+    path = tmp_path / "p.jsonl"
+    with predictions_file(path, "one") as write:
+        write({"index": 0})
+        with (
+            pytest.raises(InputError, match=r"another process is writing .*p\.jsonl\.part"),
+            predictions_file(path, "one") as other,
+        ):
+            other({"index": 0})
+        write({"index": 1})
+    assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [0, 1]
+    with predictions_file(path, "one") as write:  # and it is free afterwards
+        write({"index": 2})

@@ -12,6 +12,7 @@ from tests.training.trained import StopsAt, make_place, settings, weights
 import piza
 from piza.config import override
 from piza.errors import InputError
+from piza.files import one_writer
 from piza.methods import METHODS
 from piza.model.io import save_folder
 from piza.model.piza import Piza
@@ -102,6 +103,15 @@ def test_other_settings_and_other_rows_are_refused(place, tmp_path):
     finally:
         file.write_bytes(content)
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(out).items())
+
+
+def test_two_trainings_do_not_write_to_one_folder(place, tmp_path):
+    folder = tmp_path / "out" / "training"
+    folder.mkdir(parents=True)
+    with one_writer(folder), pytest.raises(InputError, match="another process is writing"):
+        train_model(settings(place, tmp_path / "out"))
+    assert not (folder / "checkpoint.safetensors").exists()
+    assert train_model(settings(place, tmp_path / "out")).steps == 2
 
 
 def test_it_learns(place, tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 from piza.boxes import iou_xyxy, xywh_to_xyxy, xyxy_to_xywh
 from piza.data.sorec import Row, read_text
 from piza.errors import InputError
-from piza.files import atomic_write, check_writable
+from piza.files import atomic_write, check_writable, lock
 from piza.hub import hash_files
 from piza.result import Result
 
@@ -98,7 +98,7 @@ def predictions_file(
     stopped, which stand before the new lines. rows: when the block ends well, lines with an index of `rows` or more are
     dropped, and the others stand in order of their index; None keeps all as they were written.
 
-    Raises InputError when `path` cannot be written.
+    Raises InputError when `path` cannot be written, or another process is writing it.
     """
     path = Path(path)
     check_writable(path)
@@ -108,8 +108,13 @@ def predictions_file(
     def text(line: dict[str, Any]) -> str:
         return json.dumps({**line, "run": run} if run else line) + "\n"
 
+    with _naming(part):
+        if part.exists():
+            with part.open("rb") as old:  # which another run may be writing
+                lock(old.fileno(), part)
     _rewrite(part, (text(outcome.to_dict()) for outcome in done))  # until then an old .part stays as it is
     with part.open("ab", buffering=0) as file:
+        lock(file.fileno(), part)
         yield lambda line: _write(file, text(line).encode(), part)
     if rows is not None:
         lines = part.read_text(encoding="utf-8").split("\n")

@@ -14,7 +14,7 @@ import torch
 from piza.config import TrainConfig, override, to_dict
 from piza.data.box_formats import BoxFormat, read_rows_with_boxes
 from piza.errors import InputError, reason
-from piza.files import sweep_temporary
+from piza.files import one_writer, sweep_temporary
 from piza.hub import find_model, hash_files
 from piza.methods import train_only
 from piza.model import accelerate
@@ -109,12 +109,18 @@ def train_model(
 
     `log` gets a sentence about what happens, in the first process only. `bar(done, steps)` makes a progress bar.
 
-    Raises InputError for whatever cannot be used; what can be checked beforehand is checked before anything is written.
+    Raises InputError for whatever cannot be used, and where another training writes to the same folder; what can be checked
+    beforehand is checked before anything is written.
     """
     setup = check_setup(config, log)
-    config = setup.config
     if not setup.is_first:
-        log, bar = lambda text: None, None
+        return _train(setup, lambda text: None, None)
+    with one_writer(setup.folder):
+        return _train(setup, log, bar)
+
+
+def _train(setup: Setup, log: Log, bar: Callable[[int, int], Bar] | None) -> TrainResult:
+    config = setup.config
     prepare_history(setup, log)
     samples = Samples(setup.images, config.images, sample_config(setup))
     settings = trainer_config(config, samples.steps_per_epoch, validated=bool(setup.validation))
