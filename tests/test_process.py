@@ -6,7 +6,7 @@ import threading
 import pytest
 from tests.processes import in_child
 
-from piza import quiet
+from piza import process
 from piza.model.text import Prompter
 from piza.process import ForkableLock
 
@@ -14,11 +14,11 @@ from piza.process import ForkableLock
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
 def test_a_lock_that_another_thread_held_is_free_in_a_forked_process():
     own, prompter = ForkableLock(), Prompter(lambda text, **_: {"input_ids": [1012]})
-    locks = [own, prompter._lock, quiet._lock]
+    locks = [own, prompter._lock, process._lock]
     held, end = threading.Event(), threading.Event()
 
     def hold():
-        with own, prompter._lock, quiet._lock:
+        with own, prompter._lock, process._lock:
             held.set()
             end.wait(60)
 
