@@ -39,6 +39,7 @@ MODEL_FILES = (
 # Nothing that could run: settings, vocabularies and safetensors.
 FILES = ["*.json", "*.txt", "*.safetensors", CHECKSUMS]
 
+MAX_POINTER = 1000  # bytes of a pointer of git-lfs; they have some 130
 MAX_CHECKSUMS = 1_000_000  # bytes of SHA256SUMS; a model has a dozen files
 MAX_MODEL_BYTES = (
     10**10
@@ -137,6 +138,7 @@ def check_checksums(folder: Path) -> object:
     Returns what `check_unchanged` asks for when all is read.
     """
     state = _state(folder)
+    _refuse_pointers(folder)
     _compare(folder)
     return state
 
@@ -156,6 +158,14 @@ def _state(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+def _refuse_pointers(folder: Path) -> None:
+    """Raise InputError for a file that git left out: what a clone without git-lfs holds in the place of weights."""
+    for name in _files_in(folder):
+        path = folder / name
+        if path.stat().st_size < MAX_POINTER and path.read_bytes().startswith(b"version https://git-lfs"):
+            raise InputError(f"{path} is only a pointer of git-lfs to the file; fetch it with: git lfs pull")
 
 
 def _compare(folder: Path) -> None:

@@ -287,3 +287,13 @@ def test_files_without_end_are_not_read(folder):
     for read in (load_folder, hash_files):
         with pytest.raises(InputError, match="at most 10 GB"):
             read(folder)
+
+
+@pytest.mark.parametrize("with_sums", [True, False])
+def test_a_clone_without_its_large_files_is_told_how_to_fetch_them(folder, with_sums):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 25741496\n"
+    (folder / "model.safetensors").write_text(pointer)
+    if not with_sums:
+        (folder / CHECKSUMS).unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors is only a pointer of git-lfs.*git lfs pull"):
+        piza.load(str(folder))
