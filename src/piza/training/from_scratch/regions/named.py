@@ -7,7 +7,7 @@ shows nothing.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,11 @@ class NamedRegion:
 def words_of(phrase: str) -> list[str]:
     """The words of a phrase that say something."""
     return [word for word in re.findall(r"[a-z0-9]+", phrase.lower()) if word not in NO_WORDS]
+
+
+def alike(words: Set[str], others: Set[str]) -> bool:
+    """Whether two phrases may mean the same, by the words that they say something with."""
+    return len(words & others) >= ALIKE * max(len(words | others), 1)
 
 
 @dataclass

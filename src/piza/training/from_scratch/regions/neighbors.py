@@ -15,7 +15,7 @@ import numpy as np
 from piza.training.from_scratch.lists.listed_frames import Frames
 from piza.training.from_scratch.lists.object_lists import ObjectList
 from piza.training.from_scratch.regions.kinds import head_of
-from piza.training.from_scratch.regions.named import ALIKE, NOTHING, NamedPhoto, read_named, words_of
+from piza.training.from_scratch.regions.named import NOTHING, NamedPhoto, alike, words_of
 from piza.training.from_scratch.regions.places import (
     Box,
     Clause,
@@ -31,6 +31,7 @@ from piza.training.from_scratch.regions.places import (
     shared,
     side,
 )
+from piza.training.from_scratch.regions.sentences import frames_about
 
 TRIES = 10  # sentences that are tried for a region
 MOST = 4  # and kept
@@ -105,12 +106,12 @@ class _Region:
 
     def fits(self, said: _Said) -> Truth:
         """Whether a short name is true of the region."""
-        alike = self.noun == said.noun
-        if not alike and not any(self.noun in family and said.noun in family for family in _FAMILIES):
+        same = self.noun == said.noun
+        if not same and not any(self.noun in family and said.noun in family for family in _FAMILIES):
             return False
         if said.tone and self.tones and not any(_TONES[tone] & _TONES[said.tone] for tone in self.tones):
             return False
-        return True if alike and (not said.tone or said.tone in self.tones) else None
+        return True if same and (not said.tone or said.tone in self.tones) else None
 
 
 @dataclass
@@ -125,13 +126,7 @@ class _Photo:
 
 def neighbor_frames(path: Path) -> Frames:
     """Photos with such sentences about their named regions."""
-    frames = Frames([], [])
-    for photo in read_named(path):
-        one = _list_of(photo, np.random.default_rng([5, *photo.key.encode()]))
-        if one.rows:
-            frames.keys.append(photo.key)
-            frames.lists.append(one)
-    return frames
+    return frames_about(path, _list_of, 5)
 
 
 def _list_of(named: NamedPhoto, rng: np.random.Generator) -> ObjectList:
@@ -161,7 +156,7 @@ def _photo(named: NamedPhoto) -> _Photo:
         for place, one in enumerate(regions)
         if one.is_named
         and not any(
-            other != place and both[place][other] < 0.5 and _alike(one.words, region.words)
+            other != place and both[place][other] < 0.5 and alike(one.words, region.words)
             for other, region in enumerate(regions)
         )
     ]
@@ -174,11 +169,6 @@ def _region(phrase: str, xyxy: Sequence[float], width: int) -> _Region:
     tones = [word for word in words_of(before) if word in _TONES]
     x1, y1, x2, y2 = (value / width for value in xyxy)
     return _Region(phrase, (x1, y1, x2, y2), _NOUNS.get(head, head), tones, frozenset(words_of(phrase)))
-
-
-def _alike(words: frozenset[str], others: frozenset[str]) -> bool:
-    """Whether the full name of one region may be another's."""
-    return len(words & others) >= ALIKE * max(len(words | others), 1)
 
 
 def _sentence(place: int, photo: _Photo, rng: np.random.Generator) -> tuple[str, list[int]] | None:

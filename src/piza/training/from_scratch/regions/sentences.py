@@ -4,7 +4,7 @@
 almost the same name. So a sentence about a region is judged only among regions with other names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy as np
 from piza.training.from_scratch.lists.listed_frames import Frames
 from piza.training.from_scratch.lists.object_lists import ObjectList
 from piza.training.from_scratch.regions.named import (
-    ALIKE,
     NOTHING,
     NamedPhoto,
     NamedRegion,
+    alike,
     read_named,
     words_of,
 )
@@ -28,9 +28,16 @@ _BEYOND = 1.5  # the distance along one axis over that along the other, from whi
 
 def named_frames(path: Path) -> Frames:
     """Photos with sentences about their named regions."""
+    return frames_about(path, _list_of, 3)
+
+
+def frames_about(
+    path: Path, list_of: Callable[[NamedPhoto, np.random.Generator], ObjectList], seed: int
+) -> Frames:
+    """The photos of a file of named regions, with the sentences that `list_of` finds; those without any are left out."""
     frames = Frames([], [])
     for photo in read_named(path):
-        one = _list_of(photo, np.random.default_rng([3, *photo.key.encode()]))
+        one = list_of(photo, np.random.default_rng([seed, *photo.key.encode()]))
         if one.rows:
             frames.keys.append(photo.key)
             frames.lists.append(one)
@@ -40,8 +47,8 @@ def named_frames(path: Path) -> Frames:
 def _list_of(photo: NamedPhoto, rng: np.random.Generator) -> ObjectList:
     regions = photo.regions
     words = [set(words_of(region.phrase)) for region in regions]
-    alike = [
-        [other for other, theirs in enumerate(words) if other != place and _share(own, theirs) >= ALIKE]
+    doubles = [
+        [other for other, theirs in enumerate(words) if other != place and alike(own, theirs)]
         for place, own in enumerate(words)
     ]
     rows: list[Any] = []
@@ -49,25 +56,21 @@ def _list_of(photo: NamedPhoto, rng: np.random.Generator) -> ObjectList:
     for place, region in enumerate(regions):
         if region.phrase == NOTHING or not words[place]:
             continue
-        said = {_sentence(place, photo, alike, rng) for _ in range(VARIANTS)}
+        said = {_sentence(place, photo, doubles, rng) for _ in range(VARIANTS)}
         rows += [(sentence, place, None) for sentence in sorted(said)]
-        doubtful |= {(sentence, place): alike[place] for sentence in said}
+        doubtful |= {(sentence, place): doubles[place] for sentence in said}
     boxes = np.array([region.xyxy for region in regions], float)
     return ObjectList(boxes, photo.size, [[] for _ in regions], rows, doubtful=doubtful)
 
 
-def _share(words: set[str], others: set[str]) -> float:
-    return len(words & others) / max(len(words | others), 1)
-
-
-def _sentence(place: int, photo: NamedPhoto, alike: list[list[int]], rng: np.random.Generator) -> str:
+def _sentence(place: int, photo: NamedPhoto, doubles: list[list[int]], rng: np.random.Generator) -> str:
     name = f"the {photo.regions[place].phrase}"
     kind = rng.random()
     clause = ""
     if kind < 0.25:
         clause = _where(photo.regions[place].xyxy, photo.size)
     elif kind < 0.7:
-        clause = _beside(place, photo.regions, alike, rng)
+        clause = _beside(place, photo.regions, doubles, rng)
     if clause and rng.random() < 0.2:
         return f"{clause[0].upper()}{clause[1:]}, {name}."
     if clause:
@@ -85,7 +88,7 @@ def _where(box: Sequence[float], size: tuple[int, int]) -> str:
 
 
 def _beside(
-    place: int, regions: Sequence[NamedRegion], alike: list[list[int]], rng: np.random.Generator
+    place: int, regions: Sequence[NamedRegion], doubles: list[list[int]], rng: np.random.Generator
 ) -> str:
     """Where the region lies, seen from a neighbor whose name is its own in the photo; "" where there is none."""
     boxes = np.array([region.xyxy for region in regions], float)
@@ -98,7 +101,7 @@ def _beside(
         for other in range(len(regions))
         if other != place
         and regions[other].phrase != NOTHING
-        and not alike[other]
+        and not doubles[other]
         and away[other].max() < reach[other]
     ]
     if not near:
