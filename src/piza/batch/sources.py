@@ -157,9 +157,19 @@ def _expand(name: str, recursive: bool, strict: bool) -> Iterator[Found]:
     elif glob.has_magic(name):
         yield from _not_empty(_matching(name), f"the pattern {name!r} matches no image", True)
     elif strict:
-        raise InputError(f"{name!r} does not exist, expected an image file, a folder or a pattern")
+        raise InputError(_why_not_found(name))
     else:
         yield _local(name)
+
+
+def _why_not_found(name: str) -> str:
+    try:
+        os.stat(name)
+    except PermissionError as error:  # of a folder above it
+        return f"{name!r} cannot be read: {error.strerror}"
+    except (OSError, ValueError):
+        pass
+    return f"{name!r} does not exist, expected an image file, a folder or a pattern"
 
 
 def _in_folder(folder: str, recursive: bool) -> Iterator[Found]:

@@ -48,6 +48,7 @@ def guard(action: Callable[[], int | None]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         _silence_libraries()
+        _check_current_folder()
         try:
             code = action()
         except SystemExit:  # --help and --version
@@ -71,6 +72,13 @@ def guard(action: Callable[[], int | None]) -> int:
         if sentence is None:
             raise
         return _fail(sentence, 2)
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # torch's libraries then end the process
+        raise InputError("the current folder has been removed, expected one that exists") from None
 
 
 def _fail(message: str, code: int) -> int:
