@@ -1,11 +1,14 @@
 """How often a model finds what hand-written sentences about real photos mean, by kind of target and by source of the photo.
 
-python benchmarks/handwritten/evaluate.py --data DATA [--model mini] [--out results.json]
+python benchmarks/handwritten/evaluate.py --data DATA [--model mini] [--reworded] [--out results.json]
+
+--reworded asks for the same things in other words, which reworded.json holds.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import piza
@@ -33,10 +36,15 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder of the photos")
     parser.add_argument("--model", default="mini", help="a model's name or folder")
+    parser.add_argument("--reworded", action="store_true", help="ask in other words")
     parser.add_argument("--out", type=Path, help="write every answer there as JSON lines")
     args = parser.parse_args()
     kinds = json.loads((HERE / "kinds.json").read_text())
-    found = evaluate(piza.load(args.model), read_rows(HERE / "rows.json"), args.data)
+    rows = read_rows(HERE / "rows.json")
+    if args.reworded:
+        others = json.loads((HERE / "reworded.json").read_text(encoding="utf-8"))
+        rows = [replace(row, expression=others[str(row.id)]) for row in rows]
+    found = evaluate(piza.load(args.model), rows, args.data)
     print(f"{'':<22} rows  Acc50  Acc75   mAcc looks")
     print(line("all", found.outcomes))
     for kind in sorted(set(kinds.values())):

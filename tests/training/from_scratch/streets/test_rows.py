@@ -15,6 +15,24 @@ def test_a_written_sentence_is_about_the_object_at_its_box(tmp_path):
     assert row["relevance"] == ["??"] * 3
 
 
+@pytest.mark.parametrize(
+    ("which", "expected"),
+    [
+        ("with", [("The van by the wall.", 1), ("By the wall, the van.", 1), ("The cat.", 0)]),
+        ("without", [("The van by the wall.", 1), ("The cat.", 0)]),
+        ("only", [("By the wall, the van.", 1)]),
+    ],
+)
+def test_the_same_in_other_words_is_another_row(tmp_path, which, expected):
+    file = tmp_path / "written.jsonl"
+    file.write_text(
+        '{"key": "a", "xyxy": [50, 10, 70, 30], "sentence": "The van by the wall.", "reworded": ["By the wall, the van."]}\n'
+        '{"key": "a", "xyxy": [10, 10, 30, 30], "sentence": "The cat."}\n'
+    )
+    rows = written_rows("a", list(TOLD), read_written(file, which)["a"])
+    assert [(row["sentence"], row["index"]) for row in rows] == expected
+
+
 @pytest.mark.parametrize("told", [TOLD, []])
 def test_what_is_boxed_but_not_labeled_becomes_an_object(told):
     told = list(told)

@@ -29,7 +29,7 @@ ABSENT = 0.18  # share of sentences that are true of nothing in the frame
 LISTED = {
     "scenes": (4, 12, 96),
     "photos": (6, 10, 112),
-    "written": (20, 10, 112),
+    "written": (20, 20, 112),
     "named": (10, 12, 112),
     "beside": (15, 12, 112),
 }

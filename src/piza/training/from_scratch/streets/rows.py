@@ -1,14 +1,16 @@
 """Sentences about the real photos that `mini` is trained on.
 
     python -m piza.training.from_scratch.streets.rows --streets FOLDER --signs FOLDER --maybe teacher.jsonl
-        --splits splits.json --split train --out rows.json [--colors colors.jsonl] [--written sentences.jsonl]
+        --splits splits.json --split train --out rows.json [--colors colors.jsonl]
+        [--written sentences.jsonl [--reworded with|without|only]]
 
 Writes {"photos": [...], "rows": [...]}. A photo: key ("source/name"), width, height, and its objects, each with xyxy in
 pixels, category, attributes ("color=red"), known (which kinds of attributes are known of it), certain (False: it may be
 there, unlabeled) and visible (share). A row: key, sentence, xyxy, index (of the object in its photo), kind, and relevance:
 for each object of the photo, in three texts (fits the target's description, fits an anchor's, is an anchor), "1", "0" or
 "?" (`piza.data.scenes.relevance`). --splits: {"train": [key, ...], ...}. With --written the rows are those sentences, which
-somebody wrote looking at the photos (lines {"key", "xyxy", "sentence"}), instead of generated ones; their relevance is "?".
+somebody wrote looking at the photos (lines {"key", "xyxy", "sentence", "reworded": [...]}), instead of generated ones; their
+relevance is "?". "reworded" may be left out: the same said in other words, each a row of its own, unless --reworded says not.
 What is boxed there but not labeled becomes an object; where "xyxy" is null, the sentence is true of nothing in the photo, and
 goes into the photo's "absent".
 """
@@ -166,12 +168,16 @@ def rows_of_photo(
     ]
 
 
-def read_written(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Sentences that somebody wrote, by the photo's key."""
+def read_written(path: Path, reworded: str = "with") -> dict[str, list[dict[str, Any]]]:
+    """Sentences that somebody wrote, by the photo's key: "with" the same in other words, "without", or these "only"."""
     found: dict[str, list[dict[str, Any]]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         content = json.loads(line)
-        found.setdefault(content["key"], []).append(content)
+        others = content.pop("reworded", [])
+        sentences = {"with": [content["sentence"], *others], "without": [content["sentence"]], "only": others}
+        told = [content | {"sentence": sentence} for sentence in sentences[reworded]]
+        if told:
+            found.setdefault(content["key"], []).extend(told)
     return found
 
 
@@ -237,13 +243,14 @@ def main() -> None:
     parser.add_argument("--max-rows", type=int, default=60, help="sentences a photo")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--written", type=Path, help="sentences to take instead of generated ones")
+    parser.add_argument("--reworded", choices=("with", "without", "only"), default="with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
         "--colors", type=Path, help="also write the boxes whose color is clear there (JSON lines)"
     )
     args = parser.parse_args()
     keys = set(json.loads(args.splits.read_text())[args.split])
-    written = read_written(args.written) if args.written else {}
+    written = read_written(args.written, args.reworded) if args.written else {}
     if args.written:
         keys &= set(written)
     photos, rows, colored = [], [], []

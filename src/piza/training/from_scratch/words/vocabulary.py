@@ -78,11 +78,12 @@ def count_words(sentences: Iterable[str]) -> Counter[str]:
 
 
 def sentences_in(path: Path) -> list[str]:
-    """The sentences of rows in SOREC's format (.json), or of lines {"sentence"} or {"regions"} (.jsonl)."""
+    """The sentences of rows in SOREC's format (.json), or of lines {"sentence", "reworded"} or {"regions"} (.jsonl)."""
     if path.suffix == ".jsonl":
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         named = [region[-1] for line in lines for region in line.get("regions", ())]
-        return [line["sentence"] for line in lines if "sentence" in line] + named
+        told = [line["sentence"] for line in lines if "sentence" in line]
+        return told + [text for line in lines for text in line.get("reworded", ())] + named
     return [row["ref"] for row in read_list(path)]
 
 
