@@ -11,6 +11,7 @@ from piza.cli.common import Parser, add_box_options, at_least, note
 from piza.cli.describe import add_describe
 from piza.cli.machine_check import add_machine_check
 from piza.cli.propose import add_propose
+from piza.cli.reword import add_reword
 from piza.cli.sentences import add_sentences
 from piza.cli.split import add_split
 from piza.cli.verify import add_verify
@@ -34,6 +35,7 @@ def add_data_commands(commands: Any) -> None:
     add_sentences(kinds)
     add_propose(kinds)
     add_describe(kinds)
+    add_reword(kinds)
     add_machine_check(kinds)
     add_verify(kinds)
     add_split(kinds)

@@ -1,25 +1,14 @@
 """`piza data describe`: sentences about proposals."""
 
 import argparse
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import any_number, at_least, note, over, probability, show_progress
-from piza.errors import (
-    MAX_COUNT,
-    MAX_RETRIES,
-    MAX_SECONDS,
-    MAX_SEED,
-    MAX_TILES_A_SIDE,
-    MAX_WORKERS,
-    InputError,
-)
+from piza.cli.common import at_least, note, probability, show_progress
+from piza.cli.endpoint_options import SETTINGS, add_endpoint_options, opened_endpoint
+from piza.errors import MAX_SEED, MAX_TILES_A_SIDE, InputError
 
 if TYPE_CHECKING:
     from piza.dataset.describe import Describing
-
-KEY = "OPENAI_API_KEY"
 
 
 def add_describe(kinds: Any) -> None:
@@ -50,42 +39,7 @@ def add_describe(kinds: Any) -> None:
         action="append",
         help="sorec (default), short, or a text file; may be repeated",
     )
-    online.add_argument(
-        "--key-env", metavar="NAME", default=KEY, help=f"the variable that holds the key (default: {KEY})"
-    )
-    online.add_argument(
-        "--answers", metavar="FILE", help="where answers are kept (default: OUT.answers.jsonl)"
-    )
-    online.add_argument(
-        "--parallel",
-        metavar="N",
-        type=at_least(1, MAX_WORKERS),
-        default=4,
-        help="questions at once (default: 4)",
-    )
-    online.add_argument(
-        "--per-minute", metavar="N", type=over(0, MAX_COUNT), help="questions a minute, at most"
-    )
-    online.add_argument("--max-questions", metavar="N", type=at_least(0), help="in this run, at most")
-    online.add_argument(
-        "--max-cost", metavar="X", type=over(0, MAX_COUNT), help="of all answers, at most; with the prices"
-    )
-    online.add_argument(
-        "--price-in", metavar="X", type=over(0, MAX_COUNT), help="of a million tokens that are sent"
-    )
-    online.add_argument(
-        "--price-out", metavar="X", type=over(0, MAX_COUNT), help="of a million tokens that are answered"
-    )
-    online.add_argument(
-        "--timeout", metavar="S", type=over(0, MAX_SECONDS), help="seconds for an answer (default: 120)"
-    )
-    online.add_argument(
-        "--retries",
-        metavar="N",
-        type=at_least(0, MAX_RETRIES),
-        help="where the endpoint is busy (default: 5)",
-    )
-    online.add_argument("--temperature", metavar="T", type=any_number, help="0 to 2 (default: 0.7)")
+    add_endpoint_options(online)
     offline = describe.add_argument_group("by the generator, offline")
     offline.add_argument(
         "--seed", metavar="S", type=at_least(0, MAX_SEED), default=0, help="same seed, same sentences"
@@ -110,18 +64,7 @@ def add_describe(kinds: Any) -> None:
     describe.set_defaults(run=_describe)
 
 
-ONLINE = (
-    "prompt",
-    "answers",
-    "per_minute",
-    "max_questions",
-    "max_cost",
-    "price_in",
-    "price_out",
-    "timeout",
-    "retries",
-    "temperature",
-)
+ONLINE = ("prompt", "answers", *SETTINGS)
 
 
 def _describe(options: argparse.Namespace) -> int:
@@ -140,22 +83,14 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _online(options: argparse.Namespace) -> "Describing":
-    from piza.config import override
     from piza.dataset.describe import describe_with_endpoint
-    from piza.dataset.endpoint import Endpoint, EndpointConfig
     from piza.dataset.questions import read_prompt
     from piza.files import check_writable
 
-    if not options.model:
-        raise InputError("--endpoint needs --model, the name of the model there")
-    settings = {name: getattr(options, name) for name in ONLINE if name not in ("prompt", "answers")}
-    config = override(EndpointConfig(url=options.endpoint, model=options.model), **settings)
     prompts = [read_prompt(name) for name in dict.fromkeys(options.prompt or ["sorec"])]
     check_writable(options.out)
-    answers = Path(options.answers or f"{options.out}.answers.jsonl")
-    key = os.environ.get(options.key_env) or None
-    with Endpoint(config, answers, key) as endpoint:
-        done = describe_with_endpoint(
+    with opened_endpoint(options) as endpoint:
+        return describe_with_endpoint(
             options.proposals,
             options.images,
             options.out,
@@ -165,10 +100,6 @@ def _online(options: argparse.Namespace) -> "Describing":
             options.parallel,
             show_things,
         )
-        spent = endpoint.spent
-    cost = f", cost {spent.cost:.4g}" if spent.cost else ""
-    note(f"asked {spent.asked} questions; {spent.tokens_in} and {spent.tokens_out} tokens in all{cost}")
-    return done
 
 
 def _offline(options: argparse.Namespace) -> "Describing":

@@ -2,33 +2,27 @@
 
 import hashlib
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from piza.data.sorec import find_image, to_json
+from piza.data.sorec import find_image
+from piza.dataset.asking import NONE_SEEN, Asked, ask_sentences, each_answer
 from piza.dataset.candidates import Proposer
-from piza.dataset.endpoint import Answer, Endpoint, EndpointDown, LimitReached, QuestionFailed
+from piza.dataset.endpoint import Endpoint
 from piza.dataset.generator import GENERATOR, MAYBE, MIN_CATEGORY_SCORE, generated, is_describable
-from piza.dataset.questions import PICTURES, REMINDER, Prompt, fill, messages, pictures, sentences_in
+from piza.dataset.questions import PICTURES, Prompt, fill, messages, pictures
 from piza.dataset.records import Described, Proposal, RecordWriter, Sentence, proposal_fields, read_records
 from piza.errors import MAX_WORKERS, InputError, check_whole
 from piza.image import ImageArray, open_image
 
 ALIKE = "no sentence fits it alone"
 UNSURE = f"nobody knows what it is, or with a score below {MIN_CATEGORY_SCORE:g} only"
-MAX_FAILED = 5  # questions in a row, from which on something is wrong with all of them
-NONE_SEEN, REFUSED, NO_JSON, CUT_OFF = (
-    "saw nothing to describe",
-    "refused",
-    "answered without JSON",
-    "was cut off",
-)
 
 Progress = Callable[[int, int], None]
 
@@ -38,20 +32,17 @@ def _silent(done: int, total: int) -> None:
 
 
 @dataclass
-class Describing:
+class Describing(Asked):
     """What a run did.
 
     described: objects in this run; before: in earlier ones; sentences: in this run. without: how many objects have no
-    sentence, by reason. failed: a message for each object that was not described and will be tried again. stopped: by
-    which limit, or None.
+    sentence, by reason.
     """
 
     described: int = 0
     before: int = 0
     sentences: int = 0
     without: Counter[str] = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)
-    stopped: str | None = None
 
     def add(self, sentences: Sequence[Sentence], why: str) -> None:
         """Count one object."""
@@ -118,7 +109,7 @@ def describe_with_endpoint(
 
     Raises:
         InputError: for files that cannot be used or were begun in another way, and where the endpoint cannot be reached, does
-            not let us in, or fails `MAX_FAILED` questions in a row. What was answered until then is kept.
+            not let us in, or fails `piza.dataset.asking.MAX_FAILED` questions in a row. What was answered until then is kept.
     """
     check_whole("count", count, 1)
     check_whole("parallel", parallel, 1, MAX_WORKERS)
@@ -130,36 +121,16 @@ def describe_with_endpoint(
         "temperature": endpoint.config.temperature,
     }
     asker = Asker(endpoint, photos, prompts, count)
-    with RecordWriter(out, Described, made_with) as writer, ThreadPoolExecutor(parallel) as pool:
+    with RecordWriter(out, Described, made_with) as writer:
         waiting = _waiting(given, writer, result)
-        failed_in_row = 0
-        try:
-            for proposal, future in _in_order(pool, asker.describe, waiting, 2 * parallel):
-                try:
-                    sentences, why = future.result()
-                except (
-                    LimitReached
-                ) as limit:  # what is on the way, and what was answered before, is still taken
-                    result.stopped = result.stopped or str(limit)
-                    endpoint.stopped.set()
-                    continue
-                except EndpointDown:
-                    raise
-                except (QuestionFailed, InputError) as error:
-                    result.failed.append(f"{proposal.image}, {proposal.id}: {error}")
-                    failed_in_row += isinstance(error, QuestionFailed)
-                    if failed_in_row >= MAX_FAILED:
-                        raise EndpointDown(
-                            f"{endpoint.name} failed {failed_in_row} times in a row, at last: {error}"
-                        ) from None
-                    continue
-                failed_in_row = 0
+        answers = each_answer(
+            waiting, asker.describe, lambda p: f"{p.image}, {p.id}", endpoint, parallel, result
+        )
+        with closing(answers):
+            for proposal, (sentences, why) in answers:
                 writer.write(Described(**proposal_fields(proposal), sentences=tuple(sentences)))
                 result.add(sentences, why)
                 progress(result.before + result.described, len(given))
-        finally:
-            endpoint.stopped.set()  # what is on the way is waited for, as it is paid; nothing more is asked
-            pool.shutdown(cancel_futures=True)
     return result
 
 
@@ -180,41 +151,16 @@ class Asker:
         found: dict[str, Sentence] = {}
         why = NONE_SEEN
         for prompt in self.prompts:
-            texts, reason = self._answered(proposal, fill(prompt, proposal, self.count))
+            question = fill(prompt, proposal, self.count)
+            about = [question, self.photos.hash(proposal), list(proposal.bbox), PICTURES, self.count]
+            texts, reason = ask_sentences(self.endpoint, about, partial(self._messages, question, proposal))
             why = reason or why
             for text in texts[: self.count]:
                 found.setdefault(text.casefold(), Sentence(text, self.endpoint.config.model, prompt.name))
         return list(found.values()), why
 
-    def _answered(self, proposal: Proposal, text: str) -> tuple[list[str], str]:
-        about = [text, self.photos.hash(proposal), list(proposal.bbox), PICTURES, self.count]
-        answer = self._ask(proposal, text, about, None)
-        found = sentences_in(answer.content)
-        if found is None and answer.content.strip() and not _why_not(answer):
-            answer = self._ask(proposal, text, [*about, answer.content], answer)
-            found = sentences_in(answer.content)
-        if found is None:
-            return [], _why_not(answer) or NO_JSON
-        return found, "" if found else NONE_SEEN
-
-    def _ask(self, proposal: Proposal, text: str, about: list[Any], before: Answer | None) -> Answer:
-        """The answer to a question; `before`: an answer without JSON, after which the model is reminded."""
-        key = hashlib.sha256(to_json([self.endpoint.config.model, *about]).encode()).hexdigest()
-        if (known := self.endpoint.known(key)) is not None:
-            return known
-        if self.endpoint.stopped.is_set():  # before a photo is opened in vain
-            raise LimitReached("stopped")
-        asked = messages(text, pictures(self.photos.open(proposal), proposal))
-        if before is not None:
-            asked.append({"role": "assistant", "content": before.content})
-            asked.append({"role": "user", "content": REMINDER})
-        return self.endpoint.ask(key, asked)
-
-
-def _why_not(answer: Answer) -> str:
-    if answer.refusal or answer.finish == "content_filter":
-        return REFUSED
-    return CUT_OFF if answer.finish == "length" else ""
+    def _messages(self, question: str, proposal: Proposal) -> list[dict[str, Any]]:
+        return messages(question, pictures(self.photos.open(proposal), proposal))
 
 
 def describe_with_generator(
@@ -287,16 +233,3 @@ def _waiting(
     waiting = [proposal for proposal in given if proposal.id not in done]
     result.before = len(given) - len(waiting)
     return waiting
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Proposal], Any], items: Iterable[Proposal], ahead: int
-) -> Iterator[tuple[Proposal, "Future[Any]"]]:
-    """Items with their work, in order; at most `ahead` are begun before the first of them is done."""
-    begun: deque[tuple[Proposal, Future[Any]]] = deque()
-    for item in items:
-        begun.append((item, pool.submit(work, item)))
-        if len(begun) >= ahead:
-            yield begun.popleft()
-    while begun:
-        yield begun.popleft()
