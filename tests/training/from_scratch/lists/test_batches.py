@@ -154,3 +154,13 @@ def test_a_matcher_that_was_told_lists_without_images_starts_blind_to_what_is_se
         assert same.nonzero()[:, 0].tolist() == (
             list(range(len(same))) if states else [*words, len(same) - 1]
         )
+
+
+def test_photos_of_a_source_with_weight_are_taken_so_many_times_as_often(batches, tmp_path):
+    with (tmp_path / "index.jsonl").open("a") as file:
+        file.write(json.dumps({"row": 0, "key": "unsplash/a.jpg", "view": 0, "aspect": 0.5}) + "\n")
+    [one] = batches.frames["written"].lists
+    frames = {"written": Frames(["dawn/a.jpg", "unsplash/a.jpg"], [one, one])}
+    weighted = ListedBatches(tmp_path, frames, {}, batches.teller, UNKNOWN, 0, weights={"unsplash": 3.0})
+    taken = [key for step in range(30) for key in weighted(step, 0).batches[0].keys]
+    assert 2.4 < taken.count("unsplash/a.jpg") / taken.count("dawn/a.jpg") < 3.7

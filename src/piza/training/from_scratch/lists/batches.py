@@ -1,6 +1,6 @@
 """Batches of what the proposal network really lists, with sentences about drawn scenes and real photos."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ BLURS = {"drawn": Blur(), "sorec": Blur(keep=(0.25, 0.9))}
 class ListedBatches:
     """Batches of cached lists, and of lists without images; a function of the step and the process.
 
-    unknown: the id of a word that is not known. share: of the lists of a step, at least one of each kind.
+    unknown: the id of a word that is not known. share: of the lists of a step, at least one of each kind. weights: how many times as
+    often the photos of a source are taken.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class ListedBatches:
         unknown: int,
         seed: int,
         share: float = 1.0,
+        weights: Mapping[str, float] | None = None,
     ):
-        self.share = share
+        self.share, self.weights = share, weights or {}
         self.cache_folder, self.frames = cache, frames
         self.told, self.teller, self.seed = told, teller, seed
         words = list(teller.words)
@@ -75,6 +77,7 @@ class ListedBatches:
             if not frames.keys:
                 continue
             chance = np.array([min(len(one.rows), rows) for one in frames.lists], float)
+            chance *= [self.weights.get(key.split("/")[0], 1.0) for key in frames.keys]
             some = some_of(count, self.share)
             chosen = [int(i) for i in rng.choice(len(frames.keys), some, p=chance / chance.sum())]
             most = int(rng.integers(k // 2, k + 1))

@@ -171,7 +171,7 @@ def read_lists(args: argparse.Namespace, teller: ListTeller, unknown: int) -> Li
     told = {"sorec": sorec_lists(args.sorec, held_out=False)} if args.sorec else {}
     if args.drawn:
         told["drawn"] = read_drawn(args.drawn)
-    return ListedBatches(args.cache, frames, told, teller, unknown, args.seed, args.share)
+    return ListedBatches(args.cache, frames, told, teller, unknown, args.seed, args.share, dict(args.weight))
 
 
 def train(
@@ -253,6 +253,11 @@ def main() -> None:
         exported(average, args.out, args.proposals)
 
 
+def _weight(text: str) -> tuple[str, float]:
+    source, _, times = text.partition("=")
+    return source, float(times)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -289,6 +294,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only-names", type=int, default=0, help="the first steps teach the encoder alone")
     parser.add_argument(
         "--share", type=float, default=1.0, help="of the lists and regions of a step: fewer suit a CPU"
+    )
+    parser.add_argument(
+        "--weight",
+        metavar="SOURCE=TIMES",
+        type=_weight,
+        action="append",
+        default=[],
+        help="take the photos of a source so many times as often",
     )
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--lr", type=float, default=1e-3)
