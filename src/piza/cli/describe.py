@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from piza.cli.common import at_least, note, probability, show_progress
-from piza.cli.endpoint_options import SETTINGS, add_endpoint_options, opened_endpoint
+from piza.cli.endpoint_options import SETTINGS, add_endpoint_options, opened_endpoint, report_asked
 from piza.errors import MAX_SEED, MAX_TILES_A_SIDE, InputError
 
 if TYPE_CHECKING:
@@ -69,17 +69,12 @@ ONLINE = ("prompt", "answers", *SETTINGS)
 
 def _describe(options: argparse.Namespace) -> int:
     done = _online(options) if options.endpoint else _offline(options)
-    for message in done.failed:
-        note(message)
     if done.before:
         note(f"{done.before} things were described before")
-    for why, count in done.without.most_common():
-        note(f"{count} things without a sentence: {why}")
-    if done.stopped:
-        note(f"stopped, because {done.stopped}; run it again to go on")
+    code = report_asked(done, "things without a sentence")
     told = done.described - sum(done.without.values())
     print(f"{done.sentences} sentences about {told} of {done.described} things in {options.out}")
-    return 1 if done.failed or done.stopped else 0
+    return code
 
 
 def _online(options: argparse.Namespace) -> "Describing":

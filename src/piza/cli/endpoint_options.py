@@ -11,6 +11,7 @@ from piza.cli.common import any_number, at_least, note, over
 from piza.errors import MAX_COUNT, MAX_RETRIES, MAX_SECONDS, MAX_WORKERS, InputError
 
 if TYPE_CHECKING:
+    from piza.dataset.asking import Asked
     from piza.dataset.endpoint import Endpoint
 
 KEY = "OPENAI_API_KEY"
@@ -82,3 +83,14 @@ def opened_endpoint(options: argparse.Namespace) -> Iterator["Endpoint"]:
         spent = endpoint.spent
     cost = f", cost {spent.cost:.4g}" if spent.cost else ""
     note(f"asked {spent.asked} questions; {spent.tokens_in} and {spent.tokens_out} tokens in all{cost}")
+
+
+def report_asked(done: "Asked", things: str) -> int:
+    """Say what was not answered about `things`. Returns the exit code: 1 where the command is to be run again."""
+    for message in done.failed:
+        note(message)
+    for why, count in done.without.most_common():
+        note(f"{count} {things}: {why}")
+    if done.stopped:
+        note(f"stopped, because {done.stopped}; run it again to go on")
+    return 1 if done.failed or done.stopped else 0

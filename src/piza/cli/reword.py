@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from piza.cli.common import at_least, note, show_progress
-from piza.cli.endpoint_options import add_endpoint_options, opened_endpoint
+from piza.cli.common import at_least, show_progress
+from piza.cli.endpoint_options import add_endpoint_options, opened_endpoint, report_asked
 
 
 def add_reword(kinds: Any) -> None:
@@ -37,14 +37,9 @@ def _reword(options: argparse.Namespace) -> int:
     with opened_endpoint(options) as endpoint:
         done = reword_rows(rows, endpoint, options.count, options.parallel, show_sentences)
     write_values(done.rows, options.out)
-    for message in done.failed:
-        note(message)
-    for why, count in done.without.most_common():
-        note(f"{count} sentences without other words: {why}")
-    if done.stopped:
-        note(f"stopped, because {done.stopped}; run it again to go on")
+    code = report_asked(done, "sentences without other words")
     print(f"{len(rows)} rows and {done.added} in other words in {options.out}")
-    return 1 if done.failed or done.stopped else 0
+    return code
 
 
 def show_sentences(done: int, total: int) -> None:

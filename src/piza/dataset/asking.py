@@ -1,7 +1,7 @@
 """Asking an endpoint for sentences about one thing after the other, several questions on the way at once."""
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,9 +26,12 @@ NONE_SEEN, REFUSED, NO_JSON, CUT_OFF = (
 
 @dataclass
 class Asked:
-    """What a run was not told. failed: a message for each thing that will be tried again. stopped: by which limit, or None."""
+    """What a run was not told. failed: a message for each thing that will be tried again. without: how many things have no
+    sentence, by reason. stopped: by which limit, or None.
+    """
 
     failed: list[str] = field(default_factory=list)
+    without: Counter[str] = field(default_factory=Counter)
     stopped: str | None = None
 
 
@@ -42,7 +45,9 @@ def each_answer(
 ) -> Generator[tuple[Item, Found], None, None]:
     """Each item with what `ask` found of it, in order; without those that failed, whose `name` and error `asked` gets.
 
-    Close it when it is not read to its end. Where a limit ends the run, what is on the way is still taken. Raises EndpointDown where nothing will be answered, or
+    Close it when it is not read to its end. Where a limit ends the run, what is on the way is still taken.
+
+    Raises EndpointDown where nothing will be answered, or
     `MAX_FAILED` questions in a row were not.
     """
     failed_in_row = 0

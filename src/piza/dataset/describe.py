@@ -2,10 +2,9 @@
 
 import hashlib
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -35,14 +34,12 @@ def _silent(done: int, total: int) -> None:
 class Describing(Asked):
     """What a run did.
 
-    described: objects in this run; before: in earlier ones; sentences: in this run. without: how many objects have no
-    sentence, by reason.
+    described: objects in this run; before: in earlier ones; sentences: in this run.
     """
 
     described: int = 0
     before: int = 0
     sentences: int = 0
-    without: Counter[str] = field(default_factory=Counter)
 
     def add(self, sentences: Sequence[Sentence], why: str) -> None:
         """Count one object."""

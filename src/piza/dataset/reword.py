@@ -4,7 +4,6 @@ A model that is taught each sentence in one wording alone learns the wording: `m
 67.6 %, and in 49.2 % when the same were said in other words (docs/mini.md).
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -35,12 +34,11 @@ Answer with JSON only: {"sentences": ["...", "..."]}."""
 @dataclass
 class Reworded(Asked):
     """rows: the given ones, each followed by those in other words, as `piza.data.sorec.read_values` has them. added: how many of
-    the latter. without: sentences that nothing was said instead of, by reason.
+    the latter.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     added: int = 0
-    without: Counter[str] = field(default_factory=Counter)
 
 
 def reword_rows(

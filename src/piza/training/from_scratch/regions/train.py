@@ -53,6 +53,7 @@ from piza.training.from_scratch.regions.neighbors import neighbor_frames
 from piza.training.from_scratch.regions.pixels import RegionPixels
 from piza.training.from_scratch.regions.reader import JointReader, RegionsAt, exported, joint_loss
 from piza.training.from_scratch.regions.sentences import named_frames
+from piza.training.from_scratch.streets.rows import SOURCES
 from piza.training.from_scratch.words.vocabulary import read_vectors
 from piza.training.loader import MicroBatches
 from piza.training.trainer import Callbacks, Trainer
@@ -255,6 +256,8 @@ def main() -> None:
 
 def _weight(text: str) -> tuple[str, float]:
     source, _, times = text.partition("=")
+    if source not in SOURCES or not 0 < float(times) < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(SOURCES)} and a number, got {text!r}")
     return source, float(times)
 
 
