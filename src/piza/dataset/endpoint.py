@@ -3,6 +3,7 @@
 Every answer is kept in a file before anything is made of it. A question whose answer is there is not asked.
 """
 
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ NO_KEY = "none"  # servers on the own machine want some key, whatever it is
 class EndpointConfig:
     """How an endpoint is asked. Prices are for a million tokens, in any currency."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")]
+    url: str
     model: Annotated[str, Field(min_length=1)]
     temperature: float = Field(default=0.7, ge=0, le=2)
     max_tokens: int = Field(default=400, ge=1, le=MAX_COUNT)  # of an answer
@@ -39,6 +40,13 @@ class EndpointConfig:
     price_out: float = Field(default=0.0, ge=0, le=MAX_COUNT)
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", self.url):
+            shown = self.url.rpartition("@")[2].partition("?")[
+                0
+            ]  # no name, password or key that stands in it
+            raise InputError(
+                f"url: expected the address of an endpoint, such as http://localhost:8000/v1, got {shown!r:.60}"
+            )
         if self.max_cost is not None and not self.price_in + self.price_out:
             raise InputError("max_cost needs the prices of a million tokens, price_in and price_out")
 
