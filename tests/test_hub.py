@@ -49,7 +49,8 @@ def test_only_files_that_cannot_run_are_fetched(tmp_path, fetched):
     assert hub.find_model("owner/name-1.0") == tmp_path
     [(name, patterns)] = fetched
     assert name == "owner/name-1.0"
-    assert not {"*", "*.py", "*.bin", "*.pth", "*.pt", "*.pkl"} & set(patterns)
+    assert {"*.safetensors", "SHA256SUMS", "ground.onnx"} <= set(patterns)
+    assert not {"*", "*.onnx", "*.py", "*.bin", "*.pth", "*.pt", "*.pkl"} & set(patterns)
 
 
 @pytest.mark.parametrize(

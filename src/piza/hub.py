@@ -36,8 +36,14 @@ MODEL_FILES = (
 )  # fmt: skip
 """All other files that piza reads of a model. What else lies in its folder, as a README.md, is nobody's business."""
 
-# Nothing that could run: settings, vocabularies and safetensors.
-FILES = ["*.json", "*.txt", "*.safetensors", CHECKSUMS]
+# Nothing that could run: settings, vocabularies, safetensors and the graphs of an export.
+FILES = [
+    "*.json",
+    "*.txt",
+    "*.safetensors",
+    CHECKSUMS,
+    *(name for name in MODEL_FILES if name.endswith(".onnx")),
+]
 
 MAX_POINTER = 1000  # bytes of a pointer of git-lfs; they have some 130
 MAX_CHECKSUMS = 1_000_000  # bytes of SHA256SUMS; a model has a dozen files

@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import logging
 import re
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import piza
 from piza.boxes import iou_xyxy
@@ -29,6 +32,7 @@ from piza.grounders.base import (
 )
 from piza.grounders.transformers import inside, prompt, transformers_grounder
 from piza.grounders.vlm import ChatBox, boxes_in, chat_grounder
+from piza.model.io import load_folder
 
 FRAME = (2000, 1500)
 RED = (1620, 410, 1634, 426)  # 14 x 16 pixels of the frame
@@ -355,6 +359,31 @@ def test_folders_that_hold_no_detector(detectors, tiny_tokenizer, tmp_path):
         transformers_grounder(tmp_path)
     with pytest.raises(InputError, match="device"):
         transformers_grounder(detectors["owlv2"], device="abacus")
+
+
+@pytest.mark.parametrize("read", [transformers_grounder, load_folder])
+def test_weights_of_a_detector_that_lack_or_do_not_fit(
+    detectors, tiny_tokenizer, tmp_path, caplog, monkeypatch, read
+):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    folder = tmp_path / "damaged"
+    shutil.copytree(detectors["grounding-dino"], folder)
+    tiny_tokenizer.save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    name = next(
+        name for name in sorted(weights) if name.startswith("model.encoder.") and weights[name].ndim == 2
+    )
+    for damaged, wrong in (
+        ({key: value for key, value in weights.items() if key != name}, f"lacks the weight {name} "),
+        (
+            {**weights, name: weights[name][:-1].clone()},
+            f"{name} has another shape than the model: expected ",
+        ),
+    ):
+        save_file(damaged, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(InputError, match=re.escape(wrong)):
+            read(folder)
+    assert not caplog.records
 
 
 def test_no_code_of_a_detector_is_run(tmp_path, monkeypatch):

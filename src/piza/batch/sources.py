@@ -3,6 +3,7 @@
 Those behind addresses (`s3://...`, `https://...`) are listed and read by `piza.batch.addresses`.
 """
 
+import errno
 import glob
 import os
 import re
@@ -193,12 +194,22 @@ def _in_folder(folder: str, recursive: bool) -> Iterator[Found]:
 
 
 def _matching(pattern: str) -> Iterator[Found]:
+    _refuse_closed_folders(pattern)
     wanted = _wanted_by(pattern)
     found = (path for path in glob.iglob(pattern, recursive=True) if wanted(path))
     folder = before_magic(pattern)
     for path in sorted(found, key=natural_key):
         if not os.path.isdir(path):
             yield _local(path, os.path.relpath(path, folder or "."))
+
+
+def _refuse_closed_folders(pattern: str) -> None:
+    """Raises InputError for a folder whose names a pattern is compared with and that may not be read; `glob` would pass it over."""
+    while glob.has_magic(pattern):
+        pattern = os.path.dirname(pattern)
+        for folder in glob.iglob(pattern, recursive=True) if pattern else ():
+            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+                raise InputError(f"the folder {folder!r} cannot be read: {os.strerror(errno.EACCES)}")
 
 
 def _wanted_by(pattern: str) -> Callable[[str], bool]:

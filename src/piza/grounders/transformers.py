@@ -39,7 +39,9 @@ def transformers_grounder(
     there and, when called, for a sentence of more tokens than the model reads (OWLv2: 16).
     """
     import torch
-    from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
+    from transformers import AutoConfig, AutoProcessor
+
+    from piza.model.plain import read_detector
 
     folder = find_model(name_or_folder)
     device = check_device(device)
@@ -52,9 +54,7 @@ def transformers_grounder(
         processor = AutoProcessor.from_pretrained(folder, **LOCAL)
         if not hasattr(processor, "post_process_grounded_object_detection"):
             raise InputError(f"{folder} lacks the processor of its model (processor_config.json)")
-        model = AutoModelForZeroShotObjectDetection.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, **LOCAL
-        )
+        model = read_detector(folder)
     except InputError:
         raise
     except Exception as error:  # damaged files, a package that is missing: each raises its own kind

@@ -29,6 +29,7 @@ from piza.model.families import family_named
 from piza.model.known_words import WORDS_FILE, read_known_words, write_known_words
 from piza.model.object_words import OBJECT_WORDS_FILE, read_object_words, write_object_words
 from piza.model.piza import Piza
+from piza.model.plain import read_detector
 from piza.model.text import DOT
 
 WEIGHTS, DETECTOR_CONFIG, PIZA_CONFIG = MODEL_WEIGHTS, "config.json", "piza.json"
@@ -116,7 +117,7 @@ def load_folder(folder: str | Path, device: str = "cpu") -> Piza:
     tokenizer = read_tokenizer(folder, base.text_config.vocab_size)
     with reading(folder / DETECTOR_CONFIG):
         if plain:
-            detector = _plain_detector(folder)
+            detector = read_detector(folder)
         else:
             detector = AutoModelForZeroShotObjectDetection.from_config(
                 base, trust_remote_code=False, dtype=torch.float32
@@ -336,22 +337,6 @@ def _numbers(value: Any, path: Path, name: str = "", depth: int = 0) -> Iterator
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _numbers(inner, path, name, depth + 1)
-
-
-def _plain_detector(folder: Path) -> Any:
-    """The detector of a folder that transformers wrote; what nothing reads may be missing."""
-    detector, info = AutoModelForZeroShotObjectDetection.from_pretrained(
-        folder,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
-    missing = sorted(name for name in info["missing_keys"] if ".swin.layernorm." not in name)
-    if missing:
-        raise InputError(f"{folder / WEIGHTS} lacks the weight {missing[0]} ({len(missing)} in all)")
-    return detector
 
 
 @contextmanager
