@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.batch.fake_model import FakeModel
 from tests.batch.films import make_film
 
-from piza.batch.locate import locate_many
+from piza.search.locate_many import locate_many
 
 
 def megabytes() -> float:

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import signal
 
@@ -12,6 +13,7 @@ from piza.files import (
     check_not_read,
     is_temporary,
     one_writer,
+    parse_json,
     sweep_temporary,
 )
 
@@ -36,10 +38,30 @@ def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path):
     assert os.listdir(tmp_path) == ["answer.json"]
 
 
-@pytest.mark.parametrize("where", ["missing/answer.json", ".", "x" * 300 + "/a.json"])
+@pytest.mark.parametrize("where", ["missing/answer.json", ".", "x" * 300 + "/a.json", "a\0.json"])
 def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path, where):
-    with pytest.raises(InputError, match="cannot write"), atomic_write(tmp_path / where):
+    with pytest.raises(InputError, match=r"cannot write|zero byte"), atomic_write(tmp_path / where):
         pass
+
+
+@pytest.mark.skipif(
+    not os.path.isdir("/proc"), reason="a folder in which nobody can write is needed, root included"
+)
+def test_a_file_that_cannot_be_made_is_told_by_its_own_name():
+    with (
+        pytest.raises(InputError, match=r"cannot write '/proc/x.json': ") as refused,
+        atomic_write("/proc/x.json") as part,
+    ):
+        part.write_text("{}")
+    assert "piza-" not in str(refused.value)
+
+
+def test_json_that_names_a_field_twice_is_refused():
+    assert parse_json(b'{"a": [{"b": 1}, {"b": 2}]}', "x.json") == {"a": [{"b": 1}, {"b": 2}]}
+    with pytest.raises(InputError, match=r"^x.json: the field 'b' is given twice$"):
+        parse_json('[{"a": {"b": 1, "c": 2, "b": 1}}]', "x.json")
+    with pytest.raises(json.JSONDecodeError):
+        parse_json("[", "x.json")
 
 
 @pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])

@@ -192,6 +192,7 @@ def test_a_path_that_leads_to_no_file(tmp_path):
 @pytest.mark.parametrize(
     "array",
     [
+        np.ma.masked_less(np.arange(64, dtype=np.uint8).reshape(8, 8), 9),
         np.zeros((8, 8, 3), np.float32),
         np.zeros((8, 8, 3), np.int64),
         np.zeros((0, 8, 3), np.uint8),
@@ -207,6 +208,10 @@ def test_a_path_that_leads_to_no_file(tmp_path):
 def test_what_is_no_picture_is_refused(array):
     with pytest.raises(InputError):
         open_image(array)
+
+
+def test_a_matrix_is_an_array_of_two_dimensions():
+    assert open_image(np.matrix(np.full((4, 5), 7, np.uint8))).tolist() == np.full((4, 5, 3), 7).tolist()
 
 
 def test_random_bytes_never_raise_anything_else(tmp_path, recwarn):

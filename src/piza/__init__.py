@@ -12,13 +12,13 @@ from piza.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from piza.batch.locate import ImageResults, Locator
     from piza.batch.sinks import write
-    from piza.batch.sources import Source
     from piza.grounders.base import locate_with
     from piza.image import ImageSource
     from piza.model.piza import Piza
     from piza.result import Result, Step
+    from piza.search.locate_many import ImageResults, Locator
+    from piza.sources.images import Source
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "Piza", "Result", "Step", "load", "locate", "locate_many", "locate_with", "write"]
@@ -62,11 +62,11 @@ def locate_many(
 ) -> "Iterator[ImageResults]":
     """Find what each sentence describes in each of many images: an iterator of a name with its results or an error.
 
-    source: files, films, folders, patterns, lists, addresses or pixels (`piza.batch.sources.find_images`). model: a name, kept loaded
+    source: files, films, folders, patterns, lists, addresses or pixels (`piza.sources.images.find_images`). model: a name, kept loaded
     as by `locate`, or a model. options: `recursive`, `every`, `on_error`, and the keywords of `model.locate`
-    (`piza.batch.locate.locate_many`).
+    (`piza.search.locate_many.locate_many`).
     """
-    from piza.batch.locate import locate_many
+    from piza.search.locate_many import locate_many
 
     asked = _kept(model, device) if isinstance(model, str) else model
     return locate_many(asked, source, sentences, **options)

@@ -17,7 +17,7 @@ import pydantic.dataclasses
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from piza.errors import MAX_COUNT, MAX_SECONDS, MAX_WORKERS, InputError
-from piza.files import atomic_write
+from piza.files import atomic_write, parse_json
 
 Settings = TypeVar("Settings")
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -305,6 +305,8 @@ def read(cls: type[Settings], path: str | Path) -> Settings:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    with suppress(json.JSONDecodeError, UnicodeDecodeError, RecursionError):  # which `from_json` says
+        parse_json(content, str(path))
     return from_json(cls, content, str(path))
 
 

@@ -1,6 +1,7 @@
 """Writing files so that nobody ever reads half a file, and sweeping up what a killed write left."""
 
 import errno
+import json
 import os
 import platform
 import re
@@ -11,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from piza.errors import InputError
 
@@ -47,16 +49,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        raise _told(error, path) from None
+        raise _told(error, path, temporary) from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _told(error: OSError, path: Path) -> Exception:
-    """The error, as an InputError where the disk is full."""
-    if error.errno not in _NO_ROOM:
-        return error
-    return InputError(f"cannot write {str(path)!r}: {os.strerror(error.errno)}")
+def _told(error: OSError, path: Path, temporary: Path) -> Exception:
+    """The error, as an InputError about `path` where the disk is full, or where what is written there cannot be made."""
+    of_ours = isinstance(error.filename, str) and Path(error.filename).is_relative_to(temporary)
+    if error.errno in _NO_ROOM or of_ours:
+        return InputError(f"cannot write {str(path)!r}: {error.strerror}")
+    return error
 
 
 @contextmanager
@@ -83,7 +86,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        raise _told(error, path) from None
+        raise _told(error, path, temporary) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -121,7 +124,7 @@ def replaced_files(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
             (folder / name).unlink(missing_ok=True)
         _sync(folder)
     except OSError as error:
-        raise _told(error, folder) from None
+        raise _told(error, folder, temporary) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -242,12 +245,34 @@ def as_path(path: object) -> Path:
     """The path that was given, as text or a path. Raises InputError for anything else."""
     if not isinstance(path, (str, Path)):
         raise InputError(f"expected the name of a file or folder, got {type(path).__name__} {path!r:.60}")
+    if "\0" in str(path):
+        raise InputError(
+            f"expected the name of a file or folder, got one with a zero byte, {str(path)!r:.60}"
+        )
     return Path(path)
 
 
 def is_temporary(path: str | Path) -> bool:
     """Whether a file's name is one that `atomic_write` gives to unfinished files."""
     return _TEMPORARY.fullmatch(Path(path).name) is not None
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """The content of JSON that others wrote, in which no object may name a field twice: the last one would win without a word.
+
+    Raises InputError, beginning with `where`, for such a field; ValueError or RecursionError, as `json.loads`, for what is no
+    JSON.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise InputError(f"{where}: the field {twice!r:.60} is given twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=once)
 
 
 def check_writable(path: str | Path) -> None:

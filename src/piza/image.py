@@ -348,6 +348,9 @@ def _on_gray(image: Image.Image) -> NDArray[Any]:
 
 
 def _from_array(array: NDArray[Any]) -> ImageArray:
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise InputError("an image array should hold every pixel, got a masked one")
+    array = np.asarray(array)  # a matrix has two dimensions whatever is done to it
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise InputError(
             f"an image array should have shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), got {array.shape}"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tests.batch.fake_model import FakeModel, make_image
 
-from piza.batch.locate import locate_many
 from piza.batch.sinks import write
+from piza.search.locate_many import locate_many
 
 SENTENCES = ["the red car", "the dog"]  # the fake model is sure of the first one only
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+import torch
 from tests.batch import stand_in
 from tests.batch.stand_in import make_photos, make_rows, run
 from tests.batch.test_manifest import write
@@ -388,3 +389,21 @@ def test_this_process_is_a_crew_that_lives_on(place):
     assert crew.wait()[0].kind == "ready"
     crew.give(0, 0)
     assert crew.wait()[0].value == "ZeroDivisionError: division by zero"
+
+
+def test_this_process_computes_in_one_thread_as_workers_do():
+    class Job:
+        def start(self):
+            return lambda task: torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        crew = ThisProcess(Job())
+        crew.start(0)
+        crew.give(0, None)
+        crew.wait()
+        crew.give(0, None)
+        assert crew.wait()[0].value == 1 and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -10,9 +10,9 @@ from PIL import Image
 from tests.batch.fake_model import FakeModel, make_image
 
 import piza
-from piza.batch.locate import ImageResults, locate_many
 from piza.batch.sinks import Written, is_results_path, write
 from piza.errors import InputError
+from piza.search.locate_many import ImageResults, locate_many
 
 SENTENCES = ["the red zorgle", "the dog"]
 

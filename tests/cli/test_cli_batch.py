@@ -67,6 +67,11 @@ def test_batch(place, capsys):
     assert err.count("\n") == 1
 
 
+def test_a_shard_without_a_part_is_no_failure(place, capsys):
+    assert cli.main([*BATCH, "--out", "many", "--shard", "9/9", "--workers", "0"]) == 0
+    assert "0 rows answered; 0 parts" in capsys.readouterr().err
+
+
 def test_all_images_fail(place, capsys):
     (place / "bad.csv").write_text("image,sentence\nbroken.png,the car\n")
     command = ["batch", "bad.csv", "--images", "photos", "--out", "bad", "--model", "model", "--workers", "0"]

@@ -59,9 +59,9 @@ def chat_server(answer):
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             try:
                 self.send_response(status)
-                for name, value in {"Content-Type": "application/json", **headers}.items():
+                kind = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+                for name, value in {**kind, **headers}.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
             except OSError:  # who asked did not wait

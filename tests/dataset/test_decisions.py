@@ -119,6 +119,9 @@ def test_boxes_in_whole_pixels_have_an_area_inside_of_the_photo(bbox, expected):
         (decided(record(0, texts=("a", "b"), bbox=ONE.bbox), sentence=1), "counted from 0"),
         (decided(ONE, "fix", bbox=(390.0, 20.0, 30.0, 40.0)), "reaches out of its photo"),
         (decided(ONE, "fix", text="  "), "the sentence is empty"),
+        (decided(ONE, "accept", text="the bus there"), "is another one now"),
+        (decided(ONE, "reject", text="the bus there"), "is another one now"),
+        (decided(ONE, "accept", bbox=(12.0, 20.5, 30.0, 40.0)), "is another one now"),
     ],
 )
 def test_a_log_of_something_else_is_refused(decision, words):

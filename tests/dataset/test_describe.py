@@ -12,6 +12,7 @@ from PIL import Image
 from tests.dataset.chat_server import chat_server, completion, sentences
 
 from piza.cli.main import main
+from piza.dataset.asking import MAX_FAILED
 from piza.dataset.questions import Prompt, fill, read_prompt, sentences_in
 from piza.dataset.records import Described, Proposal, proposal_id, read_records, write_records
 from piza.errors import InputError
@@ -149,6 +150,33 @@ def test_busy_server_is_asked_again(work):
     with chat_server(answer) as (url, chat):
         assert describe(url, "--parallel", "1") == 0
         assert len(chat.asked) == 9 and len(described()) == 6
+
+
+def test_an_answer_that_was_cut_off_may_be_paid_and_is_not_asked_again(work, capsys):
+    half = json.dumps(sentences("A car.")).encode()[:40]
+    with chat_server(lambda number, body: (200, half, {"Content-Length": "400", "Connection": "close"})) as (
+        url,
+        chat,
+    ):
+        assert describe(url, "--parallel", "1", "--retries", "3") == 2
+        error = capsys.readouterr().err
+        assert "an answer that was cut off" in error and len(chat.asked) == MAX_FAILED
+
+
+def test_a_server_that_calls_the_limit_otherwise_is_asked_so(work):
+    def answer(number, body):
+        if "max_tokens" in body:
+            return (
+                400,
+                {"error": {"message": "Unsupported parameter: use 'max_completion_tokens' instead."}},
+                NOW,
+            )
+        assert body["max_completion_tokens"] == 900
+        return sentences("A car.")
+
+    with chat_server(answer) as (url, chat):
+        assert describe(url, "--parallel", "1", "--retries", "0", "--max-tokens", "900") == 0
+        assert len(chat.asked) == 7 and len(described()) == 6
 
 
 def test_down(work, capsys):

@@ -106,3 +106,8 @@ def test_twins_are_found_within_a_photo_only():
     things = [1, 2, 3, 4, 1]
     found = [(one.first, one.second, one.same_thing) for one in twins(texts, photos, things)]
     assert found == [(0, 1, False), (0, 4, True)]
+
+
+def test_a_number_tells_two_things_apart():
+    numbers = [f"The bus with the number {number} on its front." for number in (13, 14, 13)]
+    assert [one[:2] for one in twins(numbers, "aaa", (1, 2, 3))] == [(0, 2)]

@@ -66,6 +66,7 @@ def changed(**fields):
 FAULTS = {
     "another step": (to_line(RECORDS[1]), r"line 2, field 'step'.*piza data propose.*piza data describe"),
     "no step": (changed(step=...), r"line 2, field 'step'.*null"),
+    "rows over several lines": ("[", r"line 2: expected one JSON object.*file of rows begins so"),
     "rows": ('[{"image": "a.jpg"}]', r"line 2: expected one JSON object.*file of rows"),
     "no JSON": ("{broken}", r"line 2: expected one JSON object"),
     "text as number": (changed(score="3"), r"line 2: score: expected a valid number, got '3'"),

@@ -304,6 +304,14 @@ def test_folder_loads_with_datasets(city, tmp_path):
         assert part[0]["image"].size == Image.open(f"photos/{rows[0]['image']}").size
 
 
+def test_a_file_of_a_step_is_no_file_of_rows(city, tmp_path, capsys):
+    lines = '{"step": "check", "id": "a"}\n{"step": "check", "id": "b"}\n'
+    (tmp_path / "checked.jsonl").write_text(lines)
+    for command in (["split", "--images", "photos", "--out", "parts/"], ["merge", "--out", "all.json"]):
+        assert main(["data", command[0], str(tmp_path / "checked.jsonl"), *command[1:]]) == 2
+        assert "is a file of JSON lines of the step 'check', expected" in capsys.readouterr().err
+
+
 def test_merge(city, tmp_path, capsys):
     rows = read_values("rows.json")
     a, b = write(tmp_path / "a.json", rows[:9]), write(tmp_path / "b.json", rows[6:])
@@ -316,6 +324,8 @@ def test_merge(city, tmp_path, capsys):
     assert merged[-1]["image"] == "village/x/1b.jpg" and [r["id"] for r in merged] == list(
         range(1, len(merged) + 1)
     )
+    assert main(["data", "merge", a, a, "--out", "twice.json"]) == 0
+    assert read_values("twice.json") == rows[:9]
     other = write(tmp_path / "c.json", [{**rows[0], "bbox": [50, 50, 5, 5]}])
     before = open("all.json").read()
     for arguments, message in (

@@ -21,7 +21,6 @@ from tests.fuzz.inputs import IMAGES, JSON, TEXTS, bent, damaged, documents, lin
 
 from piza import config
 from piza.batch.manifest import read_manifest
-from piza.batch.sources import find_images
 from piza.data import check, formats, parquet_reader, sorec
 from piza.data.convert import NAMES, convert
 from piza.data.labels import read_labels
@@ -37,6 +36,7 @@ from piza.model.object_words import ObjectWords
 from piza.model.text import Prompter
 from piza.runtimes.exported import _read_note
 from piza.search.predictor import check_sentences, search_config
+from piza.sources.images import find_images
 from piza.training.log import read_log
 from piza.training.settings import train_config
 from piza.training.tensor_files import load_tensors
@@ -136,7 +136,7 @@ def use_sentence(sentence: str, folder: Path) -> None:
     shown = one_line(sentence)
     assert "\n" not in shown and "\x1b" not in shown
     drawable(sentence)
-    prompter = Prompter(lambda text, add_special_tokens: {"input_ids": [7] * len(text.split()) + [1012]})
+    prompter = Prompter(lambda text, **_: {"input_ids": [7] * len(text.split()) + [1012]})
     prompter.arrays([[sentence]])
 
 

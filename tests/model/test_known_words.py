@@ -20,6 +20,14 @@ KNOWN = {"the", "red", "car", "bus", "left", "of", "colored", "dark", "box", "pe
         ("dark-colored cars, 2 boxes and a 50", ["and"]),
         ("красная машина", ["красная", "машина"]),
         ("a b c 3.5 !!!", []),
+        ("the \U0001f418 left of the \u2603car", ["\U0001f418", "\u2603"]),
+        (
+            "the \u72ac, \u0915\u093e\u0930",
+            ["\u72ac", "\u0915\u093e\u0930"],
+        ),  # a dog; a car, with its vowel sign
+        ("the\u200bred car", ["thered"]),  # as tokenizers read it
+        ("caf\u00e9 cafe\u0301", ["caf\u00e9"]),
+        ("a \u00e9 3\u00b2 \u20ac % # &", []),
     ],
 )
 def test_unknown_words(sentence, expected):

@@ -111,6 +111,7 @@ def body(**values):
         ("application/json", b"{", "not valid JSON"),
         ("application/json", b"[" * 100_000, "not valid JSON"),
         ("application/json", b"[]", "expected a JSON object"),
+        ("application/json", body().replace(b'"a"', b'"a", "sentences": "b"'), "'sentences' is given twice"),
         ("application/json", b'{"sentences": "a"}', "in base64"),
         ("application/json", b'{"sentences": "a", "image": "!!!"}', "not valid base64"),
         ("application/json", b'{"sentences": 3, "image": "QUJD"}', "a sentence or a list"),
@@ -132,6 +133,35 @@ def body(**values):
 def test_bad_bodies_are_refused_in_one_sentence(client, kind, content, words):
     refused = client.post("/locate", content=content, headers={"content-type": kind} if kind else {})
     assert refused.status_code == 400 and words in refused.json()["error"]
+
+
+def test_a_body_that_begins_with_a_byte_order_mark_is_read(client):
+    json_kind = {"content-type": "application/json"}
+    assert client.post("/locate", content=b"\xef\xbb\xbf" + body(), headers=json_kind).status_code == 200
+    packed = client.post("/locate", content=body(), headers={**json_kind, "content-encoding": "gzip"})
+    assert packed.status_code == 400 and "in the encoding 'gzip'" in packed.json()["error"]
+
+
+@pytest.mark.parametrize("path, left", [("/locate", 1), ("/locate", 4), ("/batch", 6), ("/locate", 60)])
+def test_a_form_whose_end_is_missing_is_refused(client, model, path, left):
+    parts = [("image", PNG), ("sentences", b"the red car"), ("greedy", b"true")]
+    named = {"image": b'image"; filename="a.png'}
+    content = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+        % (named.get(name, name.encode()), value)
+        for name, value in parts
+    )
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    whole = content + b"--x--\r\n"
+    assert client.post("/locate", content=whole, headers=kind).status_code == 200
+    model.calls.clear()
+    refused = client.post(path, content=(content + b"--x--")[:-left], headers=kind)
+    assert refused.status_code == 400 and "form cannot be read" in refused.json()["error"] and not model.calls
+
+
+def test_health_answers_head_as_balancers_ask(client):
+    answered = client.head("/health")
+    assert answered.status_code == 200 and answered.content == b""
 
 
 def test_a_file_as_a_sentence_and_a_text_as_an_image(client):
@@ -176,10 +206,10 @@ def test_a_batch_of_pairs_as_json_and_as_a_form(client):
         {"image": 1, "sentences": ["z"]},
     ]
     answers = client.post("/batch", files=files, data={"items": json.dumps(items)}).json()["answers"]
-    assert [(one["name"], one["results"][0]["expression"]) for one in answers] == [
-        ("b.png", "x"),
-        ("a.png", "y"),
-        ("b.png", "z"),
+    assert [(one["image"], one["name"], one["results"][0]["expression"]) for one in answers] == [
+        (1, "b.png", "x"),
+        (0, "a.png", "y"),
+        (1, "b.png", "z"),
     ]
 
 
@@ -192,6 +222,9 @@ def test_a_batch_of_pairs_as_json_and_as_a_form(client):
         (1, {"sentences": "a", "items": "[]"}, "either `sentences`"),
         (1, {"items": "[]"}, "1 to 32 items"),
         (1, {"items": "{"}, "not valid JSON"),
+        (1, {"items": '[{"image": 0, "sentences": "a"}], "items": []'}, "not valid JSON"),
+        (1, {"items": '[{"image": 0, "sentences": "a", "image": 1}]'}, "'image' is given twice"),
+        (3, {"items": '[{"image": 0, "sentences": "a"}, {"image": 2, "sentences": "a"}]'}, "does not name image 1"),
         (1, {"items": '[{"image": 1, "sentences": "a"}]'}, "only 1 were uploaded"),
         (1, {"items": '[{"image": -1, "sentences": "a"}]'}, "items.0.image"),
         (1, {"items": '[{"image": 0, "sentences": ""}]'}, "the sentence is empty"),

@@ -53,6 +53,10 @@ def test_options_win_over_the_file(tmp_path):
         ("a.yaml", "lr: [1,", ("a.yaml", "YAML")),
         ("a.yaml", "lr: !!python/object/apply:os.getcwd []", ("a.yaml",)),
         ("a.yaml", "1: 2", ("a.yaml", "names")),
+        ("a.json", '{"lr": 1, "lr": 2}', ("a.json", "'lr' is given twice")),
+        ("a.yaml", "lr: 1\nbatch: 2\nlr: 2", ("a.yaml", "'lr' is given twice")),
+        ("a.yaml", "batch: 010", ("a.yaml", "batch", "'010'")),  # 8 in YAML 1.1
+        ("a.yaml", "batch: 1:30", ("a.yaml", "batch", "'1:30'")),  # 90
         ("a.yaml", "batch: true", ("a.yaml", "batch")),
         ("a.yaml", "", ("a.yaml", "NoneType")),
     ],

@@ -1,8 +1,5 @@
-"""Many images at once: where they come from, asking a model about each, and files of answers.
+"""Answers about many images: as files for other programs, and as parts that many workers write.
 
-sources.py   files, films, folders, patterns, lists and addresses become images, one after the other
-video.py     the frames of a film, with their times
-locate.py    the same sentences about each image; an image that cannot be read is recorded and skipped
 sinks.py     the answers as a file, or a folder, in the format of another program
 folders.py   a folder that is known to be unfinished until all of its files are there
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -166,6 +167,21 @@ def limit_threads() -> None:
         torch.set_num_threads(1)
 
 
+@contextmanager
+def in_one_thread() -> Iterator[None]:
+    """Within, torch computes in one thread, as in a worker: more of them change last digits."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def how_it_failed(error: BaseException) -> str:
     """An error that ends a worker, in words."""
     small = type(error).__name__ == "OutOfMemoryError" or lacks_memory(error)
@@ -189,7 +205,8 @@ class ThisProcess:
         """See `Crew`."""
         assert self._answer is not None
         try:
-            self._event = Event(worker, "answer", self._answer(task))
+            with in_one_thread():
+                self._event = Event(worker, "answer", self._answer(task))
         except InputError:
             raise
         except Exception as error:  # whatever a model or a decoder raises

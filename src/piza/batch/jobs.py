@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from piza.batch.locate import ImageResults, Locator
 from piza.batch.manifest import ImageTask
 from piza.batch.sinks import to_record, to_records
 from piza.batch.storage import FolderLost, open_folder
@@ -14,6 +13,7 @@ from piza.errors import InputError
 from piza.hub import find_model, hash_files
 from piza.image import decode_image
 from piza.loading import load_model
+from piza.search.locate_many import ImageResults, Locator
 
 Records = list[dict[str, Any]]
 

@@ -13,10 +13,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from piza.batch.addresses import is_address, reach, why
 from piza.data.parquet import import_pyarrow
 from piza.data.sorec import check_image_name, kind_of, show
 from piza.errors import InputError, reason
+from piza.files import parse_json
+from piza.sources.addresses import is_address, reach, why
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 CHUNK_ROWS = 50_000  # that are Python objects at once
@@ -135,7 +136,10 @@ def _json_lines(file: IO[bytes], name: str) -> Iterator[Any]:
         if not line.strip():
             continue
         try:
-            yield json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield parse_json(text, f"{name}, line {number}")
+        except InputError:
+            raise
         except (ValueError, RecursionError):
             raise InputError(f"{name}, line {number}: this is not JSON in UTF-8") from None
 

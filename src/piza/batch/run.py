@@ -8,13 +8,13 @@ from typing import Any
 
 from piza.batch.crew import Crew, GivenUp, ThisProcess, run_tasks
 from piza.batch.jobs import LocateJob, ModelSource, Records, failed_records, model_source
-from piza.batch.locate import Locator
 from piza.batch.manifest import ImageTask, Manifest, read_manifest
 from piza.batch.parts import PartFolder, default_part_rows, package_version, part_name, split_parts
 from piza.batch.processes import Processes
 from piza.batch.storage import Folder, FolderLost, open_folder
 from piza.config import SearchConfig
 from piza.errors import MAX_COUNT, MAX_WORKERS, InputError, check_whole
+from piza.search.locate_many import Locator
 from piza.search.predictor import search_config
 
 FIRST_IMAGES = 20

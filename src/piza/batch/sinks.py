@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from piza.batch.folders import check_folder, growing_folder
-from piza.batch.locate import ImageResults
 from piza.data.parquet import import_pyarrow
 from piza.data.sorec import to_json
 from piza.errors import InputError
@@ -20,6 +19,7 @@ from piza.exports import to_coco, to_label_studio
 from piza.files import as_path, atomic_write, check_writable, shortened
 from piza.image import cut
 from piza.result import Result
+from piza.search.locate_many import ImageResults
 from piza.visualize.draw import save_image
 
 GROUP_ROWS = 10_000

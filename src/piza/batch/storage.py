@@ -10,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
-from piza.batch.addresses import MAX_REMOTE_BYTES, is_address, reach, why
 from piza.data.sorec import check_image_name, find_image, quote
 from piza.errors import InputError
 from piza.files import atomic_write, check_writable, sweep_temporary
+from piza.sources.addresses import MAX_REMOTE_BYTES, is_address, open_on, reach, why
 
 PAUSES = (0.5, 2.0)
 """Seconds to wait before a file behind an address is asked for again."""
+
+_NO_ANSWER = (None, 429, 500, 502, 503, 504)
+"""Answers of a web server that are about the server; others are about the file. None: there was no answer."""
 
 _WHOLE_UPLOADS = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "memory"))
 _Found = TypeVar("_Found")
@@ -150,7 +153,7 @@ class RemoteFolder:
             self.check()
             raise InputError(f"there is no image {quote(name)} in the folder {self.place!r}") from None
         except Exception as error:  # as many kinds as there are file systems
-            if self._scheme in ("http", "https"):
+            if self._scheme in ("http", "https") and getattr(error, "status", None) in _NO_ANSWER:
                 raise FolderLost(f"{self.place!r} cannot be reached: {why(error)}") from None
             self.check()
             raise InputError(f"the image {quote(name)} cannot be read: {why(error)}") from None
@@ -200,7 +203,7 @@ class RemoteFolder:
             raise InputError(f"cannot write '{self.place}/{name}': {why(error)}") from None
 
     def _fetch(self, name: str) -> bytes:
-        with self._system.open(f"{self._path}/{name}", "rb") as file:
+        with open_on(self._system, f"{self._path}/{name}") as file:
             content: bytes = file.read(MAX_REMOTE_BYTES + 1)
         return content
 

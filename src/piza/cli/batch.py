@@ -84,4 +84,4 @@ def _batch(options: argparse.Namespace) -> int:
     if count.failed:
         failure = f", such as {count.failure}" if count.failure else ""
         note(f"{count.failed} rows hold an error{failure}")
-    return 1 if count.failed == count.rows else 0
+    return 1 if count.failed == count.rows > 0 else 0

@@ -49,6 +49,10 @@ def guard(action: Callable[[], int | None]) -> int:
     try:
         _silence_libraries()
         _check_current_folder()
+        if sys.flags.optimize > 1:
+            raise InputError(
+                "Python was told to leave out docstrings (-OO, PYTHONOPTIMIZE=2), which transformers needs"
+            )
         try:
             code = action()
         except SystemExit:  # --help and --version
@@ -181,6 +185,15 @@ def port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,30}", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {shortened(text)}")
     return int(text)
+
+
+def host_name(text: str) -> str:
+    """A type for argparse: the name or the address of a computer, without scheme and port."""
+    if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?|\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]*\]?", text):
+        raise argparse.ArgumentTypeError(
+            f"expected the name of a computer such as app.example, got {shortened(text)}"
+        )
+    return text
 
 
 def as_number(text: str) -> float:

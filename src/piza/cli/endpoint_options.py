@@ -24,6 +24,7 @@ SETTINGS = (
     "timeout",
     "retries",
     "temperature",
+    "max_tokens",
 )
 
 
@@ -65,6 +66,12 @@ def add_endpoint_options(parser: Any) -> None:
         help="where the endpoint is busy (default: 5)",
     )
     parser.add_argument("--temperature", metavar="T", type=any_number, help="0 to 2 (default: 0.7)")
+    parser.add_argument(
+        "--max-tokens",
+        metavar="N",
+        type=at_least(1, MAX_COUNT),
+        help="of an answer, thoughts included where the model thinks (default: 400)",
+    )
 
 
 @contextmanager

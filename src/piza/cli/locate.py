@@ -9,9 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piza.batch.addresses import is_address
-from piza.batch.sources import LIST_SUFFIX, Found, NamedImage, NamedVideo, find_sources, is_image_name
-from piza.batch.video import is_video_name
 from piza.cli.common import (
     add_model_options,
     add_search_options,
@@ -24,10 +21,13 @@ from piza.cli.common import (
 from piza.cli.progress import Progress
 from piza.errors import InputError
 from piza.files import check_not_read
+from piza.sources.addresses import is_address
+from piza.sources.images import LIST_SUFFIX, Found, NamedImage, NamedVideo, find_sources, is_image_name
+from piza.sources.video import is_video_name
 from piza.visualize.text import one_line
 
 if TYPE_CHECKING:
-    from piza.batch.locate import ImageResults
+    from piza.search.locate_many import ImageResults
 
 MAX_NOTES = 10  # lines that name a drawing each
 
@@ -133,8 +133,8 @@ def _locate(options: argparse.Namespace) -> int:
         images = [NamedImage(images[0].name, decode_image(images[0].read()), images[0].inside)]
     one = one and not films
     model = _load(options)
-    from piza.batch.locate import locate_many
     from piza.batch.sinks import Written, count, write
+    from piza.search.locate_many import locate_many
 
     on_error: Any = "raise" if one else "record"
     results = locate_many(model, images, sentences, on_error=on_error, every=every, **search_options(options))

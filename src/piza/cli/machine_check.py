@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import add_model_options, at_least, load_model, show_progress
+from piza.cli.common import add_model_options, at_least, load_model, note, show_progress
 from piza.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def load_asker(options: argparse.Namespace) -> "Asker | None":
     return asker_of(load_model(options), options.model)
 
 
-def _machine_check(options: argparse.Namespace) -> None:
+def _machine_check(options: argparse.Namespace) -> int:
     from piza.dataset.machine_check import machine_check
     from piza.dataset.records import Described, read_records
     from piza.files import check_writable
@@ -80,6 +80,11 @@ def _machine_check(options: argparse.Namespace) -> None:
     )
     for kind, count in done.kinds.items():
         print(f"  {kind:20s} {count}")
+    for problem in done.failed:
+        note(problem)
+    if done.failed:
+        note(f"{len(done.failed)} photos were left out; the same command tries them again")
+    return 1 if done.failed else 0
 
 
 def show_photos(done: int, total: int) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from piza.cli.common import add_device_option, at_least, over, port
+from piza.cli.common import add_device_option, at_least, host_name, over, port
 from piza.errors import MAX_COUNT, MAX_SECONDS
 from piza.server.app import HOST, MEGABYTES, PORT, QUEUE_SIZE, SECONDS, ServeConfig, serve
 
@@ -48,6 +48,7 @@ def add_serve(commands: Any) -> None:
     parser.add_argument(
         "--allow-host",
         metavar="NAME",
+        type=host_name,
         action="append",
         default=[],
         help="a name by which this server is called, besides its address and localhost; may be repeated",

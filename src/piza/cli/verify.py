@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import Parser, at_least, note, port
+from piza.cli.common import Parser, at_least, host_name, note, port
 from piza.errors import InputError
 from piza.files import atomic_write, check_not_read, check_writable
 
@@ -37,7 +37,12 @@ def _add_page(ways: Any) -> None:
     page.add_argument("--host", default="127.0.0.1", help="the address to answer at (default: 127.0.0.1)")
     page.add_argument("--port", type=port, default=7861, help="the port (default: 7861); 0 takes a free one")
     page.add_argument(
-        "--allow-host", metavar="NAME", action="append", default=[], help="a name the page is reached by"
+        "--allow-host",
+        metavar="NAME",
+        type=host_name,
+        action="append",
+        default=[],
+        help="a name the page is reached by",
     )
     page.set_defaults(run=_page)
 
@@ -188,6 +193,10 @@ def _rows(options: argparse.Namespace) -> None:
         check_not_read([options.agreement], [options.out, options.checked, options.decisions])
     check_not_read([options.out], [options.checked, options.decisions])
     records, rules = _checked(options), _rules(options)
+    if not Path(options.decisions).exists():
+        raise InputError(
+            f"there is no log {options.decisions!r}, expected the decisions of `piza data verify page` or `pull`"
+        )
     decisions = _decisions(options)
     check_decisions(decisions, records, repr(options.decisions))
     kept = rows(records, decisions, rules)

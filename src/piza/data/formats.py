@@ -7,7 +7,6 @@ All readers raise InputError, which names the file, the place in it and the fiel
 never taken for one: ids that are used twice and names with two sizes are errors.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,7 +24,7 @@ from piza.data.sorec import (
     to_json,
 )
 from piza.errors import InputError
-from piza.files import atomic_write
+from piza.files import atomic_write, parse_json
 
 Values: TypeAlias = dict[str, Any]
 RowsAndSizes: TypeAlias = tuple[list[Values], Sizes]
@@ -199,7 +198,9 @@ def _regions(line: Values, where: str) -> Iterator[tuple[Values, list[Any]]]:
 
 def _line(text: str, where: str) -> Values:
     try:
-        line = json.loads(text)
+        line = parse_json(text, where)
+    except InputError:
+        raise
     except (ValueError, RecursionError):
         raise InputError(f"{where}: this is no JSON, expected a JSONL file with an object a line") from None
     if not isinstance(line, dict):

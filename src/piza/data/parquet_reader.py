@@ -6,7 +6,6 @@ great deal, so what is read is bounded: see `MAX_ROWS`, `MAX_BYTES` and `MAX_IMA
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from piza.data.parquet import import_pyarrow
 from piza.data.sorec import FIELDS, Names, canonical_name, check_image_name, quote, require_sound
 from piza.errors import InputError, reason
-from piza.files import atomic_write
+from piza.files import atomic_write, parse_json
 
 MAX_ROWS = 10_000_000
 """Of one file."""
@@ -282,7 +281,9 @@ def _rows(entry: dict[str, Any], number: int, where: str) -> list[dict[str, Any]
         row["id"] = entry["id"]
     if entry.get("extra") is not None:
         try:
-            extra = json.loads(entry["extra"])
+            extra = parse_json(entry["extra"], f"{where}: the column 'extra'")
+        except InputError:
+            raise
         except (ValueError, RecursionError):
             extra = None
         if not isinstance(extra, dict):

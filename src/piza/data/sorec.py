@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from piza.errors import InputError
-from piza.files import atomic_write
+from piza.files import atomic_write, parse_json
 
 FIELDS = ("image", "bbox", "ref", "id")
 CATEGORY = "category"  # a field that rows made here have besides; SOREC's layout of parts needs it
@@ -187,13 +187,28 @@ def read_json(path: str | Path, expected: str = "a JSON file of rows") -> Any:
     text = read_text(path, expected)
     try:
         with without_collector():
-            return json.loads(text)
+            return parse_json(text, name)
+    except InputError:
+        raise
     except json.JSONDecodeError as error:
+        _refuse_lines(name, text, expected)
         raise InputError(
             f"{name} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
     except (RecursionError, ValueError):  # nested without end, a number of ten thousand digits
         raise InputError(f"{name} cannot be read as JSON, expected {expected}") from None
+
+
+def _refuse_lines(name: str, text: str, expected: str) -> None:
+    """Raises InputError for JSON lines in the place of JSON."""
+    first, _, rest = text.partition("\n")
+    try:
+        line = json.loads(first)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(line, dict) and rest.strip():
+        step = f" of the step {line['step']!r:.40}" if isinstance(line.get("step"), str) else ""
+        raise InputError(f"{name} is a file of JSON lines{step}, expected {expected}")
 
 
 def read_text(path: str | Path, expected: str) -> str:

@@ -14,6 +14,7 @@ from piza.data.stats import Measures, measure, short
 from piza.dataset.records import NO_CATEGORY, Proposal
 from piza.dataset.split import Split
 from piza.errors import InputError
+from piza.files import parse_json
 
 UNKNOWN = "not stated"
 SAID = 40  # categories that are listed by name
@@ -51,7 +52,9 @@ def read_object(path: str | Path, expected: str) -> dict[str, Any]:
     """The object of a JSON file. Raises InputError for anything else."""
     text = bounded_text(Path(path), expected)
     try:
-        content = json.loads(text)
+        content = parse_json(text, repr(str(path)))
+    except InputError:
+        raise
     except (ValueError, RecursionError):
         raise InputError(f"{str(path)!r} is not valid JSON, expected {expected}") from None
     if not isinstance(content, dict):

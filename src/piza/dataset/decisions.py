@@ -22,6 +22,7 @@ Key = tuple[str, int]
 
 KEEP = ("accept", "fix")
 CHOICES = ("accept", "fix", "reject")
+SAME = 0.999  # IoU of a box with what becomes of it on its way through other programs
 
 
 @settings()
@@ -154,7 +155,8 @@ def _agreement(who: tuple[str, str], pairs: Sequence[tuple[Decision, Decision]])
 
 
 def check_decisions(decisions: Iterable[Decision], records: Sequence[Checked], source: str) -> None:
-    """Raise InputError for a decision about a sentence that is not among the records, or a box outside of its photo.
+    """Raise InputError for a decision about a sentence that is not among the records, or reads there otherwise than it did when it
+    was accepted or rejected, and for a box outside of its photo.
 
     source: the name of the log, for the message.
     """
@@ -169,6 +171,14 @@ def check_decisions(decisions: Iterable[Decision], records: Sequence[Checked], s
         if one.sentence >= len(record.sentences):
             raise InputError(
                 f"{where} is about sentence {one.sentence} of {one.id!r}, which has {len(record.sentences)}, counted from 0"
+            )
+        asked = record.sentences[one.sentence].text
+        if one.decision != "fix" and (
+            _plain(one.text) != _plain(asked) or iou_xywh(one.bbox, record.bbox) < SAME
+        ):
+            raise InputError(
+                f"{where} {one.decision}s {one.text!r:.80}, but the sentence or its box is another one now, {asked!r:.80}: is it "
+                "another set's log, or was the file changed since?"
             )
         if one.decision in KEEP:
             try:

@@ -18,6 +18,8 @@ from piza.errors import MAX_COUNT, MAX_RETRIES, MAX_SECONDS, InputError, reason
 
 MAX_WAIT = 60.0  # seconds before the next try, whatever the server says
 FIRST_WAIT = 0.5
+CUT_OFF = "complete message body"  # what httpx says of one
+NEWER_LIMIT = "max_completion_tokens"  # what some servers want `max_tokens` to be called; they say so
 NO_KEY = "none"  # servers on the own machine want some key, whatever it is
 
 
@@ -123,6 +125,7 @@ class Endpoint:
         self._answers = {answer.key: answer for answer in self._writer.existing}
         self._lock = threading.Condition()
         self._in_flight, self._dearest, self._next_time = 0, 0.0, 0.0
+        self._limit = "max_tokens"
         self.stopped = threading.Event()  # set: nothing more is asked, and nobody waits
         for answer in self._answers.values():
             self._count(answer)
@@ -201,29 +204,36 @@ class Endpoint:
         return cost
 
     def _ask(self, messages: list[dict[str, Any]]) -> Any:
-        """The server's answer. Tries again where it was too busy to begin; not after a timeout, when it may have begun."""
+        """The server's answer. Tries again where it was too busy to begin; not after a timeout or an answer that was cut off, as
+        that may be paid."""
         openai, config = self._openai, self.config
-        for attempt in range(config.retries + 1):
+        tries = 0
+        while True:
             try:
+                limit: dict[str, Any] = {self._limit: config.max_tokens}
                 return self._client.chat.completions.create(
                     model=config.model,
                     messages=messages,  # type: ignore[arg-type]
                     temperature=config.temperature,
-                    max_tokens=config.max_tokens,
+                    **limit,
                 )
             except openai.APITimeoutError:
                 raise QuestionFailed(f"no answer in {config.timeout:g} seconds") from None
             except (openai.RateLimitError, openai.InternalServerError, openai.APIConnectionError) as error:
-                last = getattr(error, "code", None) == "insufficient_quota" or attempt == config.retries
-                if last or self.stopped.wait(_wait(error, attempt)):
+                if CUT_OFF in str(error.__cause__):
+                    raise QuestionFailed("an answer that was cut off") from None
+                last = getattr(error, "code", None) == "insufficient_quota" or tries == config.retries
+                if last or self.stopped.wait(_wait(error, tries)):
                     raise self._failure(error) from None
+                tries += 1
             except openai.APIStatusError as error:
-                raise self._failure(error) from None
+                if self._limit == NEWER_LIMIT or NEWER_LIMIT not in str(error):
+                    raise self._failure(error) from None
+                self._limit = NEWER_LIMIT
             except openai.OpenAIError as error:
                 raise QuestionFailed(self._without_key(error)) from None
             except ValueError as error:  # the answer's JSON is broken
                 raise QuestionFailed(f"an answer that is no JSON ({self._without_key(error)})") from None
-        raise AssertionError("unreachable")
 
     def _failure(self, error: Any) -> Exception:
         """What an error of the client means: for this question, or for all."""

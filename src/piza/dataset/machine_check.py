@@ -29,10 +29,11 @@ TWICE = 0.6  # how grave it is to say the same of one proposal twice; one of the
 
 @dataclass
 class CheckResult:
-    """What a run did. checked: proposals in it, before: those of earlier runs. kinds: how many sentences have each kind of
-    finding, over the whole file."""
+    """What a run did. checked: proposals in it, before: those of earlier runs. failed: why each photo that could not be looked at
+    was left out. kinds: how many sentences have each kind of finding, over the whole file."""
 
     checked: int = 0
+    failed: list[str] = field(default_factory=list)
     before: int = 0
     sentences: int = 0
     doubted: int = 0
@@ -49,6 +50,8 @@ def machine_check(
 ) -> CheckResult:
     """Check the sentences of a file of `piza data describe`; a run that was stopped goes on where it was.
 
+    A photo that is not there, cannot be read or has another size than it had is left out, and tried again by the next run.
+
     Args:
         described: the file.
         images_dir: the folder of the photos.
@@ -58,16 +61,13 @@ def machine_check(
         progress: called with photos done, and all.
 
     Raises:
-        InputError: for a file of another step, a photo that is not there or has another size than it had, other settings than
-            the file was begun with, and other sentences than were checked before.
+        InputError: for a file of another step, where no photo can be looked at, for other settings than the file was begun with,
+            and for other sentences than were checked before.
     """
     records = read_records(described, Described)
     photos: dict[str, list[Described]] = defaultdict(list)
     for record in records:
         photos[record.image].append(record)
-    if asker is not None:
-        for image in photos:
-            find_image(images_dir, image)
     made_with = {"asked": asker.name if asker else None, **asdict(rules)}
     result = CheckResult()
     with RecordWriter(out, Checked, made_with) as writer:
@@ -79,13 +79,18 @@ def machine_check(
         for number, (image, proposals) in enumerate(photos.items(), start=1):
             waiting = [record for record in proposals if record.id not in before]
             if waiting:
-                done += _checked(proposals, waiting, image, images_dir, asker, rules)
+                try:
+                    done += _checked(proposals, waiting, image, images_dir, asker, rules)
+                except InputError as error:
+                    result.failed.append(str(error))
             if done and (asker is not None or number == len(photos)):  # without a model it is done at once
                 writer.write(*done)
                 everything += done
                 result.checked += len(done)
                 done = []
             progress(number, len(photos))
+    if len(result.failed) == len(photos) > 0:
+        raise InputError(f"no photo can be looked at: {result.failed[0]}")
     _count(result, everything)
     return result
 

@@ -41,20 +41,20 @@ def merge_rows(files: Sequence[tuple[str, Rows]], under: Sequence[str] = ()) -> 
         if folder:
             check_image_name(folder)
     result = Merged([])
-    seen: dict[tuple[str, str], tuple[list[Any], str]] = {}
+    seen: dict[tuple[str, str], tuple[list[Any], int]] = {}
     ids: Counter[Any] = Counter()
     for number, (name, rows) in enumerate(files):
         folder = under[number].strip("/") if under else ""
         for row in rows:
             image = f"{folder}/{row['image']}" if folder else row["image"]
             key = (canonical_name(image), row["ref"])
-            box, first = seen.setdefault(key, (row["bbox"], name))
-            if box == row["bbox"] and first != name:
+            box, first = seen.setdefault(key, (row["bbox"], number))
+            if box == row["bbox"] and first != number:
                 result.repeated += 1
                 continue
-            if box != row["bbox"] and first != name:
+            if box != row["bbox"] and first != number:
                 raise InputError(
-                    f"{first!r} and {name!r} have the sentence {row['ref'][:60]!r} for different boxes of the photo {image!r}; "
+                    f"{files[first][0]!r} and {name!r} have the sentence {row['ref'][:60]!r} for different boxes of the photo {image!r}; "
                     "if these are two photos, give each file a folder of its own (--under)"
                 )
             result.rows.append({**row, "image": image})

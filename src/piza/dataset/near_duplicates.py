@@ -1,11 +1,10 @@
 """Sentences that say the same in nearly the same words, within one photo."""
 
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
-
-from piza.dataset.language_rules import words
 
 SAME_THING = 0.85  # how alike two sentences about one thing may be, of 1
 
@@ -31,7 +30,8 @@ class Twin(NamedTuple):
 
 def content(text: str) -> tuple[str, ...]:
     """The words that say which object is meant, in order."""
-    return tuple(_SAME.get(word, word) for word in words(text) if word not in _FILLERS)
+    words = re.findall(r"[^\W_]+", text.lower())  # numbers, too: they tell signs and buses apart
+    return tuple(_SAME.get(word, word) for word in words if word not in _FILLERS)
 
 
 def twins(texts: Sequence[str], photos: Sequence[Hashable], things: Sequence[Hashable]) -> Iterator[Twin]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from piza.batch.sources import NamedImage, find_images
 from piza.boxes import xyxy_to_xywh
 from piza.config import settings
 from piza.data.sorec import check_image_name
@@ -18,6 +17,7 @@ from piza.dataset.selection import Selection, SelectionConfig, select
 from piza.errors import InputError
 from piza.files import check_writable
 from piza.image import open_image
+from piza.sources.images import NamedImage, find_images
 
 PHOTOS_SUFFIX = ".photos.jsonl"
 """Of the file beside the proposals that says which photos are done."""

@@ -25,7 +25,7 @@ from piza.config import from_json, settings
 from piza.data.labels.base import bounded_text
 from piza.data.sorec import canonical_name, check_image_name, kind_of, to_json
 from piza.errors import InputError
-from piza.files import atomic_write, check_writable, lock
+from piza.files import atomic_write, check_writable, lock, parse_json
 
 MAX_BYTES = 2**31  # of a file of records
 COMMANDS = {
@@ -265,7 +265,9 @@ class RecordWriter(Generic[Kind]):
         if self.existing and beside.is_file():
             text = bounded_text(beside, "settings")
             try:
-                before = json.loads(text)
+                before = parse_json(text, repr(str(beside)))
+            except InputError:
+                raise
             except (ValueError, RecursionError):
                 raise InputError(
                     f"{str(beside)!r} is not valid JSON, expected what {str(self.path)!r} was made with"
@@ -329,13 +331,16 @@ def _parse(path: Path, text: str, kind: type[Kind]) -> Iterator[tuple[Kind, int]
 def _values(line: str, where: str, kind: type[Kind], cut: bool) -> dict[str, Any]:
     command = COMMANDS.get(kind.STEP, kind.STEP)
     try:
-        values = json.loads(line)
+        values = parse_json(line, where)
+    except InputError:
+        raise
     except (ValueError, RecursionError):
         if cut:
             raise InputError(
                 f"{where} is cut off; run `{command}` again, which goes on where it was stopped"
             ) from None
-        raise InputError(f"{where}: expected one JSON object, got {line.strip()[:40]!r}") from None
+        rows = f", as `{command}` writes it; a file of rows begins so" if line.strip() == "[" else ""
+        raise InputError(f"{where}: expected one JSON object{rows}, got {line.strip()[:40]!r}") from None
     if not isinstance(values, dict):
         hint = ", as in a file of rows" if isinstance(values, list) else ""
         raise InputError(

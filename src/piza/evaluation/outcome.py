@@ -14,7 +14,7 @@ from typing import Any
 from piza.boxes import iou_xyxy, xywh_to_xyxy, xyxy_to_xywh
 from piza.data.sorec import Row, read_text
 from piza.errors import InputError
-from piza.files import atomic_write, check_writable, lock
+from piza.files import atomic_write, check_writable, lock, parse_json
 from piza.hub import hash_files
 from piza.result import Result
 
@@ -219,7 +219,7 @@ def read_predictions(path: str | Path) -> list[Outcome]:
 def _parse(line: str, where: str) -> tuple[Outcome, str]:
     """An outcome and the mark of its run, "" if it has none."""
     try:
-        values = json.loads(line)
+        values = parse_json(line, where)
         width, height = values["frame_size"]
         outcome = Outcome(
             index=int(values["index"]),

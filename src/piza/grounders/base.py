@@ -10,7 +10,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -27,8 +27,10 @@ from piza.image import ImageArray, ImageReference, ImageSource, cut, open_image
 from piza.result import Result, Step
 from piza.search.best_first import SAME_WINDOW, SHRINK, best_first
 from piza.search.hypothesis import Hypothesis, Observation, SearchOutcome
+from piza.search.locate_many import ImageResults, locate_many
 from piza.search.predictor import as_floats, check_flags, check_sentences, result_of, search_config
 from piza.search.zoom_path import first_windows, frame_window, side, square_window
+from piza.sources.images import Source
 
 Grounder: TypeAlias = Callable[[NDArray[np.uint8], str], tuple[NDArray[Any], NDArray[Any]]]
 """(image of a window, uint8 RGB (h, w, 3); sentence) -> boxes (n, 4) xyxy in pixels of that image, and scores (n,)
@@ -300,6 +302,12 @@ class GrounderSearch:
     ) -> Result | list[Result]:
         """Finds what each sentence describes: see `locate_with`."""
         return locate_with(self.grounder, image, expression, search or self.config, self.zoom, **options)
+
+    def locate_many(
+        self, source: Source, sentences: str | Sequence[str], **options: Any
+    ) -> Iterator[ImageResults]:
+        """The same about many images: see `piza.search.locate_many.locate_many`."""
+        return locate_many(self, source, sentences, **options)
 
 
 def load_grounder(name: str, device: str = "auto") -> GrounderSearch:

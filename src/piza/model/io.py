@@ -5,7 +5,6 @@ A model folder holds `piza.json` (PizaConfig), `config.json` (the detector's, as
 well. Adapter folders are in adapter_io.py, the choice between the two in load.py.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from piza import config as settings
 from piza.config import PizaConfig, SearchConfig
 from piza.devices import lacks_memory
 from piza.errors import InputError, reason
-from piza.files import replaced_files
+from piza.files import parse_json, replaced_files
 from piza.hub import CHECKSUMS, MODEL_WEIGHTS, check_checksums, check_kind, check_unchanged, write_checksums
 from piza.methods import METHODS
 from piza.model.families import family_named
@@ -268,7 +267,7 @@ def read_json(path: Path) -> dict[str, Any]:
     with reading(path):
         if path.stat().st_size > MAX_JSON_BYTES:
             raise InputError(f"{path}: expected at most {MAX_JSON_BYTES // 10**6} MB of JSON")
-        values = json.loads(path.read_bytes())
+        values = parse_json(path.read_bytes(), str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(values).__name__}")
     _refuse_settings(values, path)

@@ -1,6 +1,6 @@
 """The words that a model was taught: words.txt in its folder, one "word count" a line."""
 
-import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,26 +12,42 @@ MAX_BYTES = 10_000_000  # of words.txt; a list has some thousand words
 MAX_DIGITS = 18  # of a count
 MIN_TAUGHT = 3  # a word met so often in the training sentences counts as taught
 
-# Letters of every script: a Cyrillic word is a word, and unknown.
-_WORD = re.compile(r"[^\W\d_]+")
+LETTERS, UNSEEN, PICTURES = ("L", "M"), "Cf", "So"  # categories of Unicode; marks are parts of letters
 
 
 def split_words(sentence: str) -> list[str]:
-    """The words of a sentence in lower case; numbers and punctuation are none. "Dark-colored" is two words."""
-    return _WORD.findall(sentence.lower())
+    """The words of a sentence in lower case; numbers and punctuation are none. "Dark-colored" is two words.
+
+    Letters are those of every script. An emoji or another picture (U+2603) is a word by itself. What has no width, such as a soft
+    hyphen, is passed over, as tokenizers do it.
+    """
+    words = [""]
+    for character in unicodedata.normalize("NFC", sentence.lower()):
+        category = unicodedata.category(character)
+        if category.startswith(LETTERS):
+            words[-1] += character
+        elif category == PICTURES:
+            words += [character, ""]
+        elif category != UNSEEN:
+            words.append("")
+    return [word for word in words if word]
 
 
 def unknown_words(sentence: str, known: Iterable[str] | Mapping[str, int]) -> list[str]:
     """The words of a sentence that are not among the `known` ones, in their order, each once.
 
-    Single letters are never unknown: signs show them. A plural or a possessive of a known word is known.
+    Single Latin letters are never unknown: signs show them. A plural or a possessive of a known word is known.
     """
     found: dict[str, None] = {}
     for word in split_words(sentence):
         forms = {word, word.removesuffix("s"), word.removesuffix("es")}
-        if len(word) > 1 and not any(form in known for form in forms):
+        if not _is_latin_letter(word) and not any(form in known for form in forms):
             found[word] = None
     return list(found)
+
+
+def _is_latin_letter(word: str) -> bool:
+    return len(word) == 1 and unicodedata.name(word, "").startswith("LATIN ")
 
 
 def write_known_words(folder: str | Path, counts: Mapping[str, int]) -> None:

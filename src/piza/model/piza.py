@@ -196,6 +196,12 @@ class Piza(nn.Module):
 
         return locate(self, image, expression, *args, **options)
 
+    def locate_many(self, source: Any, sentences: str | Sequence[str], **options: Any) -> Any:
+        """The same about many images, an iterator: see `piza.search.locate_many.locate_many`."""
+        from piza.search.locate_many import locate_many
+
+        return locate_many(self, source, sentences, **options)
+
     # What training is made of; with gradients.
 
     def encode_prompts(self, prompts: Sequence[Sequence[str]]) -> tuple[TextFeatures, Tensor]:

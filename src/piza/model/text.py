@@ -34,6 +34,8 @@ def normalize(expression: str) -> str:
     """
     if not isinstance(expression, str):
         raise InputError(f"expected a sentence as text, got {type(expression).__name__}")
+    if "\0" in expression:
+        raise InputError(f"expected a sentence, got a text with a zero byte, {expression[:60]!r}")
     words = re.sub(r"[.?\s]+", " ", expression).strip()
     if not re.search(r"\w", words):
         raise InputError(f"expected a sentence that describes an object, got no words in {expression[:60]!r}")
@@ -43,7 +45,7 @@ def normalize(expression: str) -> str:
 class Prompter:
     """Turns lists of sentences into model inputs, each sentence a block of its own; safe to use from several threads.
 
-    tokenizer: called with `add_special_tokens=False`, it returns a mapping with "input_ids". max_tokens: of a prompt.
+    tokenizer: called with `add_special_tokens=False` and `split_special_tokens=True`, it returns a mapping with "input_ids". max_tokens: of a prompt.
     prefix: token ids that every block starts with, such as learned context vectors; they count to `max_tokens`, and no
     pooling reads them.
     """
@@ -68,7 +70,10 @@ class Prompter:
 
     def _tokenize(self, text: str) -> tuple[int, ...]:
         with self._lock:
-            ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            found = self.tokenizer(
+                text, add_special_tokens=False, split_special_tokens=True
+            )  # "[SEP]" is a text
+        ids = tuple(found["input_ids"])
         if len(ids) + 2 > self.max_tokens:
             raise InputError(f"expected a sentence of at most {self.max_tokens} tokens, got {len(ids) + 2}")
         return ids

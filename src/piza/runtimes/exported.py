@@ -16,7 +16,6 @@ and of a model that lists objects first:
 Widths, heights and numbers of tokens are open; a batch is one window (histories: any number).
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from piza import config as settings
 from piza.config import PizaConfig
 from piza.errors import InputError, reason
+from piza.files import parse_json
 from piza.hub import EXPORT_NOTE, check_checksums, check_unchanged, hash_files, is_export
 from piza.model.known_words import read_known_words
 from piza.model.text import CLS, DOT, SEP, Prompter
@@ -192,6 +192,12 @@ class ExportedModel:
 
         return locate(self, image, expression, *args, **options)
 
+    def locate_many(self, source: Any, sentences: str | Sequence[str], **options: Any) -> Any:
+        """The same about many images, an iterator: see `piza.search.locate_many.locate_many`."""
+        from piza.search.locate_many import locate_many
+
+        return locate_many(self, source, sentences, **options)
+
     def encode_images(self, images: Iterable[NDArray[np.uint8]]) -> list[NDArray[Any]]:
         """One window, uint8 (height, width, 3) RGB -> the levels' features, then their positions: (1, rows, columns, d_model)."""
         return self._graphs["image"]({"pixels": self._pixels(images)})
@@ -276,7 +282,9 @@ def _load_same(folder: Path, runtime: str, threads: int | None, digest: str) -> 
 def _read_note(path: Path) -> dict[str, Any]:
     """The content of export.json. Raises InputError, naming file and field, for a damaged one."""
     try:
-        note = json.loads(path.read_bytes())
+        note = parse_json(path.read_bytes(), str(path))
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
     if not isinstance(note, dict):
@@ -329,7 +337,10 @@ def _tokenizer(path: Path) -> Any:
     except BaseException as error:  # plain Exception, and panics of Rust, which are no Exception
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
 
-    def tokenize(text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+    tokenizer.encode_special_tokens = True
+
+    def tokenize(text: str, add_special_tokens: bool, split_special_tokens: bool) -> dict[str, list[int]]:
+        assert split_special_tokens
         return {"input_ids": tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
 
     return tokenize

@@ -1,1 +1,1 @@
-"""The search over windows: its interface to models, the geometry of zooming, best-first search, and `locate`."""
+"""The search over windows: its interface to models, the geometry of zooming, best-first search, `locate` and `locate_many`."""

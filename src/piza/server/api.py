@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from piza import __version__
 from piza.errors import InputError
-from piza.server.bodies import Form, clean_name, decode_base64, parse_json, read_body
+from piza.server.bodies import Form, clean_name, decode_base64, parse_items, read_body
 from piza.server.errors import add_handlers
 from piza.server.queue import IsCancelled
 from piza.server.schemas import (
@@ -33,8 +33,8 @@ from piza.server.schemas import (
 from piza.server.search import locate_all, read_image, search
 from piza.server.store import AppState
 
-Item = tuple[Upload, list[str]]
-"""An image, and the sentences about it."""
+Item = tuple[int, Upload, list[str]]
+"""Which image of the request, from 0, the image, and the sentences about it."""
 
 STATUSES = {
     400: "The image, a sentence or a field cannot be used.",
@@ -69,6 +69,7 @@ def create_api(state: AppState) -> FastAPI:
 def _status_routes(state: AppState) -> APIRouter:
     router = APIRouter(tags=["status"])
 
+    @router.head("/health", response_model=None, include_in_schema=False)  # as balancers of load ask
     @router.get("/health", response_model=Health)
     async def health() -> Health:
         """Whether the server is there, and how busy it is. Answered at once, whatever else goes on."""
@@ -119,21 +120,19 @@ def _search_routes(state: AppState) -> APIRouter:
     async def batch(request: Request) -> Response:
         """Search in several images. An image that cannot be used has an `error`, and the others their results."""
         items, options = await read_body(request, state.parsers, _batch_form, _batch_json)
-        total = sum(len(sentences) for _, sentences in items)
+        total = sum(len(sentences) for *_, sentences in items)
 
         def work(model: Any, is_cancelled: IsCancelled) -> list[dict[str, Any]]:
-            return [_answer(model, number, item, options, is_cancelled) for number, item in enumerate(items)]
+            return [_answer(model, item, options, is_cancelled) for item in items]
 
         return JSONResponse({"answers": await search(state, options, work, total)})
 
     return router
 
 
-def _answer(
-    model: Any, number: int, item: Item, options: SearchOptions, is_cancelled: IsCancelled
-) -> dict[str, Any]:
+def _answer(model: Any, item: Item, options: SearchOptions, is_cancelled: IsCancelled) -> dict[str, Any]:
     """The entry of one image in the answer of a batch."""
-    upload, sentences = item
+    number, upload, sentences = item
     entry: dict[str, Any] = {"image": number, "name": upload.name, "results": None, "error": None}
     try:
         results = locate_all(model, read_image(upload), sentences, options, is_cancelled)
@@ -168,17 +167,20 @@ def _batch_form(form: Form) -> tuple[list[Item], SearchOptions]:
         raise InputError("expected either `sentences`, asked of every image, or `items`")
     if text is None:
         asked = read(Questions, {"sentences": sentences}).sentences
-        return _bounded([(upload, asked) for upload in form.images]), options
+        return _bounded([(number, upload, asked) for number, upload in enumerate(form.images)]), options
     items: list[Item] = []
     for item in _form_items(text):
         if item.image >= len(form.images):
             raise InputError(f"`items` names image {item.image}, but only {len(form.images)} were uploaded")
-        items.append((form.images[item.image], item.sentences))
+        items.append((item.image, form.images[item.image], item.sentences))
+    unnamed = set(range(len(form.images))) - {number for number, *_ in items}
+    if unnamed:
+        raise InputError(f"`items` does not name image {min(unnamed)}, which was uploaded")
     return _bounded(items), options
 
 
 def _form_items(text: str) -> list[FormItem]:
-    values = parse_json(b'{"items":' + text.encode() + b"}").get("items")
+    values = parse_items(text)
     try:
         items = TypeAdapter(list[FormItem]).validate_python(values)
     except ValidationError as error:
@@ -194,14 +196,14 @@ def _batch_json(values: dict[str, Any]) -> tuple[list[Item], SearchOptions]:
     request = read(BatchRequest, values)
     return _bounded(
         [
-            (Upload(decode_base64(item.image), clean_name(item.name or "the image")), item.sentences)
-            for item in request.items
+            (number, Upload(decode_base64(item.image), clean_name(item.name or "the image")), item.sentences)
+            for number, item in enumerate(request.items)
         ]
     ), request
 
 
 def _bounded(items: list[Item]) -> list[Item]:
-    total = sum(len(sentences) for _, sentences in items)
+    total = sum(len(sentences) for *_, sentences in items)
     if total > MAX_BATCH_SENTENCES:
         raise InputError(
             f"a batch may hold at most {MAX_BATCH_SENTENCES} sentences over all images, got {total}"

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import codecs
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -13,8 +14,9 @@ from typing import Any, TypeVar
 import pydantic_core
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import Field, File, FormParser, parse_options_header
+from python_multipart.multipart import Field, File, FormParser, MultipartState, parse_options_header
 
+from piza import files
 from piza.errors import InputError
 from piza.server.schemas import MAX_BATCH_IMAGES, MAX_BATCH_SENTENCES, Upload
 
@@ -45,6 +47,9 @@ async def read_body(
     Parsing goes on in one of `threads`, so that other requests are answered meanwhile.
     Raises InputError for another content type and for a body that is not what it says.
     """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise InputError(f"expected a body as it is, got one in the encoding {encoding[:100]!r}")
     header = request.headers.get("content-type", "")
     kind = header.partition(";")[0].strip().lower()
     if kind not in ("application/json", "multipart/form-data"):
@@ -67,15 +72,30 @@ def _chained(parse: Callable[[bytes], Any], read: Callable[[Any], T], body: byte
 
 def parse_json(body: bytes) -> dict[str, Any]:
     """A JSON object. Raises InputError."""
-    try:
-        values = pydantic_core.from_json(body)
-    except ValueError:
-        raise InputError("the body is not valid JSON") from None
+    values = _strict_json(body, "the body")
     if not isinstance(values, dict):
         raise InputError("expected a JSON object")
     for old in IMAGE_FIELDS[1:]:
         if old in values and "image" not in values:
             values["image"] = values.pop(old)
+    return values
+
+
+def parse_items(text: str) -> Any:
+    """The field `items` of a form. Raises InputError."""
+    return _strict_json(text.encode(), "`items`")
+
+
+def _strict_json(body: bytes, what: str) -> Any:
+    """JSON in UTF-8 without half surrogates, each field once. Raises InputError."""
+    body = body.removeprefix(codecs.BOM_UTF8)
+    try:
+        values = pydantic_core.from_json(body)
+        files.parse_json(body, what)
+    except InputError:
+        raise
+    except (ValueError, RecursionError):
+        raise InputError(f"{what} is not valid JSON") from None
     return values
 
 
@@ -92,9 +112,10 @@ def parse_form(content_type: str, body: bytes) -> Form:
 
     def on_field(part: Field) -> None:
         count()
-        name, value = _text(part.field_name, "a field's name"), _text(part.value, "a field")
+        name = _text(part.field_name, "a field's name")
         if name in IMAGE_FIELDS:
-            raise InputError(f"`{name}` must be a file, got a text")
+            raise InputError(f"`{name}` must be a file, with a file name, got a text")
+        value = _text(part.value, "a field")
         if name in LIST_FIELDS:
             form.values.setdefault(name, []).append(value)
         elif name in form.values:
@@ -125,6 +146,8 @@ def parse_form(content_type: str, body: bytes) -> Form:
         )
         parser.write(body)
         parser.finalize()
+        if getattr(parser.parser, "state", None) != MultipartState.END:  # its last part may have been cut off
+            raise InputError("the form cannot be read: its end is missing")
     except FormParserError as error:
         raise InputError(f"the form cannot be read: {str(error)[:100] or 'it is damaged'}") from None
     finally:

@@ -12,7 +12,7 @@ from piza.config import FREE_TO_CHANGE, MAX_BYTES, TrainConfig, check, read_whol
 from piza.data.plain_yaml import parse_yaml
 from piza.data.sorec import Row
 from piza.errors import InputError, reason
-from piza.files import is_temporary
+from piza.files import is_temporary, parse_json
 from piza.methods import METHODS
 
 TRAINING_FOLDER = "training"  # in the folder of the result: checkpoint, log, plot, settings
@@ -57,13 +57,16 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         if not is_json and path.stat().st_size > MAX_YAML_BYTES:
             raise InputError(f"{path}: expected a YAML file of at most {MAX_YAML_BYTES // 1000} kB")
         text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if is_json else parse_yaml(text)
+        content = parse_json(text, str(path)) if is_json else parse_yaml(text)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON or YAML: {reason(error)}") from None
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"{path}: expected names and values of settings, got {type(content).__name__}")
+        got = "names that are no texts" if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"{path}: expected names and values of settings, got {got}")
     return content
 
 

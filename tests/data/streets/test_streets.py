@@ -165,7 +165,7 @@ def test_sentences_command(labeled, capsys):
 
 def test_sentences_command_refuses(labeled, capsys):
     assert run(labeled, "--format", "coco") == 2
-    assert "not valid JSON" in capsys.readouterr().err
+    assert "is a file of JSON lines, expected a COCO file" in capsys.readouterr().err
     Image.new("RGB", (50, 50)).save(labeled / "images" / "a.png")
     assert run(labeled) == 2
     assert "50 x 50 pixels" in capsys.readouterr().err

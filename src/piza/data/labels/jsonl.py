@@ -1,6 +1,5 @@
 """JSON lines: one photo a line, {"image", "width", "height", "boxes": [{"xyxy", "label", "extra"}], "extra"}."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from piza.data.labels.base import (
 )
 from piza.data.sorec import kind_of
 from piza.errors import InputError
+from piza.files import parse_json
 
 
 def read(path: Path, images_dir: Path) -> list[LabeledPhoto]:
@@ -28,7 +28,9 @@ def read(path: Path, images_dir: Path) -> list[LabeledPhoto]:
         if not line.strip():
             continue
         try:
-            content = json.loads(line)
+            content = parse_json(line, where)
+        except InputError:
+            raise
         except (ValueError, RecursionError):
             raise InputError(f"{where}: expected one JSON object, got {line.strip()[:40]!r}") from None
         if not isinstance(content, dict):

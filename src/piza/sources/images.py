@@ -1,10 +1,11 @@
 """Images and films from anywhere, one after the other: only names are ever listed, and an image is read when its turn comes.
 
-Those behind addresses (`s3://...`, `https://...`) are listed and read by `piza.batch.addresses`.
+Those behind addresses (`s3://...`, `https://...`) are listed and read by `piza.sources.addresses`.
 """
 
 import errno
 import glob
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from piza.batch.addresses import before_magic, fetch, files_at, is_address, open_address
-from piza.batch.video import FrameTime, count_frames, import_av, is_video_name, read_frames
 from piza.errors import InputError
+from piza.sources.addresses import before_magic, fetch, files_at, is_address, open_address
+from piza.sources.video import FrameTime, count_frames, import_av, is_video_name, read_frames
 
 if TYPE_CHECKING:
     from piza.image import ImageSource
@@ -99,7 +100,7 @@ def find_sources(source: Source, *, recursive: bool = False, strict: bool | None
 
     Args:
         source: any of
-            an image file, or a film (`piza.batch.video.VIDEO_SUFFIXES`);
+            an image file, or a film (`piza.sources.video.VIDEO_SUFFIXES`);
             a folder: its image files (`IMAGE_SUFFIXES`) in natural order, so that 9.jpg comes before 10.jpg;
             a pattern such as `photos/*.jpg` or `photos/**/*.png`: the image files that it matches, in natural order; films
                 where it ends as they do (`films/*.mp4`);
@@ -113,13 +114,15 @@ def find_sources(source: Source, *, recursive: bool = False, strict: bool | None
             By default True for a single name and False for the names in an iterable.
 
     Raises:
-        InputError: for a folder or a list without an image, a pattern that matches none, an address that cannot be
-            reached, a film without PyAV to read it, and (`strict`) a name that does not exist.
+        InputError: for what is none of these, a folder or a list without an image, a pattern that matches none, an address that
+            cannot be reached, a film without PyAV to read it, and (`strict`) a name that does not exist.
     """
+    _check_kind(source)
     seen: set[str] = set()
     several = not isinstance(source, (str, Path, bytes, NamedImage)) and _is_iterable(source)
     strict = not several if strict is None else strict
     sources: Iterable[Any] = source if several else [source]  # type: ignore[assignment]
+    number = 0
     for number, one in enumerate(sources, start=1):
         if isinstance(one, (NamedImage, NamedVideo)):
             yield one
@@ -132,6 +135,19 @@ def find_sources(source: Source, *, recursive: bool = False, strict: bool | None
                 if place not in seen:
                     seen.add(place)
                     yield image
+    if not number:
+        raise InputError("expected images, got an empty list")
+
+
+def _check_kind(source: Any) -> None:
+    """Raises InputError for what can hold no image."""
+    if isinstance(source, (str, Path, bytes, NamedImage, NamedVideo)) or hasattr(source, "shape"):
+        return
+    wanted = "expected images: names, bytes of files, Pillow images, arrays, or several of them"
+    if isinstance(source, io.IOBase):
+        raise InputError(f"{wanted}; got an open file, give its name or what read() returns")
+    if not (isinstance(source, Iterable) or hasattr(source, "getexif")):
+        raise InputError(f"{wanted}; got {type(source).__name__} {source!r:.60}")
 
 
 def is_image_name(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Which images a source stands for, and in what order."""
 
 import http.server
+import io
 import os
 import threading
 
@@ -10,9 +11,12 @@ import pytest
 from fsspec.registry import known_implementations
 from PIL import Image
 
-from piza.batch.sources import IMAGE_SUFFIXES, find_images
+from piza.batch import storage
+from piza.batch.storage import FolderLost
 from piza.errors import InputError
 from piza.image import FORMATS, open_image
+from piza.sources import addresses
+from piza.sources.images import IMAGE_SUFFIXES, find_images
 
 
 def make(folder, *names):
@@ -141,6 +145,45 @@ def test_addresses(photos):
         system.rm("/bucket", recursive=True)
 
 
+class Web:
+    """As fsspec's web: whatever fails, the file is not there; the cause of that tells."""
+
+    protocol = ("http", "https")
+
+    def __init__(self, cause):
+        self.cause = cause
+
+    def open(self, path, mode):
+        raise FileNotFoundError(path) from self.cause
+
+
+@pytest.mark.parametrize("cause", [ConnectionRefusedError("no server"), TimeoutError("slow")])
+def test_a_web_server_that_does_not_answer_is_no_missing_file(monkeypatch, cause):
+    monkeypatch.setattr(addresses, "reach", lambda address: (Web(cause), address))
+    with pytest.raises(InputError, match=f"'http://h/a.jpg' cannot be read: .*{cause}"):
+        addresses.fetch("http://h/a.jpg")
+    monkeypatch.setattr(addresses, "reach", lambda address: (Web(FileNotFoundError("404")), address))
+    with pytest.raises(InputError, match="does not exist"):
+        addresses.fetch("http://h/a.jpg")
+
+
+@pytest.mark.parametrize("status, error", [(None, FolderLost), (503, FolderLost), (403, InputError)])
+def test_a_web_folder_without_a_server_ends_a_batch_and_one_file_does_not(monkeypatch, status, error):
+    cause = OSError("the cause")
+    cause.status = status
+    monkeypatch.setattr(storage, "reach", lambda address: (Web(cause), address))
+    monkeypatch.setattr(storage, "PAUSES", ())
+    with pytest.raises(InputError, match="the cause") as refused:
+        storage.RemoteFolder("http://h/photos").image("a.jpg")
+    assert refused.type is error
+
+
+@pytest.mark.parametrize("source", [None, 3, [], io.BytesIO(b"\xff\xd8")])
+def test_what_can_hold_no_image(source):
+    with pytest.raises(InputError, match="expected images"):
+        list(find_images(source))
+
+
 def test_an_address_on_the_web(photos):
     pytest.importorskip("aiohttp", reason="fsspec reads the web by aiohttp")
     handler = type(
@@ -192,7 +235,7 @@ def test_a_bucket(photos, monkeypatch):
 def test_an_address_without_its_package(monkeypatch):
     known = {"class": "not_installed.Files", "err": "Install not_installed to read these files"}
     monkeypatch.setitem(known_implementations, "elsewhere", known)
-    with pytest.raises(InputError, match="cannot be reached: Install not_installed"):
+    with pytest.raises(InputError, match="cannot be reached without a package: Install not_installed"):
         list(find_images("elsewhere://bucket/photos/"))
 
 

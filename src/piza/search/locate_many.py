@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from piza.batch.sources import NamedImage, Source, find_images
-from piza.batch.video import FrameTime
 from piza.errors import InputError
 from piza.image import DecodedImage, ImageArray, ImageReference, ImageSource, decode_image
 from piza.result import Result
 from piza.search.predictor import check_flags, check_sentences
+from piza.sources.images import NamedImage, Source, find_images
+from piza.sources.video import FrameTime
 
 
 class Locator(Protocol):
@@ -25,7 +25,7 @@ class Locator(Protocol):
 class ImageResults:
     """The answers about one image.
 
-    name: the image, as `piza.batch.sources.find_images` names it.
+    name: the image, as `piza.sources.images.find_images` names it.
     results: one a sentence, in order; empty where the image could not be read or asked about.
     error: why there are no results, in one sentence; None where all is well.
     inside: the name inside of the folder or the list that was given, for files about this image; empty for the last part
@@ -56,7 +56,7 @@ def locate_many(
 
     Args:
         model: a loaded model, or a `GrounderSearch`.
-        source: the images, see `piza.batch.sources.find_images`.
+        source: the images, see `piza.sources.images.find_images`.
         sentences: one or more; the same about every image.
         on_error: what happens when an image cannot be read: "record" yields an `ImageResults` with the error and goes on,
             "raise" raises it.

@@ -11,11 +11,11 @@ from tests.batch.fake_model import FakeModel, make_image
 from tests.batch.films import cut_off, damage, make_film
 
 import piza
-from piza.batch.locate import locate_many
-from piza.batch.sources import find_images, find_sources
-from piza.batch.video import FrameTime
 from piza.cli import main as cli
 from piza.errors import InputError
+from piza.search.locate_many import locate_many
+from piza.sources.images import find_images, find_sources
+from piza.sources.video import FrameTime
 
 pytest.importorskip("av", reason="PyAV is not installed")
 FASTSTART = {"container_options": {"movflags": "faststart"}}  # the index comes first, so a part can be read

@@ -26,7 +26,9 @@ def reach(address: str) -> tuple[Any, str]:
     try:
         system, path = url_to_fs(address)
     except ImportError as error:  # a protocol whose package is not installed: fsspec says which one it is
-        raise InputError(f"{address!r} cannot be reached: {reason(error)}") from None
+        raise InputError(
+            f"{address!r} cannot be reached without a package: {reason(error)} (piza[remote] has those of S3 and the web)"
+        ) from None
     except Exception as error:
         raise InputError(f"{address!r} cannot be reached: {why(error)}") from None
     return system, path
@@ -82,12 +84,30 @@ def open_address(address: str, expected: str) -> IO[bytes]:
     """A file to read. Raises InputError, which says what is expected, where it cannot be opened."""
     system, path = reach(address)
     try:
-        file: IO[bytes] = system.open(path, "rb")
-        return file
+        return open_on(system, path)
     except FileNotFoundError:
         raise InputError(f"{address!r} does not exist, expected {expected}") from None
     except Exception as error:  # as many kinds as there are file systems
         raise InputError(f"{address!r} cannot be read: {why(error)}") from None
+
+
+def open_on(system: Any, path: str) -> IO[bytes]:
+    """A file of a file system, to read. Raises FileNotFoundError where there is none, and what the system raises for all else.
+
+    Of the web fsspec says so of any failure, also where no server answers; the cause of its error tells.
+    """
+    try:
+        file: IO[bytes] = system.open(path, "rb")
+        return file
+    except FileNotFoundError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, FileNotFoundError) or not is_web(system):
+            raise
+        raise error.__cause__ from None
+
+
+def is_web(system: Any) -> bool:
+    """Whether a file system is that of http and https."""
+    return "http" in ([system.protocol] if isinstance(system.protocol, str) else system.protocol)
 
 
 def why(error: Exception) -> str:

@@ -8,8 +8,9 @@ import pytest
 from tests.batch.fake_model import FakeModel, make_image
 
 import piza
-from piza.batch.locate import locate_many
 from piza.errors import InputError
+from piza.grounders.base import GrounderSearch
+from piza.search.locate_many import locate_many
 
 SENTENCES = ["the red car", "the dog"]
 
@@ -29,6 +30,14 @@ def test_all_sentences_of_an_image_are_asked_together(photos):
     assert [[r.found for r in f.results] for f in found] == [[True, False]] * 3
     (one, *_) = locate_many(model, photos, "the red car")
     assert [r.expression for r in one.results] == ["the red car"]
+
+
+def test_a_model_has_it_as_a_method(photos, tiny_piza):
+    asked = list(tiny_piza.locate_many(photos, SENTENCES, max_looks=1))
+    searched = GrounderSearch(lambda image, sentence: (np.zeros((0, 4)), np.zeros(0)))
+    assert [one.name for one in asked] == [one.name for one in searched.locate_many(photos, SENTENCES)]
+    results = tiny_piza.locate(photos / "1.png", SENTENCES, max_looks=1)
+    assert [one.box_xyxy for one in asked[0].results] == [one.box_xyxy for one in results]
 
 
 def test_images_are_asked_about_when_their_turn_comes(photos):
