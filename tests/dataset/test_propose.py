@@ -111,6 +111,13 @@ def test_tiles_show_everything_and_cut_nothing_off():
         assert len(windows((400, 300), tiles)) == 1 + tiles * tiles * (tiles > 1)
 
 
+@pytest.mark.parametrize(("size", "looks"), [((1500, 2000), 1), ((1500, 2001), 5), ((9, 8), 1)])
+def test_parts_of_a_photo_are_looked_at_by_themselves_where_it_is_large(size, looks):
+    seen = []
+    tiled(lambda part: seen.append(part.shape) or [])(np.zeros((*size, 3), np.uint8), "a.jpg")
+    assert len(seen) == looks
+
+
 def test_labels_of_the_right_size():
     photo = LabeledPhoto("a.jpg", 200, 100, (LabeledBox((1, 2, 3, 4), "car", {"color": "red", "n": 3}),))
     look = labeled_boxes([photo])

@@ -48,8 +48,7 @@ def add_describe(kinds: Any) -> None:
         "--tiles",
         metavar="N",
         type=at_least(1, MAX_TILES_A_SIDE),
-        default=2,
-        help="as of propose (default: 2)",
+        help="as of propose",
     )
     offline.add_argument(
         "--maybe",

@@ -33,8 +33,7 @@ def add_propose(kinds: Any) -> None:
         "--tiles",
         metavar="N",
         type=at_least(1, MAX_TILES_A_SIDE),
-        default=2,
-        help="look at the photo and at N x N parts of it (default: 2; 1: the photo alone)",
+        help="look at the photo and at N x N parts of it (default: 2 for photos of over 2,000 pixels, 1 for others)",
     )
     limits = propose.add_argument_group("what is kept")
     limits.add_argument(

@@ -25,6 +25,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 ATTRIBUTE = 0.5  # probability from which on a word is said of an object
 OVERLAP = 0.15  # of a tile's side that its neighbor shows too
 WHOLE_SHARE = 1 / 3  # of the whole in what a candidate is worth, the rest being its score's
+LARGE = 2000  # pixels: parts of larger photos fill the input of a detector
 RIM = 2.0  # pixels: what comes so near to a tile's inner rim is cut off there
 EXCLUSIVE = ("category",)  # groups of words that are no attributes here
 
@@ -57,18 +58,20 @@ Proposer: TypeAlias = Callable[[ImageArray, str], Sequence[Candidate]]
 """The same for a photo and its name."""
 
 
-def tiled(detector: Detector, tiles: int = 2) -> Proposer:
+def tiled(detector: Detector, tiles: int | None = None) -> Proposer:
     """A detector that is run on the photo, and on its tiles x tiles overlapping parts; 1: on the photo alone.
 
-    What the inner edge of a part cuts off is left to its neighbor. An object that is found twice is returned twice.
+    None takes 2 for photos of more than `LARGE` pixels on the longer side, and 1 for others: parts of these, enlarged, show
+    nothing new. What the inner edge of a part cuts off is left to its neighbor. An object that is found twice is returned twice.
     Raises InputError for a number of tiles out of range.
     """
-    check_whole("tiles", tiles, 1, MAX_TILES_A_SIDE)
+    if tiles is not None:
+        check_whole("tiles", tiles, 1, MAX_TILES_A_SIDE)
 
     def propose(image: ImageArray, name: str) -> list[Candidate]:
         height, width = image.shape[:2]
         found: list[Candidate] = []
-        for x1, y1, x2, y2 in windows((width, height), tiles):
+        for x1, y1, x2, y2 in windows((width, height), tiles or (2 if max(width, height) > LARGE else 1)):
             part = np.ascontiguousarray(image[y1:y2, x1:x2])
             for candidate in detector(part):
                 left, top, right, bottom = candidate.xyxy
