@@ -210,6 +210,15 @@ def test_what_is_no_picture_is_refused(array):
         open_image(array)
 
 
+def test_an_image_of_several_frames_keeps_no_file_open(tmp_path):
+    frames = [Image.new("RGB", (32, 24), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    decoded = [decode_image(tmp_path / "a.tif") for _ in range(5)]
+    assert all(np.array_equal(one.array(), open_image(tmp_path / "a.tif")) for one in decoded)
+    assert before is None or len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_matrix_is_an_array_of_two_dimensions():
     assert open_image(np.matrix(np.full((4, 5), 7, np.uint8))).tolist() == np.full((4, 5, 3), 7).tolist()
 

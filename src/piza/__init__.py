@@ -5,6 +5,7 @@ result = model.locate("photo.jpg", "the round sign with a red border and the num
 result.box_xyxy, result.score, result.draw()
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from piza.errors import InputError
@@ -73,7 +74,7 @@ def locate_many(
 
 
 def _kept(model: str, device: object) -> "Piza":
-    key = (str(model), str(device))
+    key = (os.path.realpath(model) if os.path.isdir(model) else model, str(device))
     if key not in _models:
         _models[key] = load(model, device)
     return _models[key]

@@ -11,12 +11,16 @@ picture is (0, 0, width, height) and width is right - left. Nothing here asks wh
 the picture, as long as both boxes of a pair use the same.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Boxes: TypeAlias = NDArray[np.float64]
+
+
+EDGE = 1e-6  # pixels
 
 
 def _boxes(boxes: ArrayLike) -> Boxes:
@@ -57,6 +61,12 @@ def clip_xyxy(boxes: ArrayLike, frame_xyxy: ArrayLike) -> Boxes:
     """
     low_x, low_y, high_x, high_y = _boxes(frame_xyxy)
     return np.clip(_boxes(boxes), [low_x, low_y, low_x, low_y], [high_x, high_y, high_x, high_y])
+
+
+def reaches_out(box_xywh: Sequence[float], size: tuple[float, float]) -> bool:
+    """Whether a box [x, y, width, height] reaches out of an image of (width, height), by more than sums of floats are off."""
+    x, y, width, height = box_xywh
+    return bool(min(x, y) < -EDGE or x + width > size[0] + EDGE or y + height > size[1] + EDGE)
 
 
 def area_xyxy(boxes: ArrayLike) -> NDArray[np.float64]:

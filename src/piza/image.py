@@ -128,7 +128,11 @@ def decode_image(image: ImageSource) -> ImageArray | DecodedImage:
     if opened.mode == "RGB" and not opened.has_transparency_data:
         _decode(opened, name)  # after which mode and orientation are known for certain
         if opened.mode == "RGB" and _orientation(opened) == 1:
-            return DecodedImage(opened.copy() if opened.readonly else opened)
+            several = getattr(opened, "n_frames", 1) > 1  # then the file stays open
+            if not (opened.readonly or several):
+                return DecodedImage(opened)
+            with opened:
+                return DecodedImage(opened.copy())
     return _upright(opened, name)
 
 

@@ -16,7 +16,13 @@ from piza.dataset.split import split_rows
 from piza.errors import InputError
 from piza.server.app import ServeConfig, serve
 
-TEXT_OPTIONS = {"--size", "--allow-origin", "--split", "--parts"}  # with a type, but no number
+TEXT_OPTIONS = {
+    "--size",
+    "--allow-host",
+    "--allow-origin",
+    "--split",
+    "--parts",
+}  # with a type, but no number
 NO_NUMBERS = ["nan", "-nan", "inf", "-inf", "1e400", "x", "", " ", "1_0", "\u0663", "0x10", "3,5", "9" * 5000]
 SENSELESS = {  # finite, but out of range; of these commands everything needed is given
     "train": {

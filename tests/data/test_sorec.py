@@ -129,6 +129,8 @@ def test_find_image(tmp_path):
         (tmp_path / "nowhere", "1.jpg", "does not exist"),
         (tmp_path / "sub", "../sub/1.jpg", "leads out"),
         (tmp_path, str(tmp_path / "sub" / "1.jpg"), "leads out"),
+        (tmp_path, "\\etc\\hostname", "leads out"),  # absolute once its backslashes are slashes
+        (tmp_path, "\\\\server\\share\\1.jpg", "leads out"),
         (tmp_path, "x" * 5000, "cannot be read"),
     ]:
         with pytest.raises(InputError, match=says):

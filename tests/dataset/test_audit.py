@@ -93,6 +93,15 @@ def test_a_log_is_gone_on_with_and_refused_for_other_rows(folder):
         audit(folder / "rows.json", folder, Scripted(), log=log)
 
 
+def test_a_log_that_was_cut_within_a_photo_holds_each_row_once(folder):
+    log = folder / "audit.jsonl"
+    whole = audit(folder / "rows.json", folder, None, log=log).ranked
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:1]))
+    assert audit(folder / "rows.json", folder, None, log=log).ranked == whole
+    assert sorted(log.read_text().splitlines(keepends=True)) == sorted(lines)
+
+
 def test_the_page_shows_the_most_doubtful_with_the_reasons(folder):
     found = audit(folder / "rows.json", folder)
     assert write_audit_page(found, folder, folder / "page.html", 3, "about it") == 3

@@ -139,6 +139,31 @@ def test_cost_limit_holds_when_many_are_asked_at_once(work):
         assert len(chat.asked) == 2
 
 
+def test_a_cost_that_is_not_told_cannot_be_limited(work, capsys):
+    silent = {**sentences("A car."), "usage": None}
+    with chat_server(lambda number, body: silent) as (url, chat):
+        assert describe(url, "--parallel", "1", "--max-cost", "1", "--price-in", "1") == 2
+        assert len(chat.asked) == 1 and "max_cost cannot be kept" in capsys.readouterr().err
+
+
+def test_an_answer_that_a_lower_limit_cut_off_is_asked_for_again(work):
+    cut = completion('{"sentences": ["A', finish="length", tokens=(10, 9))
+    with chat_server(lambda number, body: cut if body["max_tokens"] < 99 else sentences("A car.")) as (
+        url,
+        chat,
+    ):
+        kept = ["--answers", "answers.jsonl"]
+        for limit, out, asked in (
+            ("9", "a.jsonl", 6),
+            ("9", "b.jsonl", 6),
+            ("99", "c.jsonl", 12),
+            ("99", "d.jsonl", 12),
+        ):
+            assert describe(url, "--max-tokens", limit, *kept, out=out) == 0
+            assert len(chat.asked) == asked
+        assert sum(len(one.sentences) for one in described("d.jsonl")) == 6
+
+
 def test_busy_server_is_asked_again(work):
     moods = {1: 429, 2: 500, 4: 503}
 

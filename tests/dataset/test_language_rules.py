@@ -111,3 +111,9 @@ def test_twins_are_found_within_a_photo_only():
 def test_a_number_tells_two_things_apart():
     numbers = [f"The bus with the number {number} on its front." for number in (13, 14, 13)]
     assert [one[:2] for one in twins(numbers, "aaa", (1, 2, 3))] == [(0, 2)]
+
+
+def test_each_sentence_that_fits_another_thing_is_told():
+    found = list(twins(["The red car."] * 4, "aaaa", (1, 1, 2, 2)))
+    unsure = {place for one in found if not one.same_thing for place in one[:2]}
+    assert unsure == {0, 1, 2, 3} and all(one.first < one.second for one in found)

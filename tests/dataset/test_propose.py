@@ -179,6 +179,13 @@ def test_other_settings_are_refused_and_folders_of_a_folder_taken(photos, tmp_pa
         propose(photos, out, spot, "others", CONFIG)
 
 
+def test_settings_that_kept_nothing_are_settings_too(photos, tmp_path):
+    out = tmp_path / "p.jsonl"
+    assert propose(photos, out, spot, "spots", SelectionConfig(min_share=0.4, max_share=0.5)).proposals == 0
+    with pytest.raises(InputError, match="was begun with max_share 0.5"):
+        propose(photos, out, spot, "spots", CONFIG)
+
+
 def test_photos_that_cannot_be_read_are_named_and_tried_again(photos, tmp_path, capsys):
     (photos / "1.png").write_bytes(b"no picture")
     done = propose(photos, tmp_path / "p.jsonl", spot, "spots", CONFIG)

@@ -168,6 +168,22 @@ def test_a_file_of_somebody_else_is_never_emptied(own, tmp_path):
     assert path.read_text() == own
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_record_cut_within_a_character_is_dropped_and_a_strangers_line_is_not(cut, tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = [to_line(Decision(name, 0, "accept", "x", (0, 0, 1, 1), "\U0001f600", "")) for name in "ab"]
+    whole = f"{lines[0]}\n".encode()
+    half = lines[1].encode()
+    path.write_bytes(whole + half[: half.index("\U0001f600".encode()) + cut])
+    with RecordWriter(path, Decision) as writer:
+        assert [one.id for one in writer.existing] == ["a"]
+    assert path.read_bytes() == whole
+    path.write_bytes(stranger := whole + "mine: \u00e9".encode("latin-1"))
+    with pytest.raises(InputError), RecordWriter(path, Decision):
+        pass
+    assert path.read_bytes() == stranger
+
+
 @pytest.mark.parametrize("before, between, after", [(b"", b"\n", b""), (b"\xef\xbb\xbf", b"\r\n", b"\r\n")])
 def test_records_that_an_editor_has_saved_are_gone_on_with(before, between, after, tmp_path):
     path = tmp_path / "log.jsonl"

@@ -304,6 +304,35 @@ def test_folder_loads_with_datasets(city, tmp_path):
         assert part[0]["image"].size == Image.open(f"photos/{rows[0]['image']}").size
 
 
+def test_a_split_does_not_write_over_its_own_rows(city, tmp_path, capsys):
+    (tmp_path / "parts").mkdir()
+    rows = write(tmp_path / "parts" / "train.json", read_values("rows.json"))
+    before = open(rows).read()
+    command = [
+        "data",
+        "split",
+        rows,
+        "--images",
+        "photos",
+        "--parts",
+        "train=1,val=1",
+        "--out",
+        str(tmp_path / "parts"),
+    ]
+    assert main(command) == 2 and "is read by the same command" in capsys.readouterr().err
+    assert open(rows).read() == before
+
+
+def test_a_photo_under_two_names_is_in_one_part(city):
+    rows = read_values("rows.json")
+    rows += [{**row, "image": f"./{row['image']}"} for row in rows]
+    for seed in range(5):
+        split = split_rows(rows, "photos", {"a": 1, "b": 1}, seed=seed, similar=None)
+        assert all(
+            part == split.part_of[f"./{image}"] for image, part in split.part_of.items() if image[0] != "."
+        )
+
+
 def test_a_file_of_a_step_is_no_file_of_rows(city, tmp_path, capsys):
     lines = '{"step": "check", "id": "a"}\n{"step": "check", "id": "b"}\n'
     (tmp_path / "checked.jsonl").write_text(lines)
@@ -326,6 +355,9 @@ def test_merge(city, tmp_path, capsys):
     )
     assert main(["data", "merge", a, a, "--out", "twice.json"]) == 0
     assert read_values("twice.json") == rows[:9]
+    double = write(tmp_path / "double.json", [rows[0], rows[0], {**rows[0], "bbox": [50, 50, 5, 5]}])
+    assert main(["data", "merge", double, double, "--out", "twice.json"]) == 0
+    assert [row["bbox"] for row in read_values("twice.json")] == [rows[0]["bbox"], [50, 50, 5, 5]]
     other = write(tmp_path / "c.json", [{**rows[0], "bbox": [50, 50, 5, 5]}])
     before = open("all.json").read()
     for arguments, message in (

@@ -72,6 +72,10 @@ def test_tiles_that_cannot_be(tile, overlap, says):
         tile_windows((2000, 1000), tile, overlap)
 
 
+def test_an_overlap_is_rounded_and_not_cut_to_whole_pixels():
+    assert tile_windows((300, 100), 100, 0.29)[1, 0] == 71  # 0.29 * 100 is 28.999...
+
+
 def test_only_borders_inside_the_frame_cut():
     window, frame = np.array([0.0, 0, 100, 100]), (150, 100)
     boxes = np.array([[0, 40, 20, 60], [40, 80, 60, 100], [80, 40, 99, 60], [40, 40, 60, 60.0]])

@@ -110,6 +110,11 @@ def test_looking_at_several_together_keeps_the_budget(windows_per_batch):
     np.testing.assert_allclose(found.answer.boxes[-1], THING)
 
 
+def test_first_windows_count_to_the_budget():
+    found, windows = search(wrong_once, SearchConfig(budget=1, num_first_windows=4))
+    assert len(windows) == len(found.looked) == 1
+
+
 def test_looks_that_see_nothing():
     def nothing(path):
         return np.zeros((0, 4)), np.zeros(0)

@@ -46,6 +46,13 @@ def test_one_value_of_several_sentences_is_split(client, model, sentences):
     assert len(client.post("/locate", json=body).json()) == 2
 
 
+def test_a_sentence_may_begin_with_a_bracket(client, model):
+    for sentences in ("[EXIT] sign on the left", ["[EXIT] sign on the left"]):
+        assert post(client, sentences=sentences).status_code == 200
+    assert [call["sentences"] for call in model.calls] == [["[EXIT] sign on the left"]] * 2
+    assert post(client, sentences='["cut off').status_code == 400
+
+
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 @pytest.mark.parametrize("field", ["image", "picture"])
 def test_json_with_base64_is_answered_like_a_form(client, prefix, field):

@@ -38,7 +38,8 @@ def client(folder, log):
 
 
 def send(client, place, who="ann", decision="accept", **values):
-    body = {"who": who, "decision": decision, "text": "", "bbox": [0, 0, 1, 1], **values}
+    key = client.get(f"/review/{place}").json().get("key", "")
+    body = {"who": who, "key": key, "decision": decision, "text": "", "bbox": [0, 0, 1, 1], **values}
     return client.post(f"/review/{place}", json=body)
 
 
@@ -55,6 +56,13 @@ def test_the_doubtful_come_first_and_a_decision_is_on_the_disk_when_it_is_answer
     second = client.get("/review/next", params={"who": "ann", "after": first["place"]}).json()
     assert second["place"] == 1
     assert client.get("/review/next", params={"who": "bob"}).json()["place"] == first["place"]
+
+
+def test_a_page_of_other_sentences_decides_nothing(client, log):
+    refused = send(client, 0, key="of-another-server-1")
+    assert refused.status_code == 400 and "load it again" in refused.json()["error"]
+    assert read_records(log, Decision) == []
+    assert client.get("/review/next", params={"after": "\u00b2"}).status_code == 200
 
 
 def test_two_settle_a_sentence_and_a_third_is_shown_only_what_is_disputed(client):

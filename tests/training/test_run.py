@@ -114,6 +114,51 @@ def test_two_trainings_do_not_write_to_one_folder(place, tmp_path):
     assert train_model(settings(place, tmp_path / "out")).steps == 2
 
 
+def test_a_training_begun_meanwhile_keeps_its_settings(place, tmp_path, monkeypatch):
+    first = settings(place, tmp_path / "out")
+    begin = run._begin
+
+    def late(setup):
+        monkeypatch.setattr(run, "_begin", begin)
+        run.write_settings(
+            override(setup.config, lr=first.lr), setup.record
+        )  # as another one did while this one was still reading
+        begin(setup)
+
+    monkeypatch.setattr(run, "_begin", late)
+    with pytest.raises(InputError, match="was begun with --lr"):
+        train_model(settings(place, tmp_path / "out", lr=0.5))
+    assert train_model(first).steps == 2
+
+
+def test_a_validation_that_a_kill_came_before_is_made_up(place, tmp_path):
+    config = settings(
+        place,
+        tmp_path / "out",
+        steps=2,
+        validate_every=2,
+        validate=str(place / "rows.json"),
+        validate_limit=2,
+    )
+    train_model(config)
+    log = tmp_path / "out" / "training" / "validation.csv"
+    before = log.read_text()
+    log.write_text(before.splitlines(keepends=True)[0])  # the checkpoint of step 2 is there, its line is not
+    train_model(config)
+    assert log.read_text() == before
+
+
+def test_rows_left_out_now_and_not_then_are_other_rows(place, tmp_path):
+    config = settings(place, tmp_path / "out", missing="skip")
+    train_model(config)
+    (place / "photos" / "4.jpg").rename(place / "gone.jpg")
+    try:
+        with pytest.raises(InputError, match="with other rows"):
+            train_model(config)
+    finally:
+        (place / "gone.jpg").rename(place / "photos" / "4.jpg")
+
+
 def test_it_learns(place, tmp_path):
     train_model(
         settings(

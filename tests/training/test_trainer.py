@@ -163,16 +163,17 @@ def test_limits_of_the_machine_are_a_sentence_and_the_steps_done_are_kept(error,
     assert checkpoint_step(tmp_path) == 4
 
 
-def test_a_bug_in_the_loss_is_no_input_error_and_the_steps_done_are_kept(tmp_path):
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, KeyError])
+def test_a_bug_in_the_loss_is_no_input_error_and_the_steps_done_are_kept(kind, tmp_path):
     steps = []
 
     def buggy(model, batch):
         steps.append(len(steps))
         if len(steps) == 4:
-            raise RuntimeError("shapes do not fit")
+            raise kind("shapes do not fit")
         return loss_of(model, batch)
 
-    with pytest.raises(RuntimeError, match="shapes do not fit") as caught:
+    with pytest.raises(kind, match="shapes do not fit") as caught:
         train(fresh(), tmp_path, loss=buggy)
     assert not isinstance(caught.value, InputError) and checkpoint_step(tmp_path) == 3
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from piza.errors import InputError
-from piza.files import check_writable, is_temporary, sweep_temporary
+from piza.files import check_writable, is_temporary, one_writer, sweep_temporary
 
 UNFINISHED = ".piza-unfinished"
 """In the folder while it is written: the files that were begun, one JSON text a line, relative to the folder."""
@@ -32,11 +32,17 @@ def growing_folder(path: Path) -> Iterator[Callable[[str], Path]]:
     """Make the folder, and yield a function that gives the path of a further file in it, by its relative name.
 
     What an interrupted run left is removed first. When the block raises or the process is killed, the files stay, and the
-    next run may take the folder. Raises InputError as `check_folder`.
+    next run may take the folder. Raises InputError as `check_folder`, and where another process writes there now.
     """
     check_folder(path)
     new = not path.exists()
     path.mkdir(exist_ok=True)
+    with one_writer(path):
+        check_folder(path)  # nobody has finished one there meanwhile
+        yield from _growing(path, new)
+
+
+def _growing(path: Path, new: bool) -> Iterator[Callable[[str], Path]]:
     marker = path / UNFINISHED
     for name in _begun(path):
         (path / name).unlink(missing_ok=True)

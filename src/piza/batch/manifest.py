@@ -17,7 +17,7 @@ from piza.data.parquet import import_pyarrow
 from piza.data.sorec import check_image_name, kind_of, show
 from piza.errors import InputError, reason
 from piza.files import parse_json
-from piza.sources.addresses import is_address, reach, why
+from piza.sources.addresses import is_address, open_on, reach, why
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 CHUNK_ROWS = 50_000  # that are Python objects at once
@@ -119,9 +119,7 @@ def read_manifest(path: str | Path) -> Manifest:
 def _open(path: str | Path, name: str) -> IO[bytes]:
     try:
         if is_address(str(path)):
-            system, inside = reach(str(path))
-            file: IO[bytes] = system.open(inside, "rb")
-            return file
+            return open_on(*reach(str(path)))
         return open(path, "rb")
     except InputError:
         raise

@@ -22,7 +22,7 @@ from piza.cli.common import (
     show_progress,
 )
 from piza.errors import MAX_WORKERS, InputError
-from piza.files import check_writable
+from piza.files import check_not_read, check_writable
 
 if TYPE_CHECKING:
     from piza.evaluation.absent import Absent, AbsentScores
@@ -159,9 +159,10 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _check_output(options: argparse.Namespace) -> None:
     """Raise InputError, before any long work, for what cannot be read or written."""
-    for file in (options.predictions, options.misses_page):
-        if file is not None:
-            check_writable(file)
+    written = [file for file in (options.predictions, options.misses_page) if file is not None]
+    for file in written:
+        check_writable(file)
+    check_not_read(written, [file for file in (options.data, options.absent) if file is not None])
     if options.report:
         from piza.evaluation.report.overview import report_folder
 

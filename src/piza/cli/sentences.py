@@ -1,7 +1,6 @@
 """`piza data sentences`: rows about photos with labeled boxes."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from piza.cli.common import at_least, note
@@ -52,7 +51,6 @@ def _sentences(options: argparse.Namespace) -> None:
 
     check_not_read([options.out], [options.labels, *([options.maybe] if options.maybe else [])])
     maybe = read_labels(options.maybe, options.images, "jsonl") if options.maybe else []
-    mirrored = {path.name for path in Path(options.images).glob("*")} if options.mirrored else ()
     done = write_sentences(
         options.labels,
         options.images,
@@ -61,7 +59,7 @@ def _sentences(options: argparse.Namespace) -> None:
         options.seed,
         options.per_object,
         maybe,
-        mirrored,
+        options.mirrored,
     )
     if done.unlabeled:
         note(f"left out {done.unlabeled} photos without labels")

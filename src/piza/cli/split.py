@@ -87,17 +87,23 @@ def _similar_option(parser: argparse.ArgumentParser, help: str) -> None:
 
 
 def _split(options: argparse.Namespace) -> None:
+    from piza.data.parquet import import_pyarrow
     from piza.data.sizes import read_sizes
     from piza.data.sorec import read_values
     from piza.dataset.card import About, categories_of, read_object, read_settings, write_card
     from piza.dataset.huggingface import write_folder
     from piza.dataset.records import read_records
-    from piza.dataset.split import split_rows, write_split
+    from piza.dataset.split import files_of_split, split_rows, write_split
     from piza.dataset.view import kind_of_file
-    from piza.files import atomic_write
+    from piza.files import atomic_write, check_not_read
 
     if options.embed and not options.huggingface:
         raise InputError("--embed puts photos into the folder that --huggingface names; give both")
+    read = [options.data, options.records, options.agreement, *options.made_with]
+    written = [*files_of_split(options.parts, options.out), Path(options.out) / "README.md"]
+    check_not_read(written, [file for file in read if file])
+    if options.huggingface:
+        import_pyarrow()
     rows = read_values(options.data)
     about = About(
         title=options.title or Path(options.out).resolve().name,

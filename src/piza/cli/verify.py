@@ -110,8 +110,6 @@ def _page(options: argparse.Namespace) -> None:
     from piza.server.app import check_installed, listen, run
 
     check_installed()
-    if options.port > 65535:
-        raise InputError(f"expected a port from 0 to 65535, got {options.port}")
     from piza.data.sorec import find_image
     from piza.dataset.records import Decision, RecordWriter
     from piza.server.review import Review, create_review

@@ -127,7 +127,7 @@ def convert_boxes(
             converted.append(row)
             continue
         box = row["bbox"]
-        if boxes.normalized and row.get("image") in sizes:
+        if boxes.normalized and isinstance(row.get("image"), str) and row["image"] in sizes:
             width, height = sizes[row["image"]]
             box = [box[0] * width, box[1] * height, box[2] * width, box[3] * height]
         x, y, w, h = _to_xywh(box, boxes.name or "xywh")

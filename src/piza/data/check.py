@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from piza.boxes import reaches_out
 from piza.data.box_formats import BoxFormat, doubt_of, read_list_with_boxes
 from piza.data.sizes import read_sizes
 from piza.data.sorec import (
@@ -226,7 +227,7 @@ def _against_images(
             continue
         width, height = sizes[row["image"]]
         x, y, w, h = row["bbox"]
-        if x + w > width or y + h > height:
+        if reaches_out(row["bbox"], (width, height)):
             message = f"the box {show(row['bbox'])} reaches to {x + w}, {y + h}, but the image is {width} x {height}"
             findings.append(Finding(number, Fault("bbox", "box outside its image", message)))
     if doubt := doubt_of([row for _, row in sound], sizes, source, boxes):

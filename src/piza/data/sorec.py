@@ -8,6 +8,7 @@ import gc
 import io
 import json
 import math
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -155,8 +156,9 @@ def check_image_name(image: str) -> None:
     """Raise InputError when the name of an image leads out of the folder of images, or is no file name."""
     if "\0" in image:
         raise InputError(f"the image name {image!r} holds a zero byte")
-    absolute = PurePosixPath(image).is_absolute() or PureWindowsPath(image).is_absolute()
-    if absolute or ".." in PureWindowsPath(image).parts:
+    windows = PureWindowsPath(image)  # in which a backslash parts names, as it will here
+    elsewhere = bool(windows.root) or (os.name == "nt" and bool(windows.drive))
+    if elsewhere or ".." in windows.parts:
         raise InputError(
             f"the image name {quote(image)} leads out of the folder of images; expected a name relative to it"
         )

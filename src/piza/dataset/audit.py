@@ -116,7 +116,8 @@ def audit(
         waiting: list[Audited] = []
         for count, places in enumerate(photos.values(), start=1):
             if not all(place + 1 in done for place in places):
-                waiting += _photo(rows, places, findings, images_dir, asker)
+                found = _photo(rows, places, findings, images_dir, asker)
+                waiting += [one for one in found if one.row not in done]
             if waiting and (asker is not None or count == len(photos)):  # without a model it is done at once
                 if writer is not None:
                     writer.write(*waiting)

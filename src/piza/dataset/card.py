@@ -44,7 +44,10 @@ def read_settings(files: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
         path = Path(file)
         if not path.name.endswith(".settings.json"):
             path = path.with_name(f"{path.name}.settings.json")
-        found[path.name.removesuffix(".settings.json")] = read_object(path, "the settings of a step")
+        name = path.name.removesuffix(".settings.json")
+        if name in found:
+            raise InputError(f"expected files of different names, got two called {name!r}")
+        found[name] = read_object(path, "the settings of a step")
     return found
 
 
@@ -120,10 +123,16 @@ def _front_matter(about: About, rows: int, configs: Mapping[str, str] | None) ->
     size = next(
         (
             name
-            for limit, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+            for limit, name in (
+                (10**3, "n<1K"),
+                (10**4, "1K<n<10K"),
+                (10**5, "10K<n<100K"),
+                (10**6, "100K<n<1M"),
+                (10**7, "1M<n<10M"),
+            )
             if rows < limit
         ),
-        "100K<n<1M",
+        "10M<n<100M",
     )
     lines = ["---", f"pretty_name: {json.dumps(about.title)}", f"language: [{about.language}]"]
     if about.license:

@@ -143,8 +143,15 @@ class Endpoint:
         return f"the model {self.config.model!r} at {self.config.url.split('/')[2]}"
 
     def known(self, key: str) -> Answer | None:
-        """The answer to a question that was asked before."""
-        return self._answers.get(key)
+        """The answer to a question that was asked before; None also where a lower `max_tokens` cut it off."""
+        answer = self._answers.get(key)
+        if (
+            answer is not None
+            and answer.finish == "length"
+            and 0 < answer.tokens_out < self.config.max_tokens
+        ):
+            return None
+        return answer
 
     def ask(self, key: str, messages: list[dict[str, Any]]) -> Answer:
         """The answer to a question, asked unless it is known.
@@ -155,8 +162,8 @@ class Endpoint:
         where no question will be answered.
         """
         with self._lock:
-            if key in self._answers:
-                return self._answers[key]
+            if (known := self.known(key)) is not None:
+                return known
             self._reserve()
         answer = None
         try:
@@ -165,6 +172,10 @@ class Endpoint:
                 self._writer.write(answer)
                 self._answers[key] = answer
                 self._dearest = max(self._dearest, self._count(answer))
+            if self.config.max_cost is not None and not answer.tokens_in + answer.tokens_out:
+                raise EndpointDown(
+                    f"{self.name} does not say how many tokens it took, so that max_cost cannot be kept"
+                )
             return answer
         finally:
             with self._lock:

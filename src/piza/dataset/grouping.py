@@ -1,12 +1,13 @@
 """Photos that must stay on one side of a split: the same place, the same day, or nearly the same picture."""
 
+import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -16,7 +17,6 @@ from piza.dataset.similar_photos import SIMILAR, connected, hash_photos, similar
 from piza.errors import FARTHEST, HASH_BITS, InputError, check_whole
 
 By = Literal["photo", "place", "time"]
-BYS: tuple[By, ...] = get_args(By)
 
 NEAR = 100.0  # meters between photos of one place
 EARTH = 6_371_000.0  # radius in meters
@@ -71,9 +71,14 @@ def group_photos(
         pairs = _places(names, images_dir, pattern, near)
     else:
         pairs = []
+    same: Iterable[tuple[str, str]] = [
+        *pairs,
+        *_by_key(names, canonical_name),
+    ]  # one photo may have two names
     if similar is not None:
-        pairs += [(a, b) for a, b, _ in similar_pairs(hash_photos(names, images_dir), similar)]
-    return [Group(group, times.get(group[0])) for group in connected(names, pairs)]
+        alike = similar_pairs(hash_photos(names, images_dir), similar)
+        same = itertools.chain(same, ((a, b) for a, b, _ in alike))
+    return [Group(group, times.get(group[0])) for group in connected(names, same)]
 
 
 def _by_key(names: Sequence[str], key: Callable[[str], Any]) -> list[tuple[str, str]]:

@@ -143,6 +143,8 @@ class LabelStudio:
         if not self._access:
             pair = json.dumps({"refresh": self.token}).encode()
             answer = self._exchange("POST", "/api/token/refresh/", "application/json", pair, {})
+            if not isinstance(answer, dict) or not isinstance(answer.get("access"), str):
+                raise InputError(f"what answers at {self.url!r} gives no access for this token")
             self._access = f"Bearer {answer['access']}"
         return self._exchange(method, path, kind, body, {"Authorization": self._access})
 

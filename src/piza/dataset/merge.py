@@ -33,7 +33,7 @@ def merge_rows(files: Sequence[tuple[str, Rows]], under: Sequence[str] = ()) -> 
 
     Raises:
         InputError: for another number of folders than files, a folder that leads elsewhere, and a photo that has one sentence
-            with two boxes: then two photos share a name, or one of the rows is wrong.
+            with other boxes in two files: then two photos share a name, or one of the rows is wrong.
     """
     if under and len(under) != len(files):
         raise InputError(f"expected a folder for each of the {len(files)} files, got {len(under)}")
@@ -41,22 +41,24 @@ def merge_rows(files: Sequence[tuple[str, Rows]], under: Sequence[str] = ()) -> 
         if folder:
             check_image_name(folder)
     result = Merged([])
-    seen: dict[tuple[str, str], tuple[list[Any], int]] = {}
+    seen: dict[tuple[str, str], list[tuple[list[Any], int]]] = {}
     ids: Counter[Any] = Counter()
     for number, (name, rows) in enumerate(files):
         folder = under[number].strip("/") if under else ""
         for row in rows:
             image = f"{folder}/{row['image']}" if folder else row["image"]
             key = (canonical_name(image), row["ref"])
-            box, first = seen.setdefault(key, (row["bbox"], number))
-            if box == row["bbox"] and first != number:
+            there = seen.setdefault(key, [])
+            if any(row["bbox"] == box for box, _ in there):
                 result.repeated += 1
                 continue
-            if box != row["bbox"] and first != number:
+            first = next((first for _, first in there if first != number), None)
+            if first is not None:
                 raise InputError(
-                    f"{files[first][0]!r} and {name!r} have the sentence {row['ref'][:60]!r} for different boxes of the photo {image!r}; "
-                    "if these are two photos, give each file a folder of its own (--under)"
+                    f"{files[first][0]!r} and {name!r} have the sentence {row['ref'][:60]!r} for different boxes of the photo "
+                    f"{image!r}; if these are two photos, give each file a folder of its own (--under)"
                 )
+            there.append((row["bbox"], number))
             result.rows.append({**row, "image": image})
             ids[_id(row)] += 1
     if any(count > 1 for count in ids.values()) or None in ids:
@@ -86,7 +88,7 @@ def dedupe_rows(rows: Rows, images_dir: str | Path, similar: int = SIMILAR) -> D
     check_whole("similar", similar, 0, HASH_BITS)
     counts = Counter(row["image"] for row in rows)
     pairs = similar_pairs(hash_photos(counts, images_dir), similar)
-    groups = [group for group in connected(list(counts), [(a, b) for a, b, _ in pairs]) if len(group) > 1]
+    groups = [group for group in connected(list(counts), ((a, b) for a, b, _ in pairs)) if len(group) > 1]
     groups = [
         sorted(group, key=lambda image: -counts[image]) for group in groups
     ]  # stable: the first among equals

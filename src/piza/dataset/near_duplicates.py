@@ -47,12 +47,19 @@ def twins(texts: Sequence[str], photos: Sequence[Hashable], things: Sequence[Has
         things: which object each is about.
     """
     said = [content(text) for text in texts]
-    first_with: dict[tuple[Hashable, tuple[str, ...]], int] = {}
+    alike_in: dict[tuple[Hashable, tuple[str, ...]], list[int]] = defaultdict(list)
     about: dict[tuple[Hashable, Hashable], list[int]] = defaultdict(list)
+    for place, photo in enumerate(photos):
+        alike_in[photo, said[place]].append(place)
+    for places in alike_in.values():
+        first = places[0]
+        other = next((place for place in places if things[place] != things[first]), None)
+        if other is not None:  # of each sentence one about another thing
+            yield Twin(first, other, 1.0, False)
+            for place in set(places) - {first, other}:
+                pair = sorted((place, first if things[place] != things[first] else other))
+                yield Twin(pair[0], pair[1], 1.0, False)
     for place, (photo, thing) in enumerate(zip(photos, things, strict=True)):
-        other = first_with.setdefault((photo, said[place]), place)
-        if other != place and things[other] != thing:
-            yield Twin(other, place, 1.0, False)
         for earlier in about[photo, thing]:
             alike = SequenceMatcher(None, said[earlier], said[place], autojunk=False).ratio()
             if alike > SAME_THING:

@@ -12,7 +12,7 @@ from piza.boxes import xyxy_to_xywh
 from piza.config import settings
 from piza.data.sorec import check_image_name
 from piza.dataset.candidates import Proposer
-from piza.dataset.records import Proposal, RecordWriter, proposal_id, read_records, write_records
+from piza.dataset.records import Proposal, RecordWriter, proposal_id, write_records
 from piza.dataset.selection import Selection, SelectionConfig, select
 from piza.errors import InputError
 from piza.files import check_writable
@@ -87,7 +87,10 @@ def propose(
     _drop_unfinished(out, log)
     settings_of_run = {"source": source, **(made_with or {}), **asdict(config)}
     result = Proposed()
-    with RecordWriter(out, Proposal, settings_of_run) as writer, RecordWriter(log, PhotoDone) as done:
+    with (
+        RecordWriter(log, PhotoDone) as done,
+        RecordWriter(out, Proposal, settings_of_run, begun=bool(done.existing)) as writer,
+    ):
         before = {photo.image for photo in done.existing}
         result.before = sum(image.inside in before for image in images)
         waiting = [image for image in images if image.inside not in before]
@@ -158,9 +161,3 @@ def _drop_unfinished(out: Path, log: Path) -> None:
         complete = len(sound) == len(writer.existing)
     if not complete:
         write_records(out, sound)
-
-
-def photos_done(out: str | Path) -> list[PhotoDone]:
-    """The photos that a file of proposals speaks of, those without proposals too. Raises InputError as `read_records`."""
-    path = Path(out)
-    return read_records(path.with_name(path.name + PHOTOS_SUFFIX), PhotoDone)

@@ -37,6 +37,7 @@ COMMANDS = {
 """Who writes the records of each step."""
 
 NO_CATEGORY = "unknown"  # the category of a row whose proposal has none
+MAX_LINE_BYTES = 1_000_000  # of a record
 SLACK = 0.01  # pixels by which rounding may take a box over the edge of its photo
 Text = Annotated[str, Field(min_length=1)]
 Box = tuple[float, float, float, float]
@@ -213,13 +214,20 @@ class RecordWriter(Generic[Kind]):
         kind: the class of its records.
         made_with: the settings of the step, kept beside the file as PATH.settings.json: going on with other ones is refused,
             as the file would then be made in two ways. Plain JSON values. None: there are none.
+        begun: the step was begun with these settings, even if it has made no record yet.
 
     Raises:
         InputError: as `read_records` for what is in the file already; for other settings than it was begun with; where it
             cannot be written to, or another process does so now; and, when writing, for a full disk, which leaves no half line.
     """
 
-    def __init__(self, path: str | Path, kind: type[Kind], made_with: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        kind: type[Kind],
+        made_with: Mapping[str, Any] | None = None,
+        begun: bool = False,
+    ):
         self.path = Path(path)
         check_writable(self.path)
         self.existing: list[Kind] = []
@@ -229,6 +237,7 @@ class RecordWriter(Generic[Kind]):
             raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
         try:
             lock(self._file, self.path)
+            _drop_half_character(self._file, kind.STEP)
             text = _text(self.path, kind)
             cut = _cut_line(text, self.path, kind)
             text = text.removesuffix(cut)
@@ -237,7 +246,7 @@ class RecordWriter(Generic[Kind]):
             if text and not text.endswith("\n"):  # an editor has left the last record without
                 os.write(self._file, b"\n")
             if made_with is not None:
-                self._check_settings(json.loads(to_json(made_with)))
+                self._check_settings(json.loads(to_json(made_with)), begun or bool(self.existing))
         except BaseException:
             os.close(self._file)
             raise
@@ -260,9 +269,9 @@ class RecordWriter(Generic[Kind]):
             os.ftruncate(self._file, before)
             raise InputError(f"cannot write {str(self.path)!r}: {error.strerror}") from None
 
-    def _check_settings(self, made_with: dict[str, Any]) -> None:
+    def _check_settings(self, made_with: dict[str, Any], begun: bool) -> None:
         beside = self.path.with_name(f"{self.path.name}.settings.json")
-        if self.existing and beside.is_file():
+        if begun and beside.is_file():
             text = bounded_text(beside, "settings")
             try:
                 before = parse_json(text, repr(str(beside)))
@@ -284,6 +293,19 @@ class RecordWriter(Generic[Kind]):
                     )
         with atomic_write(beside) as temporary:
             temporary.write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
+
+
+def _drop_half_character(file: int, step: str) -> None:
+    """Takes the beginning of a character in UTF-8 off the end of a record that a kill has cut off; not off anybody else's file."""
+    size = os.fstat(file).st_size
+    end = os.pread(file, MAX_LINE_BYTES, max(0, size - MAX_LINE_BYTES))
+    if not end[end.rfind(b"\n") + 1 :].startswith(f'{{"step": "{step}"'.encode()):
+        return
+    for count in range(1, min(4, len(end) + 1)):
+        if end[-count] >= 0xC0:  # begins a character of two, three or four bytes
+            if count < (2 if end[-count] < 0xE0 else 3 if end[-count] < 0xF0 else 4):
+                os.ftruncate(file, size - count)
+            return
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ A model that is taught each sentence in one wording alone learns the wording: `m
 67.6 %, and in 49.2 % when the same were said in other words (docs/mini.md).
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -74,14 +75,15 @@ def reword_rows(
             if not found:
                 result.without[why] += 1
             progress(len(wordings), len(sentences))
-    ids = [row.get("id", number) for number, row in enumerate(rows, start=1)]
-    last = max((i for i in ids if isinstance(i, int)), default=0)
-    counted = all(isinstance(i, int) for i in ids)
+    given = [row["id"] for row in rows if "id" in row]
+    new_ids = itertools.count(max((i for i in given if isinstance(i, int)), default=0) + 1)
+    counted = all(isinstance(i, int) for i in given)
+    ids = [row["id"] if "id" in row else next(new_ids) for row in rows]
     for row, own in zip(rows, ids, strict=True):
         result.rows.append({**row, "id": own})
         for number, text in enumerate(wordings.get(row["ref"], ()), start=1):
             result.added += 1
-            new = last + result.added if counted else f"{own}-{number}"
+            new = next(new_ids) if counted else f"{own}-{number}"
             result.rows.append({**row, "ref": text, "id": new})
     return result
 

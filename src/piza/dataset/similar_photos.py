@@ -4,7 +4,7 @@ Each photo gets a difference hash (which of two neighboring cells of a small gra
 change where the photo hardly does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +35,17 @@ def hash_photos(images: Iterable[str], images_dir: str | Path) -> dict[str, NDAr
 
 def similar_pairs(
     hashes: Mapping[str, NDArray[np.bool_]], at_most: int = SIMILAR
-) -> list[tuple[str, str, int]]:
-    """Pairs of photos of which at most so many bits differ, and how many do; in the order of the photos."""
+) -> Iterator[tuple[str, str, int]]:
+    """Pairs of photos of which at most so many bits differ, and how many do; in the order of the photos, one by one: photos of a
+    fixed camera are all alike."""
     names = list(hashes)
     if not names:
-        return []
+        return
     packed = np.packbits(np.stack([hashes[name] for name in names]), axis=1)
-    pairs = []
     for first, name in enumerate(names[:-1]):
         differing = np.bitwise_count(packed[first + 1 :] ^ packed[first]).sum(1)
         for other in np.flatnonzero(differing <= at_most):
-            pairs.append((name, names[first + 1 + int(other)], int(differing[other])))
-    return pairs
+            yield name, names[first + 1 + int(other)], int(differing[other])
 
 
 def connected(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> list[list[str]]:

@@ -19,6 +19,7 @@ from piza.files import atomic_write, check_writable
 # SOREC's: rows of train, val and test as they are in it, a sixth of Train-L as Train-S, and a test of traffic and of the rest.
 SOREC = {"trainL": 0.614, "val": 0.107, "test": 0.279}
 TRAIN_S = 0.163
+SOREC_PARTS = ("trainS", "trainL", "val", "testA", "testB")
 TRAFFIC = frozenset({
     "car", "van", "truck", "bus", "vehicle", "train", "tram", "bicycle", "motorcycle", "cyclist", "motorcyclist", "rider", "person",
     "pedestrian", "sign", "traffic sign", "traffic light", "pedestrian light", "countdown timer", "sign or light", "cone",
@@ -102,8 +103,8 @@ def split_rows(
     return Split(divided, groups, part_of, made_with)
 
 
-def write_split(split: Split, folder: str | Path) -> list[Path]:
-    """Write FOLDER/PART.json of each part, and FOLDER/split.json, which says which photo is where and which stay together.
+def files_of_split(parts: Mapping[str, Any] | None, folder: str | Path) -> list[Path]:
+    """The files that `write_split` will write. parts: as of `split_rows`.
 
     Raises InputError where the folder cannot be written to, or holds rows of other parts.
     """
@@ -112,12 +113,25 @@ def write_split(split: Split, folder: str | Path) -> list[Path]:
         raise InputError(f"cannot write to {str(folder)!r}: expected a folder, got a file")
     if not folder.exists():
         check_writable(folder)
-        folder.mkdir()
-    others = [path.name for path in folder.glob("*.json") if path.stem not in {*split.parts, "split"}]
+    files = [folder / f"{name}.json" for name in (*(SOREC_PARTS if parts is None else parts), "split")]
+    others = sorted(path.name for path in folder.glob("*.json") if path not in files)
     if others:
         raise InputError(
             f"{str(folder)!r} holds {others[0]!r}, which is no part of this split; give a new folder"
         )
+    for file in files if folder.exists() else ():
+        check_writable(file)
+    return files
+
+
+def write_split(split: Split, folder: str | Path) -> list[Path]:
+    """Write FOLDER/PART.json of each part, and FOLDER/split.json, which says which photo is where and which stay together.
+
+    Raises InputError as `files_of_split`.
+    """
+    files_of_split(split.parts, folder)
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
     for name, rows in split.parts.items():
         write_values(rows, folder / f"{name}.json")
     together = [group.images for group in split.groups if len(group.images) > 1]

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from piza.errors import InputError
 
-STOP_AT = 0.95  # published: stop when the probability reaches this
 PROGRESS_STEP = 0.05  # published: progress is used as a multiple of this
 _TINY = 1e-8  # as published, the smallest area divided by; also keeps boxes without area free of NaN
 
@@ -162,12 +161,12 @@ class BoxHistoryEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Histories (n, 4) of any lengths -> (progress (B,), stop probability (B,)).
 
-        Progress is rounded to multiples of `step` and clamped to [0, 1]; with step None it is left raw.
+        Progress is clamped to [0, 1], and rounded to multiples of `step` where that is no None.
         """
         boxes, mask = pad_histories(histories)
         device = self.project.weight.device
         output = self(boxes.to(device), mask.to(device))
         progress = output.progress.float()
         if step is not None:
-            progress = round_progress(progress, step).clamp(0.0, 1.0)
-        return progress, output.stop
+            progress = round_progress(progress, step)
+        return progress.clamp(0.0, 1.0), output.stop

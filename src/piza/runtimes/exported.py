@@ -87,8 +87,8 @@ class ExportedHistory:
             boxes[row, : len(history)], mask[row, : len(history)] = history, True
         progress, stop = self._graph({"boxes": boxes, "mask": mask})
         if step is not None:
-            progress = np.clip(np.round(progress / np.float32(step)) * np.float32(step), 0.0, 1.0)
-        return progress, stop
+            progress = np.round(progress / np.float32(step)) * np.float32(step)
+        return np.clip(progress, 0.0, 1.0), stop
 
 
 class ExportedModel:

@@ -59,7 +59,7 @@ def search_steps(
     Yields the hypotheses whose windows are next, expects to be sent an observation for each, and returns the outcome.
     """
     frame = frame_window(looker.frame_size)
-    waiting = [Hypothesis([frame], window) for window in looker.first_windows]
+    waiting = [Hypothesis([frame], window) for window in looker.first_windows[: config.budget]]
     first_looks = len(waiting)
     finished: list[Hypothesis] = []
     passed: list[Hypothesis] = []  # seen and not followed; they still share in the probability

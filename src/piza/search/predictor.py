@@ -198,7 +198,7 @@ def result_of(
         num_looks=len(looked),
         detours=[window for window in looked if window not in on_path],
         rejected=[(as_floats(other.boxes[-1]), other.probability) for other in outcome.rejected],
-        found=answer.probability >= config.min_score,
+        found=answer.stopped != "nothing" and answer.probability >= config.min_score,
         unknown_words=list(unknown_words),
     )
 

@@ -38,11 +38,12 @@ MAX_DIGITS = 9
 
 
 class DecisionRequest(BaseModel):
-    """What the page sends. bbox: [x, y, width, height] in pixels of the photo."""
+    """What the page sends. key: of the sentence that it shows. bbox: [x, y, width, height] in pixels of the photo."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     who: str = Field(min_length=1, max_length=MAX_NAME)
+    key: str = Field(max_length=MAX_NAME)
     decision: Literal["accept", "fix", "reject"]
     text: str = Field(max_length=MAX_CHARACTERS)
     bbox: tuple[float, float, float, float]
@@ -90,6 +91,8 @@ class Review:
     def decide(self, place: int, asked: DecisionRequest) -> Decision:
         """Write a decision to the log. Raises InputError for a box or a sentence that cannot be used."""
         identity, sentence = self.keys[place]
+        if asked.key != self.key(place):
+            raise InputError("this page is of other sentences than the server has now; load it again")
         record = self.by_id[identity]
         original = record.sentences[sentence].text
         who = " ".join(asked.who.split())
@@ -111,6 +114,10 @@ class Review:
         self.decisions.append(decision)
         return decision
 
+    def key(self, place: int) -> str:
+        """The sentence at a place, whatever other sentences there are."""
+        return "{}-{}".format(*self.keys[place])
+
     def item(self, place: int, who: str) -> dict[str, Any]:
         """What the page shows of one sentence."""
         identity, sentence = self.keys[place]
@@ -122,7 +129,7 @@ class Review:
             "place": place,
             "total": len(self.keys),
             "left": self.left(who),
-            "key": f"{identity}-{sentence}",
+            "key": self.key(place),
             "image": record.image,
             "width": record.width,
             "height": record.height,
@@ -131,8 +138,8 @@ class Review:
             "findings": [finding.message for finding in said.findings],
             "disputed": settle(own, self.rules).state == "disputed",
             "mine": mine and {"decision": mine.decision, "text": mine.text, "bbox": list(mine.bbox)},
-            "frame": f"review/{place}/frame.jpg",
-            "close": f"review/{place}/close.jpg",
+            "frame": f"review/{place}/frame.jpg?{self.key(place)}",
+            "close": f"review/{place}/close.jpg?{self.key(place)}",
             "window": list(self.window(place)),
         }
 
@@ -200,7 +207,11 @@ def _review_routes(router: APIRouter, state: ReviewState) -> None:
 
     @router.get("/review/next")
     async def next_item(who: str = "", after: str = "-1") -> Response:
-        start = int(after) if after.removeprefix("-").isdigit() and len(after) <= MAX_DIGITS else -1
+        start = (
+            int(after)
+            if after.isascii() and after.removeprefix("-").isdigit() and len(after) <= MAX_DIGITS
+            else -1
+        )
         place = review.next_place(who, start) if review.keys else None
         return JSONResponse(review.item(place, who) if place is not None else _done(review))
 

@@ -4,6 +4,7 @@ A form's values are texts, those of JSON have types; both are read by the same m
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -48,10 +49,14 @@ def split_sentences(given: Any) -> list[str]:
     return sentences
 
 
+# A list of texts, or an object; "[EXIT] sign on the left" is a sentence.
+_LIKE_JSON = re.compile(r'\s*(\[\s*(["\[{\]]|$)|\[.*\]\s*$|\{)', re.DOTALL)
+
+
 def _split(text: str) -> list[str]:
     if len(text) > MAX_SENTENCES * (MAX_CHARACTERS + 1):
         raise ValueError(f"a sentence is too long: expected at most {MAX_CHARACTERS} characters")
-    if text.lstrip().startswith(("[", "{")):
+    if _LIKE_JSON.match(text):
         return _json_sentences(text)
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
@@ -160,7 +165,7 @@ class BatchItem(BaseModel):
         description="The bytes of an image file in base64.", json_schema_extra={"format": "byte"}
     )
     sentences: Sentences
-    name: str | None = Field(None, max_length=200, description="Given back with the answer.")
+    name: str | None = Field(None, max_length=200, description="Given back with the answer, without folders.")
 
 
 class BatchRequest(SearchOptions):

@@ -48,8 +48,8 @@ def files_at(
     if address.lower().startswith(("http://", "https://")):
         return [(address, "")]
     system, path = reach(address)
-    magic = glob.has_magic(path)
     try:
+        magic = glob.has_magic(path) and not system.exists(path)
         if magic:
             names = system.glob(path)
         elif system.isdir(path):

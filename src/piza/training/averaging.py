@@ -53,8 +53,10 @@ class WeightAverage:
         """A model with the averaged weights, ready to answer, for the length of a `with` block in all processes."""
         if self.whole_copy is not None:
             device = next(iter(self.tensors.values())).device
-            yield self.apply().to(device).eval()
-            self.whole_copy.cpu()
+            try:
+                yield self.apply().to(device).eval()
+            finally:
+                self.whole_copy.cpu()
             return
         state = self.model.state_dict()
         before = {name: state[name].clone() for name in self.tensors}

@@ -94,6 +94,10 @@ class TrainingLog:
         if self.columns and (dropped or len(kept) < len(lines)):
             self._rewrite(kept, self.columns)
 
+    def steps(self) -> set[int]:
+        """The steps that have a line."""
+        return {int(line["step"]) for line in read_log(self.path).lines}
+
     def add(self, line: dict[str, Any]) -> None:
         """Write a line, and those that are waiting; where they cannot be written they wait for the next call."""
         self.waiting.append(line)

@@ -83,6 +83,7 @@ class Setup:
     """All that a training needs, checked, in one of the processes that `accelerator` has connected."""
 
     config: TrainConfig
+    record: RunRecord
     num_rows: int
     images: AnnotatedImages
     validation: list[Any]
@@ -114,9 +115,22 @@ def train_model(
     """
     setup = check_setup(config, log)
     if not setup.is_first:
+        setup.accelerator.wait_for_everyone()  # for the settings
         return _train(setup, lambda text: None, None)
+    setup.folder.mkdir(parents=True, exist_ok=True)
     with one_writer(setup.folder):
+        _begin(setup)
+        setup.accelerator.wait_for_everyone()
         return _train(setup, log, bar)
+
+
+def _begin(setup: Setup) -> None:
+    """Keep the settings beside the result, unless they are there; another training may have been begun since they were checked."""
+    begun = check_folder(setup.config, setup.record)
+    sweep_temporary(setup.config.out)
+    sweep_temporary(setup.folder)
+    if not begun:
+        write_settings(setup.config, setup.record)
 
 
 def _train(setup: Setup, log: Log, bar: Callable[[int, int], Bar] | None) -> TrainResult:
@@ -139,9 +153,9 @@ def _train(setup: Setup, log: Log, bar: Callable[[int, int], Bar] | None) -> Tra
 
 
 def check_setup(config: TrainConfig, log: Log) -> Setup:
-    """Read and check all that can be known beforehand; then, in the first process, keep the settings beside the result.
+    """Read and check all that can be known beforehand; nothing is written.
 
-    Raises InputError for whatever cannot be used; nothing is written then.
+    Raises InputError for whatever cannot be used.
     """
     check_config(config)
     _require_scipy()
@@ -157,24 +171,20 @@ def check_setup(config: TrainConfig, log: Log) -> Setup:
             "--optimizer muon needs whole matrices, and accelerate shards them (FSDP); expected adamw"
         )
     config = override(config, precision="bf16" if accelerator.mixed_precision == "bf16" else "fp32")
-    record = RunRecord(rows_digest(rows), hash_files(find_model(config.base)), accelerator.num_processes)
-    begun = check_folder(config, record)
-    if begun:
-        checkpoint_step(Path(config.out) / TRAINING_FOLDER)
     images = group_rows(rows, config.images, config.missing)
+    digest = rows_digest(
+        [row for row in rows if row.image in images.sizes]
+    )  # the order depends on those left out
+    record = RunRecord(digest, hash_files(find_model(config.base)), accelerator.num_processes)
+    if check_folder(config, record):
+        checkpoint_step(Path(config.out) / TRAINING_FOLDER)
     validation = validation_rows(config)
     if images.skipped and accelerator.is_main_process:
         log(f"left out {images.skipped} of {len(rows)} rows, whose image cannot be opened")
     start = prepare(config)
     check_sentences(start.model, images)
     accelerator.wait_for_everyone()  # nobody writes before all have looked
-    if accelerator.is_main_process:
-        sweep_temporary(config.out)
-        sweep_temporary(Path(config.out) / TRAINING_FOLDER)
-        if not begun:
-            write_settings(config, record)
-    accelerator.wait_for_everyone()
-    return Setup(config, len(rows), images, validation, start, accelerator)
+    return Setup(config, record, len(rows), images, validation, start, accelerator)
 
 
 def prepare_history(setup: Setup, log: Log) -> None:
@@ -221,7 +231,10 @@ def run_steps(
                 state_names=setup.start.trained_names,
                 accelerator=setup.accelerator,
             )
-            _connect(callbacks, trainer, progress, tracker, _validation(setup, settings, tracker, log, done))
+            validation = _validation(setup, settings, tracker, log, done)
+            if validation is not None and done:
+                validation.make_up(done, trainer.average)
+            _connect(callbacks, trainer, progress, tracker, validation)
             trainer.run()
             setup.start.model = cast(Piza, trainer.result)
             return trainer.step

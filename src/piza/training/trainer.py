@@ -181,11 +181,13 @@ class Trainer:
                         raise batch
                     if self._one_step(batch, end):
                         break
-        except InputError:
-            self._save_steps_done()
+        except FloatingPointError:
             raise
         except (RuntimeError, MemoryError, OSError) as error:
             self._raise_in_words(error)
+        except Exception:
+            self._save_steps_done()
+            raise
         self.result = self.average.apply()
         return self.average.tensors
 

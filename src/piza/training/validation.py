@@ -45,6 +45,12 @@ class Validation:
     processes: int = 1
     process: int = 0
 
+    def make_up(self, step: int, average: WeightAverage) -> None:
+        """As `after_step`, where a run that was killed has not come to it after the checkpoint of this step."""
+        lacks = self.table is not None and step not in self.table.steps()
+        if any(gather(lacks)):
+            self.after_step(step, average)
+
     def after_step(self, step: int, average: WeightAverage) -> None:
         """Evaluate if it is time to, after `step` steps. Called in all processes.
 

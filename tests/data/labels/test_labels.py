@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from piza.data.labels import LabeledPhoto, guess_format, read_labels
+from piza.data.labels import LabeledPhoto, guess_format, read_labels, yolo
 from piza.data.labels.base import bounded_text
 from piza.errors import InputError
 
@@ -165,6 +165,11 @@ def test_yolo_needs_names_and_photos(tmp_path, images):
     refused(tmp_path / "data.yaml", images, "data.yaml", "names")
     write(tmp_path, {"data.yaml": "names: [&a [*a"})
     refused(tmp_path / "data.yaml", images, "data.yaml", "YAML")
+
+
+def test_a_blank_line_among_classes_keeps_the_numbers_of_those_behind(tmp_path):
+    (tmp_path / "classes.txt").write_text("car\n\nbus\n")
+    assert yolo._names(tmp_path / "classes.txt") == {0: "car", 2: "bus"}
 
 
 def test_yolo_outlines_become_boxes(tmp_path, images):

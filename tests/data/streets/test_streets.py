@@ -1,6 +1,7 @@
 """Sentences about labeled photos: true of one object only, even where look-alikes may be there unlabeled."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -161,6 +162,34 @@ def test_sentences_command(labeled, capsys):
     first = (labeled / "rows.json").read_bytes()
     assert run(labeled) == 0 and (labeled / "rows.json").read_bytes() == first
     assert run(labeled, "--seed", "1") == 0 and (labeled / "rows.json").read_bytes() != first
+
+
+def test_no_side_is_said_of_mirrored_photos_in_folders_of_a_folder(labeled):
+    (labeled / "images" / "sub").mkdir()
+    (labeled / "images" / "a.png").rename(labeled / "images" / "sub" / "a.png")
+    text = (labeled / "boxes.jsonl").read_text().replace('"a.png"', '"sub/a.png"')
+    (labeled / "boxes.jsonl").write_text(text)
+
+    def said(*options):
+        assert run(labeled, "--per-object", "9", *options) == 0
+        return " ".join(row.expression for row in read_rows(labeled / "rows.json"))
+
+    sides = re.compile(r"\b(left|right)")
+    assert sides.search(said()) and not sides.search(said("--mirrored"))
+
+
+def test_boxes_of_a_detector_that_cannot_be_used(labeled, capsys):
+    box = {"xyxy": [1, 1, 30, 30], "label": "car", "extra": {"score": "high"}}
+    line = {"image": "a.png", "width": 640, "height": 480, "boxes": [box]}
+    for change, words in (
+        ({}, "score: expected 0 to 1, got 'high'"),
+        ({"image": "other.png"}, "the labels do not name"),
+    ):
+        box["extra"]["score"] = "high" if not change else 0.5
+        (labeled / "maybe.jsonl").write_text(json.dumps({**line, **change}) + "\n")
+        Image.new("RGB", (640, 480)).save(labeled / "images" / "other.png")
+        assert run(labeled, "--maybe", str(labeled / "maybe.jsonl")) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_sentences_command_refuses(labeled, capsys):

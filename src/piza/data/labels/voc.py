@@ -25,10 +25,11 @@ def read(path: Path, images_dir: Path) -> list[LabeledPhoto]:
     if not files:
         raise InputError(f"{str(path)!r} is no folder of VOC labels: expected .xml files")
     photos = photos_in(images_dir)
-    return [_photo(file, photos) for file in files]
+    names = {photo.name for photo in photos.values()}
+    return [_photo(file, photos, names) for file in files]
 
 
-def _photo(path: Path, photos: dict[str, Path]) -> LabeledPhoto:
+def _photo(path: Path, photos: dict[str, Path], names: set[str]) -> LabeledPhoto:
     name = repr(str(path))
     text = bounded_text(path, "a VOC file")
     # Labels declare no types; a declaration could only define entities, which may grow without bound or name files.
@@ -47,7 +48,7 @@ def _photo(path: Path, photos: dict[str, Path]) -> LabeledPhoto:
         whole(_text(size, side, name), f"{name}, field 'size/{side}'") for side in ("width", "height")
     )
     image = root.findtext("filename")
-    if path.stem in photos and (image is None or Path(image).name not in {p.name for p in photos.values()}):
+    if path.stem in photos and (image is None or Path(image).name not in names):
         image = photos[path.stem].name  # tools rename photos more often than they mend the labels
     image = name_of_image(image, f"{name}, field 'filename'")
     boxes = []

@@ -110,7 +110,7 @@ def _names(path: Path) -> dict[int, str]:
     if path.suffix in (".yaml", ".yml"):
         names = _yaml_names(text, path)
     else:
-        names = dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+        names = {number: line.strip() for number, line in enumerate(text.splitlines()) if line.strip()}
     if not names:
         raise InputError(f"{str(path)!r} holds no names of classes")
     return names

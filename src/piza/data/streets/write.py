@@ -1,14 +1,14 @@
 """Rows in SOREC's format about labeled photos: what `piza data sentences` does."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from piza.data.labels import LabeledPhoto, LabelFormat, read_labels
-from piza.data.sorec import find_image, write_values
+from piza.data.labels import LabeledBox, LabeledPhoto, LabelFormat, read_labels
+from piza.data.sorec import canonical_name, find_image, write_values
 from piza.data.streets.objects import MaybeBox, street_objects
 from piza.data.streets.sentences import street_sentences
 from piza.errors import InputError
@@ -34,7 +34,7 @@ def write_sentences(
     seed: int = 0,
     per_object: int = 2,
     maybe: Sequence[LabeledPhoto] = (),
-    mirrored: Collection[str] = (),
+    mirrored: bool = False,
 ) -> Written:
     """Write sentences about labeled photos, each true of exactly one labeled object of its photo.
 
@@ -45,7 +45,7 @@ def write_sentences(
         out: the JSON file of rows to write.
         per_object: at most so many sentences about an object.
         maybe: photos with boxes of a detector (`extra` holds the score), which may be of unlabeled look-alikes.
-        mirrored: names of photos that may be mirrored; neither left nor right is said of them.
+        mirrored: the photos may be mirrored, so that neither left nor right is said.
 
     Raises:
         InputError: for labels or photos that cannot be read, when no photo has a box, or when no sentence was found.
@@ -56,19 +56,24 @@ def write_sentences(
     if not labeled:
         raise InputError(f"none of the {len(photos)} photos of {str(labels)!r} has a labeled box")
     doubtful = {
-        photo.image: [MaybeBox(b.xyxy, float(b.extra.get("score", 1.0)), b.category) for b in photo.boxes]
+        canonical_name(photo.image): [
+            MaybeBox(b.xyxy, _score(b, photo.image), b.category) for b in photo.boxes
+        ]
         for photo in maybe
     }
+    unknown = doubtful.keys() - {canonical_name(photo.image) for photo in photos}
+    if unknown:
+        raise InputError(f"the boxes of a detector are about {min(unknown)!r}, which the labels do not name")
     rows: list[dict[str, Any]] = []
     silent = 0
     for photo in labeled:
         found = _rows(
             photo,
             Path(images_dir),
-            doubtful.get(photo.image, []),
+            doubtful.get(canonical_name(photo.image), []),
             seed,
             per_object,
-            photo.image not in mirrored,
+            not mirrored,
         )
         silent += not found
         rows += found
@@ -79,6 +84,15 @@ def write_sentences(
         )
     write_values([{**row, "id": number} for number, row in enumerate(rows, start=1)], out)
     return Written(len(rows), len(labeled), len(photos) - len(labeled), silent)
+
+
+def _score(box: LabeledBox, image: str) -> float:
+    score = box.extra.get("score", 1.0)
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
+        raise InputError(
+            f"the boxes of a detector about {image!r}: score: expected 0 to 1, got {score!r:.40}"
+        )
+    return float(score)
 
 
 def _rows(

@@ -50,7 +50,7 @@ const decide = (decision) => attempt(async () => {
     throw new Error("type your name first, so that the log says who decided");
   }
   const { text, bbox } = decision === "fix" ? draft : item;
-  await postJson(`review/${item.place}`, { who: name(), decision, text, bbox });
+  await postJson(`review/${item.place}`, { who: name(), key: item.key, decision, text, bbox });
   remember(draftKey(), null);
   await open(`review/next?after=${item.place}`);
 });
