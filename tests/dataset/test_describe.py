@@ -204,6 +204,12 @@ def test_a_server_that_calls_the_limit_otherwise_is_asked_so(work):
         assert len(chat.asked) == 7 and len(described()) == 6
 
 
+@pytest.mark.parametrize("option", [["--mirrored"], ["--seed", "3"], ["--tiles", "1"], ["--maybe", "0.2"]])
+def test_what_the_generator_alone_heeds_is_refused(work, capsys, option):
+    assert describe("http://127.0.0.1:9/v1", *option) == 2
+    assert f"{option[0]} is for the generator" in capsys.readouterr().err
+
+
 def test_down(work, capsys):
     assert describe("http://127.0.0.1:9/v1", "--retries", "0") == 2
     error = capsys.readouterr().err
@@ -281,7 +287,7 @@ NO_SENTENCE = {
     "refused": (completion(None, refusal="I cannot help with that."), "refused", 6),
     "filtered": (completion("", finish="content_filter"), "refused", 6),
     "prose": (completion("The car is red."), "answered without JSON", 12),  # and is reminded once
-    "cut off": (completion('{"sentences": ["The red', finish="length"), "was cut off", 6),
+    "cut off": (completion('{"sentences": ["The red', finish="length", tokens=(1000, 400)), "was cut off", 6),
     "sees nothing": (completion('{"sentences": []}'), "saw nothing to describe", 6),
     "empty": (completion(""), "answered without JSON", 6),
 }

@@ -222,6 +222,7 @@ def test_command_line_with_label_files(photos, tmp_path, capsys):
         (["--detector", "a/b"], "--labels"),
         (["--labels", "a"], "--detector"),
         (["--boxes", "none.json"], "does not exist"),
+        (["--boxes", "none.json", "--tiles", "1"], "not for --boxes"),
         (["--model", "nothing"], "there is no model"),
     ],
 )

@@ -10,6 +10,8 @@ from piza.errors import MAX_SEED, MAX_TILES_A_SIDE, InputError
 if TYPE_CHECKING:
     from piza.dataset.describe import Describing
 
+MAYBE = 0.35
+
 
 def add_describe(kinds: Any) -> None:
     """Add `piza data describe` to the parser's `kinds`."""
@@ -54,8 +56,8 @@ def add_describe(kinds: Any) -> None:
         "--maybe",
         metavar="S",
         type=probability,
-        default=0.35,
-        help="score from which on a look-alike may be there (default: 0.35); lower: fewer sentences, more of them true",
+        default=MAYBE,
+        help=f"score from which on a look-alike may be there (default: {MAYBE}); lower: fewer sentences, more of them true",
     )
     offline.add_argument(
         "--mirrored", action="store_true", help="photos may be mirrored: never say left or right"
@@ -64,6 +66,7 @@ def add_describe(kinds: Any) -> None:
 
 
 ONLINE = ("prompt", "answers", *SETTINGS)
+OFFLINE = {"seed": 0, "tiles": None, "maybe": MAYBE, "mirrored": False}
 
 
 def _describe(options: argparse.Namespace) -> int:
@@ -72,7 +75,8 @@ def _describe(options: argparse.Namespace) -> int:
         note(f"{done.before} things were described before")
     code = report_asked(done, "things without a sentence")
     told = done.described - sum(done.without.values())
-    print(f"{done.sentences} sentences about {told} of {done.described} things in {options.out}")
+    if done.described or not done.before:
+        print(f"{done.sentences} sentences about {told} of {done.described} things in {options.out}")
     return code
 
 
@@ -81,6 +85,9 @@ def _online(options: argparse.Namespace) -> "Describing":
     from piza.dataset.questions import read_prompt
     from piza.files import check_writable
 
+    for name, default in OFFLINE.items():
+        if getattr(options, name) != default:
+            raise InputError(f"--{name} is for the generator, without --endpoint")
     prompts = [read_prompt(name) for name in dict.fromkeys(options.prompt or ["sorec"])]
     check_writable(options.out)
     with opened_endpoint(options) as endpoint:

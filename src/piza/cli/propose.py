@@ -94,6 +94,8 @@ def _proposer(options: argparse.Namespace) -> "tuple[str, Proposer, dict[str, An
 
     if options.labels and not options.detector:
         raise InputError("--labels names what --detector looks for; give both")
+    if options.boxes and options.tiles:
+        raise InputError("--tiles is for who looks at photos, not for --boxes")
     if options.boxes:
         from piza.data.labels import read_labels
 
