@@ -72,6 +72,14 @@ def test_ids_that_are_texts_and_missing_ones(folder):
     assert [row["id"] for row in told(folder)] == ["x", "x-1", 2, "2-1"]
 
 
+def test_a_missing_id_is_none_that_is_there(folder):
+    rows = [{**ROWS[0], "id": 2}, {key: ROWS[1][key] for key in ("image", "bbox", "ref")}]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    with chat_server(other_words) as (url, _):
+        assert reword(url) == 0
+    assert sorted(row["id"] for row in told(folder)) == [2, 3, 4, 5]
+
+
 def test_a_limit_keeps_what_was_said_and_the_next_run_goes_on(folder, capsys):
     with chat_server(other_words) as (url, chat):
         assert reword(url, "--max-questions", "1", "--parallel", "1") == 1

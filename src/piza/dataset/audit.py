@@ -153,6 +153,8 @@ def _without_photos(
             if twin.same_thing and own == twin.first:
                 continue  # one of the two may stay
             found = twin_finding(twin._replace(same_thing=twin.same_thing or close), texts[other])
+            if not twin.same_thing and any(one.kind == found.kind for one in findings[own]):
+                continue
             findings[own].append(replace(found, message=f"row {other + 1}: {found.message}"))
     for places in photos.values():
         _compare_neighbors(rows, places, findings)

@@ -107,7 +107,8 @@ def check_photo(
     findings = [language_findings(text, rules) for text in texts]
     for twin in twins(texts, [0] * len(texts), [proposal.id for proposal, _ in places]):
         for own, other in ((twin.second, twin.first), (twin.first, twin.second)):
-            if not twin.same_thing or own == twin.second:
+            told = any(finding.kind == SAME_AS_ANOTHER for finding in findings[own])
+            if own == twin.second if twin.same_thing else not told:
                 findings[own].append(twin_finding(twin, texts[other]))
     doubts = [0.0] * len(texts)
     if asker is not None and image is not None and texts:

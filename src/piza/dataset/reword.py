@@ -78,7 +78,14 @@ def reword_rows(
     given = [row["id"] for row in rows if "id" in row]
     new_ids = itertools.count(max((i for i in given if isinstance(i, int)), default=0) + 1)
     counted = all(isinstance(i, int) for i in given)
-    ids = [row["id"] if "id" in row else next(new_ids) for row in rows]
+    taken = set(given)
+    ids = []
+    for number, row in enumerate(
+        rows, start=1
+    ):  # a row without an id has that of its place, where that is free
+        ids.append(row["id"] if "id" in row else next(new_ids) if number in taken else number)
+        taken.add(ids[-1])
+    new_ids = itertools.count(max((i for i in taken if isinstance(i, int)), default=0) + 1)
     for row, own in zip(rows, ids, strict=True):
         result.rows.append({**row, "id": own})
         for number, text in enumerate(wordings.get(row["ref"], ()), start=1):
