@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.dataset.chat_server import chat_server, completion, sentences
 
 from piza.cli.main import main
 from piza.dataset.asking import MAX_FAILED
+from piza.dataset.endpoint import Endpoint, EndpointConfig
 from piza.dataset.questions import Prompt, fill, read_prompt, sentences_in
 from piza.dataset.records import Described, Proposal, proposal_id, read_records, write_records
 from piza.errors import InputError
@@ -110,6 +112,20 @@ def test_parallel_questions_and_their_limit(work):
     with chat_server(answer) as (url, chat):
         assert describe(url, "--parallel", "3") == 0
         assert chat.most_at_once == 3
+
+
+def test_a_question_that_is_on_the_way_is_not_asked_again(tmp_path):
+    def slow(number, body):
+        time.sleep(0.3)
+        return sentences("A car.")
+
+    with chat_server(slow) as (url, chat):
+        with Endpoint(EndpointConfig(url=url, model="m"), tmp_path / "a.jsonl", KEY) as endpoint:
+            with ThreadPoolExecutor(4) as pool:
+                found = list(
+                    pool.map(lambda _: endpoint.ask("k", [{"role": "user", "content": "?"}]), range(4))
+                )
+        assert len(chat.asked) == 1 and len({one.content for one in found}) == 1
 
 
 def test_rate_limit(work):
@@ -287,7 +303,7 @@ NO_SENTENCE = {
     "refused": (completion(None, refusal="I cannot help with that."), "refused", 6),
     "filtered": (completion("", finish="content_filter"), "refused", 6),
     "prose": (completion("The car is red."), "answered without JSON", 12),  # and is reminded once
-    "cut off": (completion('{"sentences": ["The red', finish="length", tokens=(1000, 400)), "was cut off", 6),
+    "cut off": (completion('{"sentences": ["The red', finish="length"), "was cut off", 6),
     "sees nothing": (completion('{"sentences": []}'), "saw nothing to describe", 6),
     "empty": (completion(""), "answered without JSON", 6),
 }

@@ -30,6 +30,9 @@ def test_an_address_in_use_or_unknown_is_refused():
         ["--allow-origin", "*"],
         ["--allow-origin", "app.example"],
         ["--allow-origin", "https://app.example/path"],
+        ["--allow-host", "http://app.example"],
+        ["--allow-host", "*"],
+        ["--allow-host", "app.example:80"],
     ],
 )
 def test_wrong_arguments(wrong, capsys):

@@ -145,6 +145,19 @@ def test_addresses(photos):
         system.rm("/bucket", recursive=True)
 
 
+def test_a_file_behind_an_address_may_have_brackets_in_its_name():
+    system = fsspec.filesystem("memory")
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(buffer, "PNG")
+    system.pipe("/brackets/img[1].png", buffer.getvalue())
+    try:
+        [found] = find_images("memory://brackets/img[1].png")
+        assert open_image(found.read()).shape == (6, 8, 3)
+        assert [one.inside for one in find_images("memory://brackets/*.png")] == ["img[1].png"]
+    finally:
+        system.rm("/brackets", recursive=True)
+
+
 class Web:
     """As fsspec's web: whatever fails, the file is not there; the cause of that tells."""
 

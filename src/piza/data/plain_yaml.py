@@ -1,6 +1,7 @@
 """YAML of plain values, as others may have written it."""
 
 import re
+from collections import Counter
 from typing import Any
 
 # What is no text, as YAML 1.2 has it, but for octal and hexadecimal numbers; and the characters it begins with.
@@ -30,9 +31,9 @@ def parse_yaml(text: str) -> Any:
         return yaml.SafeLoader.compose_node(self, parent, index)
 
     def construct_mapping(self: Any, node: Any, deep: bool = False) -> Any:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for place, name in enumerate(names):
-            if name in names[:place]:
+        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for name, count in names.most_common(1):
+            if count > 1:
                 raise ValueError(f"the field {name!r:.60} is given twice")
         return yaml.SafeLoader.construct_mapping(self, node, deep)
 

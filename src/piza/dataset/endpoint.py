@@ -55,7 +55,8 @@ class EndpointConfig:
 
 @settings()
 class Answer:
-    """What was answered to a question. key: of the question. content: the text. refusal: why not. finish: as the server says."""
+    """What was answered to a question. key: of the question. content: the text. refusal: why not. finish: as the server says.
+    max_tokens: the limit under which it was asked; 0 where an earlier version did."""
 
     STEP: ClassVar[str] = "answer"
 
@@ -66,6 +67,7 @@ class Answer:
     finish: str
     tokens_in: int
     tokens_out: int
+    max_tokens: int = 0
 
 
 class QuestionFailed(Exception):
@@ -126,6 +128,7 @@ class Endpoint:
         self._lock = threading.Condition()
         self._in_flight, self._dearest, self._next_time = 0, 0.0, 0.0
         self._limit = "max_tokens"
+        self._asking: set[str] = set()  # keys of questions that are on the way
         self.stopped = threading.Event()  # set: nothing more is asked, and nobody waits
         for answer in self._answers.values():
             self._count(answer)
@@ -148,7 +151,7 @@ class Endpoint:
         if (
             answer is not None
             and answer.finish == "length"
-            and 0 < answer.tokens_out < self.config.max_tokens
+            and 0 < answer.max_tokens < self.config.max_tokens
         ):
             return None
         return answer
@@ -162,10 +165,16 @@ class Endpoint:
         where no question will be answered.
         """
         with self._lock:
+            while key in self._asking:
+                self._lock.wait(0.5)
             if (known := self.known(key)) is not None:
                 return known
-            self._reserve()
-        answer = None
+            self._asking.add(key)
+            try:
+                self._reserve()
+            except LimitReached:
+                self._asking.discard(key)
+                raise
         try:
             answer = self._read(self._ask(messages), key)
             with self._lock:
@@ -180,6 +189,7 @@ class Endpoint:
         finally:
             with self._lock:
                 self._in_flight -= 1
+                self._asking.discard(key)
                 self._lock.notify_all()
 
     def _reserve(self) -> None:
@@ -273,6 +283,7 @@ class Endpoint:
                 str(choice.finish_reason or ""),
                 max(int(getattr(usage, "prompt_tokens", 0) or 0), 0),
                 max(int(getattr(usage, "completion_tokens", 0) or 0), 0),
+                self.config.max_tokens,
             )
         except (AttributeError, IndexError, TypeError, ValueError):
             raise QuestionFailed("an answer that is not in OpenAI's format") from None
