@@ -74,7 +74,8 @@ def locate_many(
 
 
 def _kept(model: str, device: object) -> "Piza":
-    key = (os.path.realpath(model) if os.path.isdir(model) else model, str(device))
+    name = str(model)
+    key = (os.path.realpath(name) if os.path.isdir(name) else name, str(device))
     if key not in _models:
         _models[key] = load(model, device)
     return _models[key]

@@ -142,7 +142,8 @@ def test_a_page_that_is_killed_has_lost_no_decision(folder):
             with urllib.request.urlopen(f"{address}/review/next?who=ann", timeout=60) as answer:
                 item = json.load(answer)
             assert item["place"] == place and item["left"] == 2 - place
-            body = json.dumps({"who": "ann", "decision": "accept", "text": "", "bbox": [0, 0, 1, 1]}).encode()
+            said = {"who": "ann", "key": item["key"], "decision": "accept", "text": "", "bbox": [0, 0, 1, 1]}
+            body = json.dumps(said).encode()
             request = urllib.request.Request(
                 f"{address}/review/{place}", body, {"Content-Type": "application/json"}
             )
