@@ -305,8 +305,12 @@ def read(cls: type[Settings], path: str | Path) -> Settings:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    with suppress(json.JSONDecodeError, UnicodeDecodeError, RecursionError):  # which `from_json` says
+    try:
         parse_json(content, str(path))
+    except InputError:
+        raise
+    except (ValueError, RecursionError):  # which `from_json` says
+        pass
     return from_json(cls, content, str(path))
 
 

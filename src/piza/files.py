@@ -58,7 +58,7 @@ def _told(error: OSError, path: Path, temporary: Path) -> Exception:
     """The error, as an InputError about `path` where the disk is full, or where what is written there cannot be made."""
     of_ours = isinstance(error.filename, str) and Path(error.filename).is_relative_to(temporary)
     if error.errno in _NO_ROOM or of_ours:
-        return InputError(f"cannot write {str(path)!r}: {error.strerror}")
+        return InputError(f"cannot write {str(path)!r}: {error.strerror or error}")
     return error
 
 

@@ -25,7 +25,7 @@ COMMANDS = {
     "image in a closed folder": ("locate closed/good.jpg car", "'closed/good.jpg' cannot be read"),
     "closed folder of images": ("locate closed car", "'closed' cannot be read"),
     "pattern in a closed folder": ("locate closed/*.jpg car", "'closed' cannot be read"),
-    "pattern over a closed folder": ("locate **/*.jpg car", "'closed' cannot be read"),
+    "pattern over a closed folder": ("locate **/good*.png car", "'closed' cannot be read"),
     "pattern over what is in a closed folder": ("locate */within/*.jpg car", "'closed' cannot be read"),
     "rows": ("evaluate closed.json --images .", "'closed.json' cannot be read"),
     "image of rows": ("evaluate rows.json --images closed", "'good.jpg' cannot be read"),

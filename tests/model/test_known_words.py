@@ -25,6 +25,7 @@ KNOWN = {"the", "red", "car", "bus", "left", "of", "colored", "dark", "box", "pe
             "the \u72ac, \u0915\u093e\u0930",
             ["\u72ac", "\u0915\u093e\u0930"],
         ),  # a dog; a car, with its vowel sign
+        ("the \u2764\ufe0f car, 1\ufe0f\u20e3", ["\u2764"]),  # an emoji, and how to draw it
         ("the\u200bred car", ["thered"]),  # as tokenizers read it
         ("caf\u00e9 cafe\u0301", ["caf\u00e9"]),
         ("a \u00e9 3\u00b2 \u20ac % # &", []),

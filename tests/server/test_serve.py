@@ -33,6 +33,8 @@ def test_an_address_in_use_or_unknown_is_refused():
         ["--allow-host", "http://app.example"],
         ["--allow-host", "*"],
         ["--allow-host", "app.example:80"],
+        ["--allow-host", "cafe:8000"],
+        ["--allow-host", "[::1"],
     ],
 )
 def test_wrong_arguments(wrong, capsys):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from piza.batch import storage
 from piza.batch.storage import FolderLost
-from piza.errors import InputError
+from piza.errors import InputError, InputWarning
 from piza.image import FORMATS, open_image
 from piza.sources import addresses
 from piza.sources.images import IMAGE_SUFFIXES, find_images
@@ -143,6 +143,15 @@ def test_addresses(photos):
             list(find_images("memory://bucket/*.webp"))
     finally:
         system.rm("/bucket", recursive=True)
+
+
+def test_a_closed_folder_is_told_where_others_match(photos, monkeypatch):
+    may_read = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not str(path).endswith("more") and may_read(path, mode)
+    )
+    with pytest.warns(InputWarning, match="left out the folder .*more"):
+        assert list(find_images(str(photos / "**" / "*.png")))
 
 
 def test_a_file_behind_an_address_may_have_brackets_in_its_name():

@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from piza.devices import lacks_memory
 from piza.errors import InputError, reason
+from piza.process import ForkableLock
 
 MAX_DEATHS = 2
 """Workers that a task may end before it is given up."""
@@ -24,6 +25,10 @@ MAX_IN_A_ROW = 5
 
 Answerer = Callable[[Any], Any]
 _Task = TypeVar("_Task")
+
+
+_lock = ForkableLock()
+_inside, _threads = 0, 1  # tasks that are under way in this process, and its threads before
 
 
 class Job(Protocol):
@@ -174,12 +179,19 @@ def in_one_thread() -> Iterator[None]:
     if torch is None:
         yield
         return
-    before = torch.get_num_threads()
+    global _inside, _threads
+    with _lock:
+        if not _inside:
+            _threads = torch.get_num_threads()
+        _inside += 1
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _lock:
+            _inside -= 1
+            if not _inside:  # the last one that is within, of several threads
+                torch.set_num_threads(_threads)
 
 
 def how_it_failed(error: BaseException) -> str:

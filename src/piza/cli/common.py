@@ -5,6 +5,7 @@ imported where they are used, so that `--help` and most refusals answer at once.
 """
 
 import argparse
+import ipaddress
 import math
 import os
 import re
@@ -189,7 +190,12 @@ def port(text: str) -> int:
 
 def host_name(text: str) -> str:
     """A type for argparse: the name or the address of a computer, without scheme and port."""
-    if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?|\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]*\]?", text):
+    try:
+        ipaddress.ip_address(text[1:-1] if text[:1] + text[-1:] == "[]" else text)
+        known = True
+    except ValueError:
+        known = re.fullmatch(r"\w[\w-]*(\.\w[\w-]*)*\.?", text) is not None
+    if not known:
         raise argparse.ArgumentTypeError(
             f"expected the name of a computer such as app.example, got {shortened(text)}"
         )

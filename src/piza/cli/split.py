@@ -140,7 +140,7 @@ def _merge(options: argparse.Namespace) -> None:
     merged = merge_rows([(name, read_values(name)) for name in options.data], options.under)
     write_values(merged.rows, options.out)
     if merged.repeated:
-        note(f"left out {merged.repeated} rows that an earlier file holds too")
+        note(f"left out {merged.repeated} rows that are there already")
     if merged.renumbered:
         note("ids were given anew, as some were there twice or missing")
     print(f"{len(merged.rows)} rows in {options.out}")

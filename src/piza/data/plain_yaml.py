@@ -19,7 +19,8 @@ PLAIN = {
 def parse_yaml(text: str) -> Any:
     """Plain values of a YAML file: numbers as JSON writes them, true and false, null, and all else as text.
 
-    So 2e-4 is a number, which YAML 1.1 takes for a text, and 010, 1:30 and "no" are none, which it takes for 8, 90 and false.
+    So 2e-4 is a number, which YAML 1.1 takes for a text; 010, 1:30 and "no" are none, which it takes for 8, 90 and false, nor are
+    0x10 and 10_000; "<<" is a name like others.
     Raises ValueError, in one line, for anything else and for a name that is given twice, and RecursionError for very deep
     nesting; ImportError without PyYAML. Takes about ten seconds a megabyte.
     """
@@ -31,8 +32,8 @@ def parse_yaml(text: str) -> Any:
         return yaml.SafeLoader.compose_node(self, parent, index)
 
     def construct_mapping(self: Any, node: Any, deep: bool = False) -> Any:
-        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        for name, count in names.most_common(1):
+        names = Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for (_, name), count in names.most_common(1):
             if count > 1:
                 raise ValueError(f"the field {name!r:.60} is given twice")
         return yaml.SafeLoader.construct_mapping(self, node, deep)

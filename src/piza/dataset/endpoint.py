@@ -130,7 +130,7 @@ class Endpoint:
         self._limit = "max_tokens"
         self._asking: set[str] = set()  # keys of questions that are on the way
         self.stopped = threading.Event()  # set: nothing more is asked, and nobody waits
-        for answer in self._answers.values():
+        for answer in self._writer.existing:  # also those that were cut off and asked for again
             self._count(answer)
 
     def __enter__(self) -> "Endpoint":
@@ -231,7 +231,8 @@ class Endpoint:
         tries = 0
         while True:
             try:
-                limit: dict[str, Any] = {self._limit: config.max_tokens}
+                called = self._limit
+                limit: dict[str, Any] = {called: config.max_tokens}
                 return self._client.chat.completions.create(
                     model=config.model,
                     messages=messages,  # type: ignore[arg-type]
@@ -248,7 +249,7 @@ class Endpoint:
                     raise self._failure(error) from None
                 tries += 1
             except openai.APIStatusError as error:
-                if self._limit == NEWER_LIMIT or NEWER_LIMIT not in str(error):
+                if called == NEWER_LIMIT or NEWER_LIMIT not in str(error):
                     raise self._failure(error) from None
                 self._limit = NEWER_LIMIT
             except openai.OpenAIError as error:

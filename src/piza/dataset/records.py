@@ -298,7 +298,8 @@ class RecordWriter(Generic[Kind]):
 def _drop_half_character(file: int, step: str) -> None:
     """Takes the beginning of a character in UTF-8 off the end of a record that a kill has cut off; not off anybody else's file."""
     size = os.fstat(file).st_size
-    end = os.pread(file, MAX_LINE_BYTES, max(0, size - MAX_LINE_BYTES))
+    os.lseek(file, max(0, size - MAX_LINE_BYTES), os.SEEK_SET)  # writing appends, wherever this is
+    end = os.read(file, MAX_LINE_BYTES)
     if not end[end.rfind(b"\n") + 1 :].startswith(f'{{"step": "{step}"'.encode()):
         return
     for count in range(1, min(4, len(end) + 1)):

@@ -42,7 +42,7 @@ def tile_windows(frame_size: tuple[int, int], tile: int, overlap: float) -> NDAr
         raise InputError(f"a tile must have a side of at least 1 pixel, got {tile}")
     if not 0 <= overlap < 1:
         raise InputError(f"the overlap of tiles must be at least 0 and below 1, got {overlap:g}")
-    step = max(1, tile - round(overlap * tile))
+    step = tile - int(overlap * tile + 1e-9)  # 0.29 * 100 is 28.999...
     width, height = frame_size
     across, down = (1 + max(0, -(-(side - tile) // step)) for side in frame_size)
     if across * down > MAX_TILES:

@@ -12,7 +12,7 @@ MAX_BYTES = 10_000_000  # of words.txt; a list has some thousand words
 MAX_DIGITS = 18  # of a count
 MIN_TAUGHT = 3  # a word met so often in the training sentences counts as taught
 
-LETTERS, UNSEEN, PICTURES = ("L", "M"), "Cf", "So"  # categories of Unicode; marks are parts of letters
+UNSEEN, PICTURES = "Cf", "So"  # categories of Unicode
 
 
 def split_words(sentence: str) -> list[str]:
@@ -24,8 +24,12 @@ def split_words(sentence: str) -> list[str]:
     words = [""]
     for character in unicodedata.normalize("NFC", sentence.lower()):
         category = unicodedata.category(character)
-        if category.startswith(LETTERS):
+        if category[0] == "L" or (
+            category[0] == "M" and words[-1]
+        ):  # a mark is a part of a letter, or says how to draw an emoji
             words[-1] += character
+        elif category[0] == "M":
+            continue
         elif category == PICTURES:
             words += [character, ""]
         elif category != UNSEEN:

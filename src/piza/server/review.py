@@ -43,7 +43,7 @@ class DecisionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     who: str = Field(min_length=1, max_length=MAX_NAME)
-    key: str = Field(max_length=MAX_NAME)
+    key: str
     decision: Literal["accept", "fix", "reject"]
     text: str = Field(max_length=MAX_CHARACTERS)
     bbox: tuple[float, float, float, float]

@@ -8,13 +8,14 @@ import glob
 import io
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from piza.errors import InputError
+from piza.errors import InputError, InputWarning
 from piza.sources.addresses import before_magic, fetch, files_at, is_address, open_address
 from piza.sources.video import FrameTime, count_frames, import_av, is_video_name, read_frames
 
@@ -210,22 +211,27 @@ def _in_folder(folder: str, recursive: bool) -> Iterator[Found]:
 
 
 def _matching(pattern: str) -> Iterator[Found]:
-    _refuse_closed_folders(pattern)
     wanted = _wanted_by(pattern)
-    found = (path for path in glob.iglob(pattern, recursive=True) if wanted(path))
+    found = sorted((path for path in glob.iglob(pattern, recursive=True) if wanted(path)), key=natural_key)
+    closed = _closed_folder(pattern)
+    if closed is not None and not found:
+        raise InputError(f"the folder {closed!r} cannot be read: {os.strerror(errno.EACCES)}")
+    if closed is not None:
+        warnings.warn(f"left out the folder {closed!r}, which cannot be read", InputWarning, stacklevel=2)
     folder = before_magic(pattern)
-    for path in sorted(found, key=natural_key):
+    for path in found:
         if not os.path.isdir(path):
             yield _local(path, os.path.relpath(path, folder or "."))
 
 
-def _refuse_closed_folders(pattern: str) -> None:
-    """Raises InputError for a folder whose names a pattern is compared with and that may not be read; `glob` would pass it over."""
+def _closed_folder(pattern: str) -> str | None:
+    """A folder whose names a pattern is compared with and that may not be read; `glob` passes it over."""
     while glob.has_magic(pattern):
         pattern = os.path.dirname(pattern)
         for folder in glob.iglob(pattern, recursive=True) if pattern else ():
             if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
-                raise InputError(f"the folder {folder!r} cannot be read: {os.strerror(errno.EACCES)}")
+                return folder
+    return None
 
 
 def _wanted_by(pattern: str) -> Callable[[str], bool]:

@@ -61,9 +61,10 @@ def write_sentences(
         ]
         for photo in maybe
     }
-    unknown = doubtful.keys() - {canonical_name(photo.image) for photo in photos}
-    if unknown:
-        raise InputError(f"the boxes of a detector are about {min(unknown)!r}, which the labels do not name")
+    if doubtful and not doubtful.keys() & {canonical_name(photo.image) for photo in photos}:
+        raise InputError(
+            f"the boxes of a detector are about {min(doubtful)!r} and others that the labels do not name"
+        )
     rows: list[dict[str, Any]] = []
     silent = 0
     for photo in labeled:
