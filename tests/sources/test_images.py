@@ -184,9 +184,12 @@ def test_a_web_server_that_does_not_answer_is_no_missing_file(monkeypatch, cause
     monkeypatch.setattr(addresses, "reach", lambda address: (Web(cause), address))
     with pytest.raises(InputError, match=f"'http://h/a.jpg' cannot be read: .*{cause}"):
         addresses.fetch("http://h/a.jpg")
-    monkeypatch.setattr(addresses, "reach", lambda address: (Web(FileNotFoundError("404")), address))
-    with pytest.raises(InputError, match="does not exist"):
-        addresses.fetch("http://h/a.jpg")
+    answered = OSError("Not Found")
+    answered.status = 404
+    for missing in (FileNotFoundError("404"), answered):
+        monkeypatch.setattr(addresses, "reach", lambda address, missing=missing: (Web(missing), address))
+        with pytest.raises(InputError, match="does not exist"):
+            addresses.fetch("http://h/a.jpg")
 
 
 @pytest.mark.parametrize("status, error", [(None, FolderLost), (503, FolderLost), (403, InputError)])

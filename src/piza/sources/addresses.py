@@ -8,6 +8,9 @@ from typing import IO, Any
 
 from piza.errors import InputError, reason
 
+GONE = (404, 410)
+"""What a web server answers about a file that it does not have."""
+
 MAX_REMOTE_BYTES = 2**30
 """Of one file behind an address; what is larger is refused before all of it is in memory."""
 
@@ -100,9 +103,11 @@ def open_on(system: Any, path: str) -> IO[bytes]:
         file: IO[bytes] = system.open(path, "rb")
         return file
     except FileNotFoundError as error:
-        if error.__cause__ is None or isinstance(error.__cause__, FileNotFoundError) or not is_web(system):
+        cause = error.__cause__
+        gone = isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in GONE
+        if cause is None or gone or not is_web(system):
             raise
-        raise error.__cause__ from None
+        raise cause from None
 
 
 def is_web(system: Any) -> bool:
