@@ -114,6 +114,10 @@ def test_two_trainings_do_not_write_to_one_folder(place, tmp_path):
     assert train_model(settings(place, tmp_path / "out")).steps == 2
 
 
+def validated(place, out, **changes):
+    return settings(place, out, validate=str(place / "rows.json"), validate_limit=4, **changes)
+
+
 def test_a_training_begun_meanwhile_keeps_its_settings(place, tmp_path, monkeypatch):
     first = settings(place, tmp_path / "out")
     begin = run._begin
@@ -132,14 +136,7 @@ def test_a_training_begun_meanwhile_keeps_its_settings(place, tmp_path, monkeypa
 
 
 def test_a_validation_that_a_kill_came_before_is_made_up(place, tmp_path):
-    config = settings(
-        place,
-        tmp_path / "out",
-        steps=2,
-        validate_every=2,
-        validate=str(place / "rows.json"),
-        validate_limit=2,
-    )
+    config = validated(place, tmp_path / "out", steps=2, validate_every=2)
     train_model(config)
     log = tmp_path / "out" / "training" / "validation.csv"
     before = log.read_text()
@@ -298,14 +295,7 @@ def test_a_full_disk_loses_nothing(place, tmp_path, monkeypatch):
 
 def test_validation_on_the_way(place, tmp_path):
     logged = []
-    config = settings(
-        place,
-        tmp_path / "out",
-        steps=4,
-        validate_every=3,
-        validate=str(place / "rows.json"),
-        validate_limit=4,
-    )
+    config = validated(place, tmp_path / "out", steps=4, validate_every=3)
     train_model(config, logged.append)
     lines = list(csv.DictReader(open(tmp_path / "out" / "training" / "validation.csv")))
     assert [(line["step"], line["rows"]) for line in lines] == [("3", "4"), ("4", "4")]

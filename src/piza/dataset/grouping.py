@@ -71,10 +71,8 @@ def group_photos(
         pairs = _places(names, images_dir, pattern, near)
     else:
         pairs = []
-    same: Iterable[tuple[str, str]] = [
-        *pairs,
-        *_by_key(names, canonical_name),
-    ]  # one photo may have two names
+    # One photo may have two names.
+    same: Iterable[tuple[str, str]] = [*pairs, *_by_key(names, canonical_name)]
     if similar is not None:
         alike = similar_pairs(hash_photos(names, images_dir), similar)
         same = itertools.chain(same, ((a, b) for a, b, _ in alike))

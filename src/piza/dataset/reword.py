@@ -80,9 +80,8 @@ def reword_rows(
     counted = all(isinstance(i, int) for i in given)
     taken = set(given)
     ids = []
-    for number, row in enumerate(
-        rows, start=1
-    ):  # a row without an id has that of its place, where that is free
+    # A row without an id has that of its place, where that is free.
+    for number, row in enumerate(rows, start=1):
         ids.append(row["id"] if "id" in row else next(new_ids) if number in taken else number)
         taken.add(ids[-1])
     new_ids = itertools.count(max((i for i in taken if isinstance(i, int)), default=0) + 1)

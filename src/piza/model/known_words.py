@@ -24,12 +24,9 @@ def split_words(sentence: str) -> list[str]:
     words = [""]
     for character in unicodedata.normalize("NFC", sentence.lower()):
         category = unicodedata.category(character)
-        if category[0] == "L" or (
-            category[0] == "M" and words[-1]
-        ):  # a mark is a part of a letter, or says how to draw an emoji
-            words[-1] += character
-        elif category[0] == "M":
-            continue
+        if category[0] in "LM":
+            if category[0] == "L" or words[-1]:  # a mark behind no letter says how to draw an emoji
+                words[-1] += character
         elif category == PICTURES:
             words += [character, ""]
         elif category != UNSEEN:
