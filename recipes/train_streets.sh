@@ -49,7 +49,11 @@ $RUN.lists.train_matcher train --model "$WORK/base" --attributes $ATTRIBUTES --d
     --teacher "$WORK/teacher.jsonl" --splits "$WORK/splits.json" --colors "$WORK/colors.jsonl"
 $RUN.proposals.train train --work "$WORK" --base "$BASE" --streets "$STREETS" --signs "$SIGNS" --nanodet "$NANODET" \
     --scenes "$WORK/scenes/half_listed" --steps 1700
-$RUN.proposals.train export --work "$WORK" --base "$BASE" --out "$WORK/proposals.safetensors"
+$RUN.proposals.train export --work "$WORK" --base "$BASE" --out "$WORK/categories.safetensors"
+# What people name beside its categories.
+[[ -f $WORK/proposals.safetensors ]] || $RUN.proposals.any_object --base "$BASE" --proposals "$WORK/categories.safetensors" \
+    --work "$WORK" --streets "$STREETS" --signs "$SIGNS" --named "$NAMED" --written "$WRITTEN" \
+    --scenes "$WORK/scenes/half_listed" --run "$WORK/any_object" --out "$WORK/proposals.safetensors" --steps 2000
 $RUN.lists.cached --no-regions --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json "$NAMED" \
     --streets "$STREETS" --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --max-scenes 1500 --views 2 --out "$WORK/lists"
 joint() {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from piza.model.accelerate.base import is_tracing
-from piza.model.nanodet import BINS, NECK, STAGES, STRIDES, NanoDet, distances
+from piza.model.nanodet import BINS, NECK, STAGES, STRIDES, ConvLayer, NanoDet, distances
 from piza.model.proposals import Proposals, RefinementLayer
 from piza.model.region_encoder import STATE, RegionEncoder
 from piza.model.sparse_deformable_attention import level_tensors, readable
@@ -25,19 +25,22 @@ BEHIND = 100.0  # taken from the score of a duplicate, which is listed only wher
 MAX_ROUNDS = 12  # of suppression; streets settle after three to six
 PATCH = 10  # side of the grid of pixels that a proposal sees of its own box
 PATCH_SCALE = 1.2  # of the box
+ANY_OBJECT = 48  # channels of an `AnyObjectHead`
 
 
 @dataclass
 class CellProposals(Proposals):
     """`Proposals` with what NanoDet's cells found.
 
-    category_logits: (batch, cells, categories). cell_boxes: (batch, cells, 4) cxcywh, normalized. distance_logits: (batch,
-    cells, 4 * BINS). read: (batch, k, width) what was read of each object's surroundings; seen: (batch, k, 3 * PATCH * PATCH)
+    category_logits: (batch, cells, categories). object_logits: (batch, cells), by which cells are chosen: whether each holds
+    anything that people would name. cell_boxes: (batch, cells, 4) cxcywh, normalized. distance_logits: (batch, cells, 4 * BINS).
+    read: (batch, k, width) what was read of each object's surroundings; seen: (batch, k, 3 * PATCH * PATCH)
     its own pixels. States and attributes are made of these two. regions: (batch, k, STATE) its description by the
     region encoder; 0 where that has not run.
     """
 
     category_logits: Tensor
+    object_logits: Tensor
     cell_boxes: Tensor
     distance_logits: Tensor
     read: Tensor
@@ -49,6 +52,28 @@ class CellProposals(Proposals):
         """(batch, k, width + words + STATE + 1) the features of each object, without its position."""
         score = self.cell_logits.gather(1, self.cells).sigmoid()
         return torch.cat([self.states, self.attributes.sigmoid(), self.regions, score[..., None]], -1)
+
+
+class AnyObjectHead(nn.Module):
+    """Corrects what the detector says of the cells of a level, towards whatever people name: wheels, shop signs, windows.
+
+    The detector's categories are few, and what has none of them would be listed last, in a box that fits badly. This adds to
+    the logit by which cells are chosen and to those of distances; the categories stay as they are. It begins with adding nothing.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.enter = nn.Conv2d(channels, ANY_OBJECT, 1)
+        self.around = ConvLayer(ANY_OBJECT, ANY_OBJECT)
+        self.leave = nn.Conv2d(ANY_OBJECT, 1 + 4 * BINS, 1)
+        nn.init.zeros_(self.leave.weight)
+        assert self.leave.bias is not None
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> (batch, 1 + 4 * BINS, height, width)."""
+        added: Tensor = self.leave(self.around(functional.leaky_relu(self.enter(features), 0.1)))
+        return added
 
 
 class NanoDetProposals(nn.Module):
@@ -79,6 +104,7 @@ class NanoDetProposals(nn.Module):
         self.backbone = NanoDet()
         self.category = nn.ModuleList(nn.Conv2d(NECK, categories, 1) for _ in STRIDES)
         self.distance = nn.ModuleList(nn.Conv2d(NECK, 4 * BINS, 1) for _ in STRIDES)
+        self.any_object = nn.ModuleList(AnyObjectHead(stage + NECK) for stage in STAGES)
         self.project = nn.ModuleList(nn.Conv2d(stage + NECK, width, 1) for stage in STAGES)
         self.norm = nn.LayerNorm(width)
         self.level = nn.Embedding(len(STRIDES), width)
@@ -113,16 +139,18 @@ class NanoDetProposals(nn.Module):
         """
         pixels = pixels.float()
         height, width = pixels.shape[-2:]
-        levels, categories, sides = self._convolve(pixels)
+        levels, categories, sides, added = self._convolve(pixels)
         shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
-        features, category_logits, distance_logits = (
+        features, category_logits, distance_logits, corrections = (
             torch.cat([part.flatten(2).transpose(1, 2).float() for part in parts], 1)
-            for parts in (levels, categories, sides)
+            for parts in (levels, categories, sides, added)
         )
+        distance_logits = distance_logits + corrections[..., 1:]
         centers, strides = cell_grid(shapes, pixels)
         cell_boxes = boxes_of(distance_logits, centers, strides, (width, height))
         logits = category_logits.amax(-1)
-        scores = logits.detach()
+        object_logits = logits + corrections[..., 0]
+        scores = object_logits.detach()
         chosen = choose(
             scores if bonus is None else scores + bonus(shapes).to(scores), cell_boxes.detach(), self.count
         )
@@ -152,6 +180,7 @@ class NanoDetProposals(nn.Module):
             (width, height),
             shapes,
             category_logits,
+            object_logits,
             cell_boxes,
             distance_logits,
             state,
@@ -177,18 +206,17 @@ class NanoDetProposals(nn.Module):
         state = self.last(state + self.mix(state))
         return state, self.attributes(state)
 
-    def _convolve(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Three levels each: the pyramid (batch, width, h, w), category logits, and logits of distances."""
+    def _convolve(self, pixels: Tensor) -> list[list[Tensor]]:
+        """Three levels each: the pyramid (batch, width, h, w), category logits, logits of distances, and what is added to these."""
         with self._convolutions(pixels):
             seen = self.backbone(pixels)
-            return (
-                [
-                    layer(torch.cat([stage, head], 1))
-                    for layer, stage, head in zip(self.project, seen.stages, seen.head, strict=True)
-                ],
-                [layer(head) for layer, head in zip(self.category, seen.head, strict=True)],
-                [layer(head) for layer, head in zip(self.distance, seen.head, strict=True)],
-            )
+            both = [torch.cat(pair, 1) for pair in zip(seen.stages, seen.head, strict=True)]
+            layers = (self.project, self.category, self.distance, self.any_object)
+            inputs = (both, seen.head, seen.head, both)
+            return [
+                [layer(level) for layer, level in zip(of_kind, levels, strict=True)]
+                for of_kind, levels in zip(layers, inputs, strict=True)
+            ]
 
     def _convolutions(self, pixels: Tensor) -> torch.autocast:
         """A `with` block for convolutions, in bfloat16 or not."""

@@ -53,7 +53,7 @@ class StepBatches(Dataset[Any]):
 
 @contextmanager
 def step_batches(batches: StepBatches, workers: int) -> Iterator[Iterator[Any]]:
-    """Iterate over the batches, made by `workers` processes that are a few steps ahead.
+    """Iterate over the batches, made by `workers` processes that are a few steps ahead; 0: by this one.
 
     A worker that is killed is a WorkerKilled from the iterator, and only from there: DataLoader also installs a signal handler
     that may raise anywhere, as in the middle of an update of the weights, and that one is taken out again.
@@ -65,9 +65,9 @@ def step_batches(batches: StepBatches, workers: int) -> Iterator[Iterator[Any]]:
         batches,
         batch_size=None,
         num_workers=workers,
-        prefetch_factor=3,
+        prefetch_factor=3 if workers else None,
         worker_init_fn=_start_worker,
-        multiprocessing_context="fork",
+        multiprocessing_context="fork" if workers else None,
     )
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGCHLD) if in_main_thread else None

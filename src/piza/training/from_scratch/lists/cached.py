@@ -35,7 +35,7 @@ from piza.training.from_scratch.proposals.train import (
     source_folders,
 )
 
-LISTED = 128
+LISTED = 160
 FRAME = 1120  # square root of the pixels of a first look
 
 
