@@ -51,7 +51,7 @@ $RUN.proposals.train train --work "$WORK" --base "$BASE" --streets "$STREETS" --
     --scenes "$WORK/scenes/half_listed" --steps 1700
 $RUN.proposals.train export --work "$WORK" --base "$BASE" --out "$WORK/categories.safetensors"
 # What people name beside its categories.
-[[ -f $WORK/proposals.safetensors ]] || $RUN.proposals.any_object --base "$BASE" --proposals "$WORK/categories.safetensors" \
+[[ -f $WORK/proposals.safetensors ]] || $RUN.regions.any_object --base "$BASE" --proposals "$WORK/categories.safetensors" \
     --work "$WORK" --streets "$STREETS" --signs "$SIGNS" --named "$NAMED" --written "$WRITTEN" \
     --scenes "$WORK/scenes/half_listed" --run "$WORK/any_object" --out "$WORK/proposals.safetensors" --steps 2000
 $RUN.lists.cached --no-regions --proposals "$WORK/proposals.safetensors" --rows "$WORK"/{train,written}.json "$NAMED" \

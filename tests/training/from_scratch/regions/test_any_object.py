@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from piza.model.nanodet_proposals import NanoDetProposals
-from piza.training.from_scratch.proposals import any_object
-from piza.training.from_scratch.proposals.any_object import (
+from piza.training.from_scratch.regions import any_object
+from piza.training.from_scratch.regions.any_object import (
     NamedCrop,
     assigned,
     cell_weights,

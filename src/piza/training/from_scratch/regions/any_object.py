@@ -1,6 +1,6 @@
 """Teach the proposal network to list whatever people name, beyond its categories, and to fit its boxes to that.
 
-    python -m piza.training.from_scratch.proposals.any_object --proposals weights.safetensors --work runs/streets --streets DIR
+    python -m piza.training.from_scratch.regions.any_object --proposals weights.safetensors --work runs/streets --streets DIR
         --signs DIR --named named.jsonl [...] --written written.jsonl [...] [--scenes POOL] --run RUN --out proposals.safetensors
 
 Trains each `AnyObjectHead` of the network of --proposals and the last layers that move boxes, and nothing else, so that what is
