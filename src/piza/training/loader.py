@@ -1,7 +1,9 @@
 """Making batches in worker processes, beside the training."""
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,3 +109,12 @@ def _start_worker(_: int) -> None:
     # Ctrl-C is meant for the training, which ends its workers itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(training: int) -> None:
+    """Ends this process when the training is gone. DataLoader's own watch waits, in the end, until somebody has read all batches:
+    where they are larger than a pipe, forever."""
+    while os.getppid() == training:
+        time.sleep(1.0)
+    os._exit(1)

@@ -54,9 +54,9 @@ def test_the_cell_whose_box_fits_answers_and_an_empty_box_is_nobodys() -> None:
     boxes = torch.tensor([[0.25, 0.5, 0.2, 0.2], [0.75, 0.5, 0.2, 0.2]])
     centers = torch.tensor([[0.25, 0.5], [0.27, 0.5], [0.75, 0.5]])
     overlap = torch.tensor([[0.9, 0.0], [0.5, 0.0], [0.0, 0.9]])
-    cells, owner, quality = assigned(torch.zeros(3), overlap, boxes, torch.tensor([True, False]), centers)
-    assert sorted(cells.tolist()) == [0, 1] and owner.tolist() == [0, 0]
-    assert quality[cells == 0] == pytest.approx(0.9) and quality[cells == 1] < 0.2
+    found = assigned(torch.zeros(3), overlap, boxes, torch.tensor([True, False]), centers)
+    assert sorted(found.cells.tolist()) == [0, 1] and found.owner.tolist() == [0, 0]
+    assert found.quality[found.cells == 0] == pytest.approx(0.9) and found.quality[found.cells == 1] < 0.2
 
 
 def test_cells_of_an_empty_box_are_surely_nothing_and_others_hardly() -> None:

@@ -62,12 +62,7 @@ def crop_loss(found: CellProposals, samples: Sequence[CropSample]) -> dict[str, 
         has = best >= OWNED
         owned = owned + has.sum()
         hits, objects = hits + (overlap.max(0)[0] >= 0.5).sum(), objects + len(boxes)
-        wanted = boxes[owner[has]]
-        for proposed in found.boxes[1:, row]:
-            apart = ((proposed[has] - wanted).abs() / wanted[:, 2:].repeat(1, 2)).clamp(max=2).sum(-1)
-            sums["box"] = sums["box"] + (2 * (1 - giou(proposed[has], wanted)) + apart).sum() / (
-                len(found.boxes) - 1
-            )
+        sums["box"] = sums["box"] + moved_loss(found.boxes[1:, row, has], boxes[owner[has]])
         known = torch.from_numpy(sample.attributes).to(size)[owner[has]]
         said = functional.binary_cross_entropy_with_logits(
             found.attributes[row, has], known.clamp(min=0), reduction="none"
@@ -104,11 +99,15 @@ def assign(found: CellProposals, row: int, boxes: Tensor, category: Tensor, cent
     overlap = overlaps(found.cell_boxes[row], boxes)
     chance = found.category_logits[row].sigmoid()
     sure = (chance[:, None] * (category > 0)).amax(-1)
-    metric = (sure.sqrt() * overlap**4 + 1e-9) * inside
+    return best_cells((sure.sqrt() * overlap**4 + 1e-9) * inside, overlap)
+
+
+def best_cells(metric: Tensor, overlap: Tensor) -> CellTargets:
+    """The cells that fit each box best: metric (cells, m), 0 where a cell may not have a box; overlap (cells, m) of their boxes."""
     value, cells = metric.topk(min(TOP, len(metric)), dim=0)
     best = value.max(0)[0]
     quality = value / best * overlap.gather(0, cells).max(0)[0].clamp(min=0.2)
-    owner = torch.arange(len(boxes)).expand_as(cells)
+    owner = torch.arange(metric.shape[1]).expand_as(cells)
     kept = value > 0
     cells, owner, quality = cells[kept], owner[kept], quality[kept]
     # Of a cell that several objects want, the one that its box fits best has it.
@@ -117,6 +116,13 @@ def assign(found: CellProposals, row: int, boxes: Tensor, category: Tensor, cent
     last[cells[order]] = order
     chosen = last[last >= 0]
     return CellTargets(cells[chosen], owner[chosen], quality[chosen])
+
+
+def moved_loss(moved: Tensor, wanted: Tensor) -> Tensor:
+    """Of the boxes that each layer moved (layers, p, 4) to where they should be (p, 4): summed, the mean of the layers."""
+    apart = ((moved - wanted).abs() / wanted[:, 2:].repeat(1, 2)).clamp(max=2).sum(-1)
+    loss = torch.stack([2 * (1 - giou(boxes, wanted)) for boxes in moved]) + apart
+    return loss.sum() / len(moved)
 
 
 def cell_weights(sample: CropSample, centers: Tensor) -> Tensor:

@@ -30,7 +30,15 @@ from piza.model import accelerate
 from piza.model.nanodet_proposals import CellProposals, NanoDetProposals, cell_grid
 from piza.training.from_scratch.frames.cache import FrameCache
 from piza.training.from_scratch.proposals.crops import LabeledFrame, crop, flipped, haze
-from piza.training.from_scratch.proposals.loss import OWNED, TOP, normalized, side_loss, sides_of
+from piza.training.from_scratch.proposals.loss import (
+    OWNED,
+    CellTargets,
+    best_cells,
+    moved_loss,
+    normalized,
+    side_loss,
+    sides_of,
+)
 from piza.training.from_scratch.proposals.train import (
     network_of,
     normalized_pixels,
@@ -197,7 +205,8 @@ def loss_of(network: NanoDetProposals, samples: list[NamedCrop]) -> dict[str, Te
             if len(boxes)
             else zero.new_zeros((len(centers), 0))
         )
-        cells, owner, quality = assigned(found.object_logits[row], overlap, boxes, holds, centers / size)
+        targets = assigned(found.object_logits[row], overlap, boxes, holds, centers / size)
+        cells, owner, quality = targets.cells, targets.owner, targets.quality
         quality_sum = quality_sum + quality.sum()
         sums["cell"] = sums["cell"] + cell_loss(
             found.object_logits[row], cells, quality, cell_weights(sample, overlap, holds, centers)
@@ -220,11 +229,7 @@ def loss_of(network: NanoDetProposals, samples: list[NamedCrop]) -> dict[str, Te
         best, owner = torch.maximum(last, overlaps(found.boxes[0, row].detach(), boxes)).max(1)
         has = (best >= OWNED) & drawn[owner]
         moved = moved + has.sum()
-        wanted = boxes[owner[has]]
-        for proposed in found.boxes[1:, row]:
-            apart = ((proposed[has] - wanted).abs() / wanted[:, 2:].repeat(1, 2)).clamp(max=2).sum(-1)
-            fit = 2 * (1 - giou(proposed[has], wanted)) + apart
-            sums["box"] = sums["box"] + fit.sum() / (len(found.boxes) - 1)
+        sums["box"] = sums["box"] + moved_loss(found.boxes[1:, row, has], boxes[owner[has]])
     scale = {"cell": quality_sum, "cell_box": drawn_sum, "cell_sides": drawn_sum, "box": moved}
     losses = {name: value / torch.as_tensor(scale[name]).clamp(min=1) for name, value in sums.items()}
     weights = {"cell": 1.0, "cell_box": 2.0, "cell_sides": 0.25, "box": 1.0}
@@ -234,32 +239,20 @@ def loss_of(network: NanoDetProposals, samples: list[NamedCrop]) -> dict[str, Te
 
 
 @torch.no_grad()
-def assigned(
-    logits: Tensor, overlap: Tensor, boxes: Tensor, holds: Tensor, centers: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cells (p,), the box of each (p,) and the quality that each should answer (p,): as in `loss.assign`, of one kind of object.
+def assigned(logits: Tensor, overlap: Tensor, boxes: Tensor, holds: Tensor, centers: Tensor) -> CellTargets:
+    """As `loss.assign`, of one kind of object.
 
     logits: (cells,). overlap: (cells, m) of the cells' boxes. boxes: (m, 4) cxcywh; centers: (cells, 2); both normalized. holds:
     (m,), which boxes hold something.
     """
     if not holds.any():
         empty = torch.zeros(0, dtype=torch.long)
-        return empty, empty, logits.new_zeros(0)
+        return CellTargets(empty, empty, logits.new_zeros(0))
     apart = (centers[:, None] - boxes[None, :, :2]).abs()
     # A cell beside a small thing may be the nearest one.
     inside = (apart < (boxes[None, :, 2:] / 2).clamp(min=0.006)).all(-1) & holds
     metric = (logits.sigmoid().sqrt()[:, None] * overlap**4 + 1e-9) * inside
-    value, cells = metric.topk(min(TOP, len(metric)), dim=0)
-    best = value.amax(0)
-    quality = value / best.clamp(min=1e-12) * overlap.gather(0, cells).amax(0).clamp(min=0.2)
-    owner = torch.arange(len(boxes)).expand_as(cells)
-    kept = value > 0
-    cells, owner, quality = cells[kept], owner[kept], quality[kept]
-    order = torch.argsort(overlap[cells, owner])
-    last = torch.full((len(metric),), -1, dtype=torch.long)
-    last[cells[order]] = order
-    chosen = last[last >= 0]
-    return cells[chosen], owner[chosen], quality[chosen]
+    return best_cells(metric, overlap)
 
 
 def cell_weights(sample: NamedCrop, overlap: Tensor, holds: Tensor, centers: Tensor) -> Tensor:
