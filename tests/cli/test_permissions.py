@@ -118,3 +118,16 @@ def test_a_current_folder_that_is_gone_is_said_so(tmp_path):
     )
     assert child.returncode == 2
     assert child.stderr == "piza: the current folder has been removed, expected one that exists.\n"
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"])
+def test_a_setting_that_a_library_cannot_read_is_said_so(name):
+    child = subprocess.run(
+        [sys.executable, "-m", "piza", "locate", "a.jpg", "the car"],
+        env={**os.environ, name: "ten"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert child.returncode == 2
+    assert child.stderr == f"piza: {name} is 'ten', expected a whole number of seconds.\n"

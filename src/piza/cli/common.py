@@ -50,6 +50,7 @@ def guard(action: Callable[[], int | None]) -> int:
     try:
         _silence_libraries()
         _check_current_folder()
+        _check_hub_settings()
         if sys.flags.optimize > 1:
             raise InputError(
                 "Python was told to leave out docstrings (-OO, PYTHONOPTIMIZE=2), which transformers needs"
@@ -84,6 +85,13 @@ def _check_current_folder() -> None:
         os.getcwd()
     except FileNotFoundError:  # torch's libraries then end the process
         raise InputError("the current folder has been removed, expected one that exists") from None
+
+
+def _check_hub_settings() -> None:
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        value = os.environ.get(name)
+        if value and not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", value):  # huggingface_hub could not be imported
+            raise InputError(f"{name} is {shortened(value)}, expected a whole number of seconds")
 
 
 def _fail(message: str, code: int) -> int:

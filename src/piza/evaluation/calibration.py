@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from piza.boxes import iou_xyxy
 from piza.config import Evidence, SearchConfig
 from piza.data.sorec import Row, find_image
+from piza.evaluation.metrics import ROUNDING
 from piza.image import cut, open_image
 from piza.model.piza import Piza
 from piza.search.best_first import best_first
@@ -143,7 +144,7 @@ class Choice:
 def choice_of(found: SearchOutcome, target: tuple[float, ...]) -> Choice:
     """An answer is right if its IoU with the target is at least 0.5; a window not looked into, if it holds the target."""
     answers = [found.answer, *found.rejected]
-    right = [bool(iou_xyxy(path.boxes[-1], target) >= 0.5) for path in answers]
+    right = [bool(iou_xyxy(path.boxes[-1], target) >= 0.5 - ROUNDING) for path in answers]
     for path in found.open:
         low, high = path.window[:2] <= np.array(target[:2]) + 1, path.window[2:] >= np.array(target[2:]) - 1
         right.append(bool(low.all() and high.all()))
