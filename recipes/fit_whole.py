@@ -46,8 +46,9 @@ def states_of(model: Piza, photo: NamedPhoto, folders: dict[str, Path]) -> np.nd
     corners = np.array([region.xyxy for region in photo.regions]) / (photo.size * 2)
     boxes = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
     crops, sizes = region_crops(small, boxes, Detail(image, frame))
-    states: torch.Tensor = model.proposals.regions(model.pixels(crops).float(), torch.from_numpy(sizes))
-    return states.float().numpy()
+    states, _ = model.proposals.regions(model.pixels(crops).float(), torch.from_numpy(sizes))
+    told: np.ndarray = states.float().numpy()
+    return told
 
 
 def told(

@@ -66,7 +66,12 @@ joint() {
 joint --share 0.3 --only-names 5000 --steps 5000 --out "$WORK/names"
 joint --share 0.3 --start "$WORK/names" --steps 4000 --out "$WORK/listed"
 
-$RUN.assemble --base "$WORK/base" --proposals "$WORK/listed/proposals.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
+# Where in its crop each thing ends.
+$RUN.regions.tighten --base "$BASE" --proposals "$WORK/listed/proposals.safetensors" --named "$NAMED" --rows "$WORK/train.json" \
+    --scenes "$WORK/scenes/half_listed" --streets "$STREETS" --signs "$SIGNS" --pixels "$WORK/pixels.bin" \
+    --run "$WORK/tighten" --out "$WORK/tight.safetensors" --steps 1200
+
+$RUN.assemble --base "$WORK/base" --proposals "$WORK/tight.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
     --out "$WORK/assembled"
 
 # The later looks, on windows of photos.

@@ -16,7 +16,7 @@ from torch.nn import functional
 from piza.model.accelerate.base import is_tracing
 from piza.model.nanodet import BINS, NECK, STAGES, STRIDES, ConvLayer, NanoDet, distances
 from piza.model.proposals import Proposals, RefinementLayer
-from piza.model.region_encoder import STATE, RegionEncoder
+from piza.model.region_encoder import STATE, RegionEncoder, moved
 from piza.model.sparse_deformable_attention import level_tensors, readable
 
 CANDIDATES = 4  # times as many cells as proposals are compared with each other
@@ -189,7 +189,7 @@ class NanoDetProposals(nn.Module):
         )
 
     def with_regions(self, found: CellProposals, crops: Tensor, sizes: Tensor) -> CellProposals:
-        """The objects with their descriptions by the region encoder.
+        """The objects with their descriptions by the region encoder, and with last boxes that it moved.
 
         crops: (batch * k, 3, SIDE, SIDE), normalized as pixels are; sizes: (batch * k, 2); both of `region_crops`, of the last
         boxes.
@@ -197,8 +197,10 @@ class NanoDetProposals(nn.Module):
         if self.regions is None:
             return found
         with self._convolutions(crops):
-            states: Tensor = self.regions(crops.float(), sizes)
-        return replace(found, regions=states.float().view_as(found.regions))
+            states, moves = (part.float() for part in self.regions(crops.float(), sizes))
+        last = found.boxes[-1].detach()
+        boxes = torch.cat([found.boxes, moved(last, moves.view_as(last))[None]])
+        return replace(found, regions=states.view_as(found.regions), boxes=boxes)
 
     def described(self, read: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """States (..., k, width) and attributes (..., k, words), of `CellProposals.read` and `seen`."""

@@ -10,7 +10,7 @@ An export is a folder with `piza.json` as in every model folder, `export.json`, 
 and of a model that lists objects first:
 
     proposals.onnx  pixels -> what is known of each object, and the boxes
-    regions.onnx    crops of objects, their sizes -> what they look like (where the list has a pretrained backbone)
+    regions.onnx    crops of objects, sizes, boxes -> what they look like, boxes moved (where the list has a pretrained backbone)
     matcher.onnx    tokens, objects -> log-odds that each is the one that is meant
 
 Widths, heights and numbers of tokens are open; a batch is one window (histories: any number).
@@ -147,7 +147,10 @@ class ExportedModel:
         features, boxes = self._graphs["proposals"]({"pixels": pixels})
         if "regions" in self._graphs:
             crops, sizes = region_crops(image, boxes[0], detail)
-            (regions,) = self._graphs["regions"]({"crops": self._normalized(crops), "sizes": sizes})
+            regions, moved = self._graphs["regions"](
+                {"crops": self._normalized(crops), "sizes": sizes, "boxes": boxes[0]}
+            )
+            boxes = moved[None]
             # The graph leaves their place free, before the last column.
             features = np.concatenate(
                 [features[..., : -regions.shape[-1] - 1], regions[None], features[..., -1:]], -1

@@ -23,7 +23,7 @@ from piza.model.grounder import ImageFeatures, TextFeatures
 from piza.model.matcher import log_odds
 from piza.model.nanodet_proposals import NanoDetProposals
 from piza.model.piza import Piza
-from piza.model.region_encoder import RegionEncoder
+from piza.model.region_encoder import RegionEncoder, moved
 from piza.runtimes.exported import block_masks, level_names
 from piza.search.region_crops import SIDE
 
@@ -132,9 +132,9 @@ class _RegionsGraph(nn.Module):
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, crops: Tensor, sizes: Tensor) -> Tensor:
-        states: Tensor = self.encoder(crops, sizes)
-        return states
+    def forward(self, crops: Tensor, sizes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        states, moves = self.encoder(crops, sizes)
+        return states, moved(boxes, moves)
 
 
 class _MatcherGraph(nn.Module):
@@ -251,11 +251,11 @@ def _write_list(model: Piza, folder: Path) -> None:
         each = {0: "objects"}
         _write(
             _RegionsGraph(model.proposals.regions),
-            (crops, torch.zeros(2, 2)),
+            (crops, torch.zeros(2, 2), torch.rand(2, 4)),
             folder / "regions.onnx",
-            ["crops", "sizes"],
-            ["regions"],
-            {"crops": each, "sizes": each, "regions": each},
+            ["crops", "sizes", "boxes"],
+            ["regions", "moved"],
+            dict.fromkeys(("crops", "sizes", "boxes", "regions", "moved"), each),
         )
     _write(
         _MatcherGraph(model),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from piza.model.matcher import ExpressionMatcher
-from piza.model.nanodet_proposals import NanoDetProposals
+from piza.model.nanodet_proposals import NanoDetProposals, has_native_bfloat16
 from piza.model.region_encoder import STATE as REGION_STATE
 from piza.training.from_scratch.lists.cached import LISTED
 from piza.training.from_scratch.lists.object_lists import ToldLists
@@ -87,7 +87,9 @@ def listed_loss(reader: nn.Module, batch: ListedFrames | ToldLists) -> dict[str,
     kept = functional.binary_cross_entropy_with_logits(
         attributes, batch.features[..., STATES:][..., : attributes.shape[-1]]
     )
-    answers, relevance = reader.matcher.read(batch.ids, batch.mask, features, batch.boxes, batch.aspect)
+    with half_precision(features.device):
+        read = reader.matcher.read(batch.ids, batch.mask, features, batch.boxes, batch.aspect)
+    answers, relevance = (part.float() for part in read)
     logits = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1).masked_fill(batch.rivals == 0, -1e4)
     chosen = logits.masked_fill(batch.right == 0, -1e4).logsumexp(-1)
     which = 2 * (logits.logsumexp(-1) - chosen)[:, batch.asked].mean()
@@ -108,6 +110,12 @@ def listed_loss(reader: nn.Module, batch: ListedFrames | ToldLists) -> dict[str,
         f"held_{batch.kind}": there.sum() / batch.asked.sum(),
         f"kept_{batch.kind}": kept,
     }
+
+
+def half_precision(device: torch.device) -> torch.autocast:
+    """A `with` block that computes in bfloat16 where that is fast."""
+    fast = device.type == "cuda" or has_native_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 def start_matcher(path: Path, states: bool) -> ExpressionMatcher:

@@ -46,7 +46,7 @@ from piza.training.from_scratch.proposals.train import (
     source_folders,
 )
 from piza.training.from_scratch.regions.kinds import kind_of
-from piza.training.from_scratch.regions.named import NOTHING, read_named
+from piza.training.from_scratch.regions.named import LOOSE, NOTHING, read_named, whole_pixels
 from piza.training.from_scratch.streets.labels import iou
 from piza.training.losses import giou
 from piza.training.losses import iou as overlaps
@@ -59,7 +59,6 @@ LISTED = 64  # of a crop
 SHARES = {"unsplash": 0.25, "highway": 0.12, "tl_china": 0.11, "dawn": 0.22, "signs": 0.2, "scenes": 0.1}
 DRAWN = "scenes"
 SAME = 0.6  # IoU from which on two boxes are of one thing
-LOOSE = ("tl_china", "camvid")  # sources whose labels do not hold what can be seen of a thing
 MOVING_LR = 0.03  # of the layers that move boxes, which are trained already, as a share of the rate
 UNNAMED = 0.1  # weight of saying that a cell holds nothing where nobody said so
 # What is known of a box, in the place of categories: whether it holds something, and whether a person drew it.
@@ -74,11 +73,6 @@ class PhotoBoxes:
     boxes: NDArray[np.float64]
     kinds: NDArray[np.float32]
     unclear: NDArray[np.float64]
-
-
-def whole_pixels(box: Iterable[float]) -> bool:
-    """Whether a box was drawn by a person."""
-    return all(float(value).is_integer() for value in box)
 
 
 def named_boxes(work: Path, named: Iterable[Path], written: Iterable[Path]) -> dict[str, PhotoBoxes]:

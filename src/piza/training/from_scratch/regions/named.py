@@ -21,6 +21,7 @@ from piza.training.from_scratch.lists.object_lists import swap_sides
 DRAWN = "scenes"  # the source of drawn scenes
 WORDS = "words.json"
 NOTHING = "-"  # the phrase of a region that shows no thing
+LOOSE = ("tl_china", "camvid")  # sources whose labels do not hold what can be seen of a thing
 MIN_COUNT = 5  # a word in so many phrases is asked for
 NO_WORDS = frozenset("a an the of in on at to and with by from for its his her is are it".split())
 ALIKE = 0.4  # share of words in common from which on two phrases may mean the same
@@ -29,13 +30,19 @@ ALIKE = 0.4  # share of words in common from which on two phrases may mean the s
 @dataclass
 class NamedRegion:
     """A region (x1, y1, x2, y2 in pixels of its photo or scene); phrase: "" where only attributes are known; known: kinds of
-    attributes that `attributes` tell, all of them for a drawn object."""
+    attributes that `attributes` tell, all of them for a drawn object; tight: whether the sides are exactly those of the thing."""
 
     key: str
     xyxy: tuple[float, ...]
     phrase: str = ""
     attributes: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
+    tight: bool = False
+
+
+def whole_pixels(box: Iterable[float]) -> bool:
+    """Whether a box was drawn by a person."""
+    return all(float(value).is_integer() for value in box)
 
 
 def words_of(phrase: str) -> list[str]:
@@ -63,7 +70,10 @@ def read_named(path: Path) -> list[NamedPhoto]:
     for line in path.read_text(encoding="utf-8").splitlines():
         content = json.loads(line)
         key = content["key"]
-        regions = [NamedRegion(key, tuple(box), phrase) for *box, phrase in content["regions"]]
+        regions = [
+            NamedRegion(key, tuple(box), phrase, tight=phrase != NOTHING and whole_pixels(box))
+            for *box, phrase in content["regions"]
+        ]
         photos.append(NamedPhoto(key, tuple(content["size"]), regions))
     return photos
 
@@ -76,7 +86,13 @@ def named_regions(path: Path) -> list[NamedRegion]:
 def labeled_regions(path: Path) -> list[NamedRegion]:
     """Objects of `streets.rows` of which more than the category is known."""
     return [
-        NamedRegion(photo["key"], tuple(one["xyxy"]), "", tuple(one["attributes"]), frozenset(one["known"]))
+        NamedRegion(
+            photo["key"],
+            tuple(one["xyxy"]),
+            attributes=tuple(one["attributes"]),
+            known=frozenset(one["known"]),
+            tight=photo["key"].split("/")[0] not in LOOSE,
+        )
         for photo in json.loads(path.read_text())["photos"]
         for one in photo["objects"]
         if one["certain"] and len(one["known"]) > 1
@@ -86,7 +102,7 @@ def labeled_regions(path: Path) -> list[NamedRegion]:
 def drawn_regions(scenes: Iterable[Frame]) -> list[NamedRegion]:
     """The objects of drawn scenes."""
     return [
-        NamedRegion(f"{DRAWN}/{number}", tuple(map(float, box)), "", tuple(words))
+        NamedRegion(f"{DRAWN}/{number}", tuple(map(float, box)), attributes=tuple(words), tight=True)
         for number, frame in enumerate(scenes)
         for box, words in zip(frame.objects, frame.attributes, strict=True)
     ]

@@ -10,17 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from piza.model.region_encoder import STATE, RegionEncoder
+from piza.model.region_encoder import STATE, RegionEncoder, moved
+from piza.training.from_scratch.proposals.loss import moved_loss
 from piza.training.from_scratch.proposals.nanodet_weights import load_nanodet
 from piza.training.from_scratch.regions.named import ALIKE, NamedRegion
 
 WORD_VECTOR = 128
+SIDES = 3.0  # weight of the sides of tight boxes
 
 
 @dataclass
 class RegionBatch:
     """crops (n, 3, SIDE, SIDE), normalized, sizes (n, 2); said (n, words) 1 for words of the phrase, named (n,) whether there is
-    one; attributes (n, attributes) and known, 1 where it is known whether they are true."""
+    one; attributes (n, attributes) and known, 1 where it is known whether they are true; boxes, wanted (n, 4) cxcywh, normalized: what
+    was cut out, and where the thing is; tight (n,) whether `wanted` tells its sides."""
 
     crops: Tensor
     sizes: Tensor
@@ -28,6 +31,9 @@ class RegionBatch:
     named: Tensor
     attributes: Tensor
     known: Tensor
+    boxes: Tensor
+    wanted: Tensor
+    tight: Tensor
 
 
 class RegionNamer(nn.Module):
@@ -69,9 +75,14 @@ class RegionNamer(nn.Module):
 
 
 def naming_loss(namer: nn.Module, batch: RegionBatch) -> dict[str, Tensor]:
-    """Binary cross entropy of words, of attributes, and of which phrase fits which region (Zhai et al. 2023, SigLIP)."""
+    """Binary cross entropy of words, of attributes, and of which phrase fits which region (Zhai et al. 2023, SigLIP); and how far
+    tight boxes are missed."""
     assert isinstance(namer, RegionNamer)
-    states = namer.encoder(batch.crops, batch.sizes)
+    states, moves = namer.encoder(batch.crops, batch.sizes)
+    moves, tight = moves.float(), batch.tight
+    sides = moved_loss(
+        moved(batch.boxes[tight], moves[tight])[None], batch.wanted[tight]
+    ) / tight.sum().clamp(min=1)
     cross_entropy = functional.binary_cross_entropy_with_logits
     named = batch.named
     words = cross_entropy(namer.said(states[named]), batch.said[named], reduction="sum") / named.sum()
@@ -91,10 +102,11 @@ def naming_loss(namer: nn.Module, batch: RegionBatch) -> dict[str, Tensor]:
         == torch.arange(len(said), device=said.device)
     ).float()
     return {
-        "loss": words + attributes + which,
+        "loss": words + attributes + which + SIDES * sides,
         "words": words,
         "attributes": attributes,
         "which": which,
+        "sides": sides,
         "right": right.mean(),
     }
 
@@ -114,7 +126,7 @@ def evaluate(
     right: list[tuple[float, float, float]] = []
     for regions in by_photo.values():
         batch = batch_of(regions)
-        states = namer.encoder(batch.crops, batch.sizes)
+        states, _ = namer.encoder(batch.crops, batch.sizes)
         true = (batch.said.sum(-1) > 0).nonzero()[:, 0]
         if not len(true):
             continue

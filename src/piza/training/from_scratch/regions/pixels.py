@@ -71,7 +71,7 @@ class RegionPixels:
         blur = varied * (torch.rand(len(keys), device=self.device) < BLURRED)
         owner = picture.repeat_interleave(each)
         shape = self.shapes[owner]
-        full = shape[:, 0].float()
+        full = shape[:, 0].float()  # width, height
         sides = boxes[:, 2:] * full
         longer = sides.amax(1).clamp(min=1.0)
         scale = FRAME / full.prod(1).sqrt()
@@ -81,33 +81,54 @@ class RegionPixels:
         level = level.long().clamp(max=LEVELS - 1)[:, None, None].expand(-1, 1, 2)
         size = shape.gather(1, level)[:, 0]
         start = self.starts[owner].gather(1, level[:, :, 0])[:, 0]
-        across, down = (
-            self._points(center, side * (size[:, axis] / full[:, axis]), size[:, axis], axis)
-            for axis, center in enumerate((x * size[:, 0], boxes[:, 1] * size[:, 1]))
-        )
-        found = self._read(start, size[:, 0], across, down)
+        centers = torch.stack([x, boxes[:, 1]], 1) * size
+        spans = side[:, None] * (size / full)
+        read = self._warped if self.device.type == "cpu" else self._read
+        found = read(start, size, centers, spans)
         found = torch.where(flipped[:, None, None, None], found.flip(-1), found)
         return normalized(in_other_light(found, each) if varied else found), torch.stack(sizes, 1)
 
-    def _points(self, center: Tensor, side: Tensor, size: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Along an axis the pixels before and after each point of the crops, (n, SIDE), and the share of the second."""
-        at = (torch.arange(SIDE, device=self.device) + 0.5) / SIDE - 0.5
-        last = (size - 1)[:, None]
-        place = (center[:, None] + side[:, None] * at - 0.5).clamp(min=0)
-        place = torch.minimum(place, last.to(place.dtype))
-        first = place.floor().long()
-        return first, torch.minimum(first + 1, last), place - first
+    def _warped(self, start: Tensor, size: Tensor, centers: Tensor, spans: Tensor) -> Tensor:
+        """As `_read`, on a CPU, where OpenCV is several times as fast."""
+        step = spans / SIDE
+        maps = torch.zeros(len(start), 2, 3)
+        maps[:, 0, 0], maps[:, 1, 1] = step[:, 0], step[:, 1]
+        maps[:, :, 2] = centers - spans / 2 + step / 2 - 0.5
+        pixels, crops = self.pixels.numpy(), np.empty((len(start), SIDE, SIDE, 3), np.uint8)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        for number, (first, (width, height), there) in enumerate(
+            zip(start.tolist(), size.tolist(), maps.numpy(), strict=True)
+        ):
+            picture = pixels[first : first + width * height].reshape(height, width, 3)
+            crops[number] = cv2.warpAffine(
+                picture, there, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE
+            )
+        return torch.from_numpy(crops).float().permute(0, 3, 1, 2)
 
-    def _read(self, start: Tensor, width: Tensor, across: Any, down: Any) -> Tensor:
-        """Crops (n, 3, SIDE, SIDE) of 255, bilinear."""
+    def _read(self, start: Tensor, size: Tensor, centers: Tensor, spans: Tensor) -> Tensor:
+        """Crops (n, 3, SIDE, SIDE) of 255, bilinear.
+
+        start: (n,) where the picture begins. size, centers, spans: (n, 2) width and height of the picture, and where the crop is in
+        its pixels.
+        """
+        across, down = (self._points(centers[:, n], spans[:, n], size[:, n]) for n in (0, 1))
         found: Any = 0.0
         for row, share_down in ((down[0], 1 - down[2]), (down[1], down[2])):
-            line = start[:, None] + row * width[:, None]
+            line = start[:, None] + row * size[:, :1]
             for column, share_across in ((across[0], 1 - across[2]), (across[1], across[2])):
                 values = self.pixels[line[:, :, None] + column[:, None]]
                 found = found + values * (share_down[:, :, None] * share_across[:, None])[..., None]
         crops: Tensor = found
         return crops.permute(0, 3, 1, 2)
+
+    def _points(self, center: Tensor, span: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Along an axis the pixels before and after each point of the crops, (n, SIDE), and the share of the second."""
+        at = (torch.arange(SIDE, device=self.device) + 0.5) / SIDE - 0.5
+        last = (size - 1)[:, None]
+        place = (center[:, None] + span[:, None] * at - 0.5).clamp(min=0)
+        place = torch.minimum(place, last.to(place.dtype))
+        first = place.floor().long()
+        return first, torch.minimum(first + 1, last), place - first
 
 
 def _keep(

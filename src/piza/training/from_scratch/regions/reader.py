@@ -12,10 +12,15 @@ from torch import Tensor, nn
 
 from piza.files import atomic_write
 from piza.model.matcher import TRAITS
-from piza.model.nanodet_proposals import has_native_bfloat16
-from piza.model.region_encoder import STATE
+from piza.model.region_encoder import STATE, moved
 from piza.training.from_scratch.lists.object_lists import ToldLists
-from piza.training.from_scratch.lists.reader import ListedFrames, ListReader, listed_loss, named
+from piza.training.from_scratch.lists.reader import (
+    ListedFrames,
+    ListReader,
+    half_precision,
+    listed_loss,
+    named,
+)
 from piza.training.from_scratch.lists.train_matcher import STATES
 from piza.training.from_scratch.regions.namer import RegionBatch, RegionNamer, naming_loss
 from piza.training.from_scratch.regions.pixels import RegionPixels
@@ -23,6 +28,7 @@ from piza.training.from_scratch.regions.pixels import RegionPixels
 T = TypeVar("T", ListedFrames, ToldLists, RegionBatch)
 
 MOVED = 0.06  # of a box of a region: its center, in sides; its sides, about as much
+FAR = (0.04, 0.2)  # the same of one whose sides are to be told: as far as a list misses them
 ATTRIBUTE = 0.2  # usual size of an attribute in a list, beside 1 of the numbers of a region
 LEXICON = 0.25  # of the namer's logits of words: what similarity begins with
 WEIGHT = 0.3  # of what names teach, beside sentences
@@ -40,6 +46,7 @@ class RegionsAt:
     named: Tensor
     attributes: Tensor
     known: Tensor
+    tight: Tensor
 
 
 class JointReader(nn.Module):
@@ -52,28 +59,23 @@ class JointReader(nn.Module):
         self.pixels = pixels
         namer.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def encoded(self, keys: Sequence[str], boxes: Tensor, mirrored: Sequence[bool]) -> Tensor:
-        """What regions look like, (pictures * k, STATE), of boxes (pictures, k, 4) in some pictures."""
+    def encoded(self, keys: Sequence[str], boxes: Tensor, mirrored: Sequence[bool]) -> tuple[Tensor, Tensor]:
+        """What regions look like, (pictures * k, STATE), and how to move them, of boxes (pictures, k, 4) in some pictures."""
         crops, sizes = self.pixels.crops(keys, boxes.flatten(0, 1), mirrored, self.training)
-        with self.half_precision():
-            states: Tensor = self.namer.encoder(crops, sizes)
-        return states.float()
-
-    def half_precision(self) -> torch.autocast:
-        """A `with` block for the encoder, which computes in bfloat16 where that is fast."""
-        device = self.pixels.device
-        fast = device.type == "cuda" or has_native_bfloat16(device)
-        return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+        with half_precision(self.pixels.device):
+            states, moves = self.namer.encoder(crops, sizes)
+        return states.float(), moves.detach().float()
 
     def told(self, batch: ListedFrames) -> ListedFrames:
         """The batch on the device, with its regions seen."""
         boxes = batch.boxes.float()
         if self.training:
-            boxes = _moved(boxes, 0.5 * MOVED)
-        regions = self.encoded(batch.keys, boxes, batch.mirrored).view(*batch.features.shape[:2], STATE)
+            boxes = misplaced(boxes, 0.5 * MOVED)
+        regions, moves = self.encoded(batch.keys, boxes, batch.mirrored)
         batch = on_device(batch, self.pixels.device)
         before, after = batch.features[..., : -STATE - 1], batch.features[..., -1:]
-        return replace(batch, features=torch.cat([before, regions, after], -1))
+        features = torch.cat([before, regions.view(*before.shape[:2], STATE), after], -1)
+        return replace(batch, features=features, boxes=moved(boxes.to(moves), moves.view_as(boxes)))
 
     def read(self, batch: ListedFrames) -> Tensor:
         """Logits (lists, sentences, k) of which object each sentence means."""
@@ -81,10 +83,15 @@ class JointReader(nn.Module):
 
     def regions(self, batch: RegionsAt) -> RegionBatch:
         """The batch on the device, cut out."""
-        boxes = _moved(batch.boxes, MOVED) if self.training else batch.boxes
+        boxes = batch.boxes
+        if self.training:
+            low, high = FAR
+            far = low + (high - low) * torch.rand(len(boxes), 1)
+            boxes = misplaced(boxes, torch.where(batch.tight[:, None], far, MOVED))
         crops, sizes = self.pixels.crops(batch.keys, boxes, batch.mirrored, self.training)
         told = batch.said, batch.named, batch.attributes, batch.known
-        return on_device(RegionBatch(crops, sizes, *told), self.pixels.device)
+        region = RegionBatch(crops, sizes, *told, boxes, batch.boxes, batch.tight)
+        return on_device(region, self.pixels.device)
 
     def start_lexicon(
         self, vocabulary: dict[str, int], words: Sequence[str], attributes: Sequence[str]
@@ -122,7 +129,8 @@ class JointReader(nn.Module):
         }
 
 
-def _moved(boxes: Tensor, spread: float) -> Tensor:
+def misplaced(boxes: Tensor, spread: float | Tensor) -> Tensor:
+    """Boxes (..., 4) cxcywh at random beside where they are: `spread` is the standard deviation of a center, in sides of the box."""
     noise = torch.randn_like(boxes) * spread
     return torch.cat(
         [boxes[..., :2] + noise[..., :2] * boxes[..., 2:], boxes[..., 2:] * (1.5 * noise[..., 2:]).exp()], -1
@@ -143,7 +151,7 @@ def joint_loss(joint: nn.Module, batch: ListedFrames | ToldLists | RegionsAt) ->
         return listed_loss(joint.reader, on_device(batch, joint.pixels.device))
     if isinstance(batch, ListedFrames):
         return listed_loss(joint.reader, joint.told(batch))
-    with joint.half_precision():
+    with half_precision(joint.pixels.device):
         cut = joint.regions(batch)
         losses = naming_loss(joint.namer, cut)
     return {name: value * (WEIGHT if name == "loss" else 1) for name, value in losses.items()}

@@ -59,7 +59,7 @@ from piza.training.loader import MicroBatches
 from piza.training.trainer import Callbacks, Trainer
 from piza.training.trainer_config import TrainerConfig
 
-NAMED, LABELED, DRAWN_ONES = 900, 160, 200  # regions of a step
+NAMED, TIGHT, LABELED, DRAWN_ONES = 900, 500, 160, 200  # regions of a step
 
 
 class JointBatches:
@@ -109,6 +109,7 @@ class JointBatches:
             torch.tensor([bool(one.phrase) for one in chosen]),
             attributes,
             known,
+            torch.tensor([one.tight for one in chosen]),
         )
 
 
@@ -241,7 +242,12 @@ def main() -> None:
     drawn = drawn_regions(FrameCache(args.scenes) if args.scenes else ())
     sources = [
         (of_kind, some_of(count, args.share))
-        for of_kind, count in ((regions, NAMED), (labeled_regions(args.rows), LABELED), (drawn, DRAWN_ONES))
+        for of_kind, count in (
+            (regions, NAMED),
+            ([one for one in regions if one.tight], TIGHT),
+            (labeled_regions(args.rows), LABELED),
+            (drawn, DRAWN_ONES),
+        )
     ]
     batches = JointBatches(lists, sources, RegionTargets(words, attributes), pixels.sizes, args.only_names)
     joint = start_joint(args, tokenizer.get_vocab(), words, pixels)
