@@ -90,9 +90,8 @@ def _check_current_folder() -> None:
 def _check_hub_settings() -> None:
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         value = os.environ.get(name)
-        if value and not re.fullmatch(
-            r"\s*[+-]?[0-9]{1,9}\s*", value
-        ):  # huggingface_hub could not be imported
+        # Of anything else huggingface_hub makes an error where it is imported.
+        if value and not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", value):
             raise InputError(f"{name} is {shortened(value)}, expected a whole number of seconds")
 
 

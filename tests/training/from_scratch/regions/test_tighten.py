@@ -66,7 +66,7 @@ def train(place, out, *more):
     return load_file(place / f"{out}.safetensors")
 
 
-def test_boxes_are_moved_better_and_nothing_else_changes(place):
+def test_nothing_but_what_moves_boxes_changes(place):
     after = train(place, "run", "--lr", "3e-3")
     before = load_file(place / "proposals.safetensors")
     assert after.keys() == before.keys()

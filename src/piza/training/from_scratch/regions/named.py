@@ -7,7 +7,7 @@ shows nothing.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,13 @@ def drawn_regions(scenes: Iterable[Frame]) -> list[NamedRegion]:
         for number, frame in enumerate(scenes)
         for box, words in zip(frame.objects, frame.attributes, strict=True)
     ]
+
+
+def placed(regions: Sequence[NamedRegion], sizes: Mapping[str, tuple[int, int]]) -> Tensor:
+    """Boxes (n, 4) cxcywh, normalized, of regions of pictures whose (width, height) are known by key."""
+    corners = np.array([one.xyxy for one in regions]) / np.array([sizes[one.key] * 2 for one in regions])
+    boxes = np.hstack([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]])
+    return torch.from_numpy(boxes.astype(np.float32))
 
 
 def may_mirror(one: NamedRegion) -> bool:

@@ -31,6 +31,7 @@ from piza.training.from_scratch.regions.named import (
     drawn_regions,
     labeled_regions,
     named_regions,
+    placed,
 )
 from piza.training.from_scratch.regions.pixels import RegionPixels
 from piza.training.from_scratch.regions.reader import FAR, misplaced
@@ -55,10 +56,7 @@ class TightBatches:
         """The boxes of a step."""
         rng = np.random.default_rng([self.seed, step, process])
         chosen = [some[int(i)] for some, n in self.sources for i in rng.integers(len(some), size=n)]
-        sizes = np.array([self.sizes[one.key] * 2 for one in chosen])
-        corners = np.array([one.xyxy for one in chosen]) / sizes
-        boxes = np.hstack([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]])
-        return [one.key for one in chosen], torch.from_numpy(boxes.astype(np.float32))
+        return [one.key for one in chosen], placed(chosen, self.sizes)
 
 
 class Tightening(nn.Module):

@@ -46,6 +46,7 @@ from piza.training.from_scratch.regions.named import (
     labeled_regions,
     may_mirror,
     named_regions,
+    placed,
 )
 from piza.training.from_scratch.regions.namer import RegionNamer
 from piza.training.from_scratch.regions.namer import evaluate as evaluate_names
@@ -95,15 +96,12 @@ class JointBatches:
     def regions(self, chosen: Sequence[NamedRegion], rng: np.random.Generator | None) -> RegionsAt:
         """Regions of a batch; without `rng` as they are."""
         mirrored = [bool(rng and rng.random() < 0.3 and may_mirror(one)) for one in chosen]
-        sizes = np.array([self.sizes[one.key] * 2 for one in chosen], np.float32)
-        corners = np.array([one.xyxy for one in chosen], np.float32) / sizes
-        boxes = np.hstack([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]])
-        boxes[:, 0] = np.where(mirrored, 1 - boxes[:, 0], boxes[:, 0])
-        placed = torch.from_numpy(boxes.astype(np.float32))
+        boxes = placed(chosen, self.sizes)
+        boxes[:, 0] = torch.where(torch.tensor(mirrored), 1 - boxes[:, 0], boxes[:, 0])
         said, attributes, known = self.targets.of(chosen, mirrored)
         return RegionsAt(
             [one.key for one in chosen],
-            placed,
+            boxes,
             mirrored,
             said,
             torch.tensor([bool(one.phrase) for one in chosen]),
