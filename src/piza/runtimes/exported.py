@@ -39,7 +39,7 @@ from piza.search.region_crops import Detail, region_crops
 GRAPHS = ("text", "image", "ground", "history")
 LIST_GRAPHS = ("proposals", "matcher")  # of a model that lists objects first
 REGION_GRAPHS = ("regions",)  # of one that also looks at each of them
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
