@@ -50,7 +50,9 @@ def planted(number, scenes, rng):
     """[(kind, sentence, box xyxy)] of one scene."""
     _, objects, _, rows = scenes[number]
     asked = [("right", row.ref, row.box_xyxy) for row in rows]
-    pairs = [(a, b) for a in rows for b in rows if a.index != b.index and iou(a.box_xyxy, b.box_xyxy) < 0.2]
+    pairs = [
+        (a, b) for a in rows for b in rows if a.index != b.index and iou_xyxy(a.box_xyxy, b.box_xyxy) < 0.2
+    ]
     asked += [
         ("another thing", pairs[place][0].ref, pairs[place][1].box_xyxy)
         for place in rng.permutation(len(pairs))[:EACH]
@@ -72,10 +74,6 @@ def planted(number, scenes, rng):
             ("half off", row.ref, tuple(clip_xyxy((x1 + dx, y1 + dy, x2 + dx, y2 + dy), (0, 0, *SIZE))))
         )
     return asked
-
-
-def iou(a, b):
-    return float(iou_xyxy(np.array(a), np.array(b)))
 
 
 def collect(options):

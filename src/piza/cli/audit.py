@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from piza.cli.common import add_model_options, at_least, note
-from piza.cli.machine_check import add_check_options, load_asker, rules_of, show_photos
+from piza.cli.common import add_model_options, at_least, note, show_photos
+from piza.cli.machine_check import add_check_options, load_asker, rules_of
 from piza.errors import InputError
 from piza.files import check_not_read, check_writable
 from piza.visualize.text import one_line

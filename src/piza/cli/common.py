@@ -360,6 +360,11 @@ def show_progress(done: int, total: int, of: str = "rows") -> None:
         print(f"\r{done} of {total} {of}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
+def show_photos(done: int, total: int) -> None:
+    """As `show_progress`, of photos."""
+    show_progress(done, total, "photos")
+
+
 def note(text: str) -> None:
     """A line beside the answer, on stderr."""
     print(f"piza: {one_line(text)}", file=sys.stderr)

@@ -40,6 +40,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     import piza
     from piza.boxes import iou_xyxy
+    from piza.evaluation.metrics import ROUNDING
 
     out = Path(options.out)
     if out.exists() and not out.is_dir():
@@ -60,10 +61,12 @@ def _run(options: argparse.Namespace) -> None:
             drawing = photo.with_name(f"{photo.stem}-search-{place}.png")
             result.save_drawing(drawing)
             iou = float(iou_xyxy(result.box_xyxy, row.box_xyxy))
-            right += iou >= RIGHT
+            right += iou >= RIGHT - ROUNDING
             times.append(result.milliseconds)
             print(describe(result))
-            print(f"  truth  {'right' if iou >= RIGHT else 'WRONG'}, IoU {iou:.2f} with the true box")
+            print(
+                f"  truth  {'right' if iou >= RIGHT - ROUNDING else 'WRONG'}, IoU {iou:.2f} with the true box"
+            )
             print(f"  drawn  {drawing}\n")
     print(
         f"{right} of {len(times)} right (IoU of at least {RIGHT} with the true box), "

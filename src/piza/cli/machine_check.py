@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import add_model_options, at_least, load_model, note, show_progress
+from piza.cli.common import add_model_options, at_least, load_model, note, show_photos
 from piza.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,8 +85,3 @@ def _machine_check(options: argparse.Namespace) -> int:
     if done.failed:
         note(f"{len(done.failed)} photos were left out; the same command tries them again")
     return 1 if done.failed else 0
-
-
-def show_photos(done: int, total: int) -> None:
-    """Progress, for people."""
-    show_progress(done, total, "photos")

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from piza.cli.common import at_least, note, over, probability, show_progress
+from piza.cli.common import at_least, note, over, probability, show_photos
 from piza.errors import MAX_TILES_A_SIDE, InputError
 
 if TYPE_CHECKING:
@@ -129,8 +129,3 @@ def _proposer(options: argparse.Namespace) -> "tuple[str, Proposer, dict[str, An
 
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
-
-
-def show_photos(done: int, total: int) -> None:
-    """As `show_progress`, of photos."""
-    show_progress(done, total, "photos")

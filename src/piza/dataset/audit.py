@@ -164,11 +164,12 @@ def _without_photos(
 def _compare_neighbors(rows: Sequence[Row], places: Sequence[int], findings: list[list[Finding]]) -> None:
     """Sentences that say nothing beyond what is said of another object; boxes that are nearly the same."""
     said = {place: set(content(rows[place].expression)) for place in places}
+    boxes = np.array([rows[place].box_xyxy for place in places], float)
     for own in places:
-        for other in places:
+        overlaps = iou_xyxy(rows[own].box_xyxy, boxes).tolist()
+        for other, iou in zip(places, overlaps, strict=True):
             if own == other or rows[own].box_xyxy == rows[other].box_xyxy:
                 continue
-            iou = _iou(rows[own], rows[other])
             if own > other and iou >= TWO_BOXES_IOU:
                 message = f"row {other + 1}: has nearly the same box (IoU {iou:.2f}), so one of them is not well drawn"
                 findings[own].append(Finding(ALMOST, ALMOST_GRAVE, message))
@@ -202,4 +203,4 @@ def _photo(
 
 
 def _iou(a: Row, b: Row) -> float:
-    return float(iou_xyxy(np.array(a.box_xyxy), np.array(b.box_xyxy)))
+    return float(iou_xyxy(a.box_xyxy, b.box_xyxy))

@@ -145,7 +145,7 @@ def model_list(model: "Piza") -> Detector:
             categories = [listed[place] for place in best]
         whole = [None] * len(corners) if chances is None else chances.tolist()
         return [
-            Candidate(_box(box), category, float(score), _attributes(row, names, groups), chance)
+            Candidate(box_of(box), category, float(score), _attributes(row, names, groups), chance)
             for box, category, score, row, chance in zip(
                 corners, categories, scores, shown, whole, strict=True
             )
@@ -194,6 +194,7 @@ def labeled_boxes(photos: Sequence[LabeledPhoto]) -> Proposer:
     return propose
 
 
-def _box(corners: Sequence[Any]) -> Box:
-    x1, y1, x2, y2 = (float(value) for value in corners)
+def box_of(box: Sequence[Any]) -> Box:
+    """A box of any numbers as plain ones, (x1, y1, x2, y2)."""
+    x1, y1, x2, y2 = (float(value) for value in box)
     return x1, y1, x2, y2

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from piza.dataset.candidates import Box, Candidate, Detector
+from piza.dataset.candidates import Box, Candidate, Detector, box_of
 from piza.errors import InputError, reason
 from piza.hub import find_model
 from piza.image import ImageArray
@@ -47,7 +47,7 @@ def zero_shot_detector(model: Any, labels: Sequence[str], device: str = "cpu") -
         for answer in answers:
             corners = [answer["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]
             found.append(
-                Candidate(_box(_inside(corners, image)), str(answer["label"]), float(answer["score"]))
+                Candidate(box_of(_inside(corners, image)), str(answer["label"]), float(answer["score"]))
             )
         return found
 
@@ -74,7 +74,7 @@ def mask_segmenter(model: Any, device: str = "cpu") -> Detector:
         except Exception as error:  # a package that is missing, too little memory
             raise _failed(model, error) from error
         return [
-            Candidate(_box(_inside(np.array(corners) * back, image)), "", score) for corners, score in found
+            Candidate(box_of(_inside(np.array(corners) * back, image)), "", score) for corners, score in found
         ]
 
     return look
@@ -99,7 +99,7 @@ def _mask_boxes(pipe: Any, image: ImageArray) -> Iterator[tuple[Box, float]]:
         mask = np.asarray(mask).astype(bool)
         if mask.any():
             rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-            yield _box((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)), float(score)
+            yield box_of((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)), float(score)
 
 
 def _pipeline(task: str, model: Any, device: str) -> Any:
@@ -136,8 +136,3 @@ def _pillow(image: ImageArray) -> Any:
 def _inside(corners: Sequence[Any], image: ImageArray) -> list[float]:
     sides = (image.shape[1], image.shape[0]) * 2
     return [min(max(float(value), 0.0), float(side)) for value, side in zip(corners, sides, strict=True)]
-
-
-def _box(corners: Sequence[Any]) -> Box:
-    x1, y1, x2, y2 = (float(value) for value in corners)
-    return x1, y1, x2, y2

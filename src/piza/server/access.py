@@ -47,13 +47,18 @@ class AccessRules:
                 await _preflight(scope, receive, send)
                 return
         elif origin is not None and not _same_origin(origin, host):
-            raise RequestError(f"pages of {origin[:100]!r} may not ask this server; see --allow-origin", 403)
+            raise RequestError(
+                f"pages of {origin[:100]!r} may not ask this server; `piza serve --allow-origin` lets them",
+                403,
+            )
         elif (
             origin is None
             and headers.get("sec-fetch-site") == "cross-site"
             and scope["method"] not in ("GET", "HEAD")
         ):
-            raise RequestError("other sites may not ask this server; see --allow-origin", 403)
+            raise RequestError(
+                "other sites may not ask this server; `piza serve --allow-origin` lets them", 403
+            )
         await self.app(scope, receive, send)
 
 

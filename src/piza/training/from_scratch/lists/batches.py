@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from piza.boxes import iou_matrix_xyxy
 from piza.training.from_scratch.lists.cached import Cache, read_cache
 from piza.training.from_scratch.lists.listed_frames import Frames
 from piza.training.from_scratch.lists.object_lists import (
@@ -18,7 +19,6 @@ from piza.training.from_scratch.lists.object_lists import (
     swap_sides,
 )
 from piza.training.from_scratch.lists.reader import ListedFrames
-from piza.training.from_scratch.streets.labels import iou
 from piza.training.loader import MicroBatches
 
 SURE = 0.5  # IoU from which on a proposal is of an object
@@ -201,7 +201,7 @@ def overlaps_of(one: ObjectList, boxes: NDArray[np.float32], mirrored: bool) -> 
     if mirrored:
         objects = np.stack([1 - objects[:, 2], objects[:, 1], 1 - objects[:, 0], objects[:, 3]], 1)
     low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
-    return np.asarray(iou(np.concatenate([low, high], 1).astype(float), objects))
+    return np.asarray(iou_matrix_xyxy(np.concatenate([low, high], 1).astype(float), objects))
 
 
 @torch.inference_mode()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
+from piza.boxes import iou_matrix_xyxy
 from piza.image import cut, open_image
 from piza.search.zoom_path import frame_window, input_size
 from piza.training.from_scratch.frames.cache import FrameCache
@@ -32,7 +33,6 @@ from piza.training.from_scratch.proposals.train import (
     source_folders,
     start_from_nanodet,
 )
-from piza.training.from_scratch.streets.labels import iou
 
 Lister = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
@@ -122,7 +122,7 @@ def main() -> None:
         begun = time.perf_counter()
         listed = list_of(image)
         spent, images = spent + time.perf_counter() - begun, images + 1
-        overlap = iou(boxes, listed) >= 0.5
+        overlap = iou_matrix_xyxy(boxes, listed) >= 0.5
         size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
         within = ((centers[:, None] > listed[:, :2]) & (centers[:, None] < listed[:, 2:])).all(-1).any(1)

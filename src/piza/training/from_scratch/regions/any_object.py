@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
+from piza.boxes import iou_matrix_xyxy
 from piza.data.windows import photometric_augmentation
 from piza.files import atomic_write
 from piza.image import open_image
@@ -47,7 +48,6 @@ from piza.training.from_scratch.proposals.train import (
 )
 from piza.training.from_scratch.regions.kinds import kind_of
 from piza.training.from_scratch.regions.named import LOOSE, NOTHING, read_named, whole_pixels
-from piza.training.from_scratch.streets.labels import iou
 from piza.training.losses import giou
 from piza.training.losses import iou as overlaps
 from piza.training.trainer import Trainer
@@ -106,7 +106,7 @@ def _without_doubles(told: list[tuple[tuple[float, ...], bool | None, bool]]) ->
     kept: list[int] = []
     boxes = np.array([one[0] for one in told], float).reshape(-1, 4)
     for number in range(len(told)):
-        if not kept or iou(boxes[number : number + 1], boxes[kept]).max() < SAME:
+        if not kept or iou_matrix_xyxy(boxes[number : number + 1], boxes[kept]).max() < SAME:
             kept.append(number)
     said = [number for number in kept if told[number][1] is not None]
     unclear = [number for number in kept if told[number][1] is None]

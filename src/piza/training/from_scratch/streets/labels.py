@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from piza.boxes import iou_matrix_xyxy
 from piza.data.frames import Frame
 from piza.data.scenes.signs import KINDS
 from piza.data.sorec import read_rows
@@ -147,7 +148,7 @@ def add_labels(photo: StreetPhoto, labels: Iterable[dict[str, Any]], teacher: li
             photo.objects.append(StreetObject(box.tolist(), list(LABELS[name]), label=name))
         elif name in UNCLEAR:
             may, sure = list(UNCLEAR[name]), False
-            for index in np.flatnonzero(iou(box[None], boxes)[0] >= SAME):
+            for index in np.flatnonzero(iou_matrix_xyxy(box[None], boxes)[0] >= SAME):
                 told = LABELS.get(teacher[index][5], ())
                 if teacher[index][4] >= 0.2 and set(told) & set(may):
                     may, sure = [w for w in told if w in UNCLEAR[name]], True
@@ -189,20 +190,13 @@ def add_teacher(photo: StreetPhoto, teacher: list[list[Any]]) -> None:
             break
         known = np.array([o.box for o in photo.objects], dtype=float).reshape(-1, 4)
         given = np.array(box, dtype=float)[None]
-        if len(known) and (iou(given, known).max() >= SAME or covered(given, known).max() >= 0.9):
+        if len(known) and (iou_matrix_xyxy(given, known).max() >= SAME or covered(given, known).max() >= 0.9):
             continue
         may = [word for word in LABELS.get(name, ()) if word not in photo.complete]
         if score >= SURE and may and len(may) == len(LABELS[name]):
             photo.objects.append(StreetObject(list(box), may))
         else:
             photo.doubtful.append(list(box))
-
-
-def iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """(n, 4) and (m, 4) xyxy -> (n, m)."""
-    inner = _inner(a, b)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (a, b)]
-    return np.asarray(inner / np.maximum(areas[0][:, None] + areas[1] - inner, 1e-9))
 
 
 def covered(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -226,7 +220,7 @@ def add_colors(photo: StreetPhoto, boxes: list[list[Any]]) -> None:
     """Gives objects the colors [x0, y0, x1, y1, "color=NAME"] of the same boxes."""
     known = np.array([o.box for o in photo.objects], dtype=float).reshape(-1, 4)
     for *box, word in boxes if len(known) else ():
-        overlap = iou(np.array(box, dtype=float)[None], known)[0]
+        overlap = iou_matrix_xyxy(np.array(box, dtype=float)[None], known)[0]
         best = photo.objects[int(overlap.argmax())]
         if overlap.max() >= 0.8 and "color" not in best.groups:
             best.words.append(word)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from piza.boxes import iou_matrix_xyxy
 from piza.data.labels import LabeledBox, LabeledPhoto, read_labels
 from piza.data.scenes.attributes import attribute_words
 from piza.data.scenes.objects import SceneObject
@@ -38,7 +39,6 @@ from piza.files import atomic_write
 from piza.image import image_size, open_image
 from piza.training.from_scratch.frames.cache import RELEVANCE_CODES
 from piza.training.from_scratch.frames.sign_photos import core
-from piza.training.from_scratch.streets.labels import iou
 
 SAME = 0.6  # IoU from which on a box that somebody wrote about is that of a labeled object
 _TRAFFIC = ("car", "truck", "bus", "vehicle", "bicycle", "motorcycle")
@@ -188,7 +188,7 @@ def written_rows(key: str, told: list[dict[str, Any]], written: list[dict[str, A
         if content["xyxy"] is None:
             continue
         box = np.array([content["xyxy"]], float)
-        overlap = iou(box, np.array([o["xyxy"] for o in told], float).reshape(-1, 4))[0]
+        overlap = iou_matrix_xyxy(box, np.array([o["xyxy"] for o in told], float).reshape(-1, 4))[0]
         if not len(told) or overlap.max() < SAME:
             told.append(
                 {
