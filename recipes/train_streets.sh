@@ -71,7 +71,13 @@ $RUN.regions.tighten --base "$BASE" --proposals "$WORK/listed/proposals.safetens
     --scenes "$WORK/scenes/half_listed" --streets "$STREETS" --signs "$SIGNS" --pixels "$WORK/pixels.bin" \
     --run "$WORK/tighten" --out "$WORK/tight.safetensors" --steps 1200
 
-$RUN.assemble --base "$WORK/base" --proposals "$WORK/tight.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
+# The matcher alone, on what the finished encoder says: many more sentences in the time.
+$RUN.regions.matcher_alone --cache "$WORK/lists" --rows "$WORK/train.json" --written "$WORK/written.json" --named "$NAMED" \
+    --scenes "$WORK/scenes/half_listed" --streets "$STREETS" --signs "$SIGNS" --pixels "$WORK/pixels.bin" --model "$WORK/base" \
+    --base "$BASE" --proposals "$WORK/tight.safetensors" --matcher "$WORK/listed/matcher.safetensors" \
+    --sorec "$SOREC/trainS.json" "$SOREC/val.json" --steps 2000 --out "$WORK/alone"
+
+$RUN.assemble --base "$WORK/base" --proposals "$WORK/tight.safetensors" --matcher "$WORK/alone/matcher.safetensors" \
     --out "$WORK/assembled"
 
 # The later looks, on windows of photos.

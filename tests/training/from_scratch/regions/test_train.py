@@ -12,11 +12,16 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 import piza
+from piza.boxes import cxcywh_to_xyxy, iou_matrix_xyxy
+from piza.image import cut
 from piza.model.region_encoder import STATE
+from piza.search.region_crops import Detail
+from piza.search.zoom_path import frame_window, input_size
 from piza.training.checkpoint import averaged_weights
 from piza.training.from_scratch.lists import cached
 from piza.training.from_scratch.lists.train_matcher import STATES
 from piza.training.from_scratch.proposals.train import read_words
+from piza.training.from_scratch.regions import matcher_alone
 from piza.training.from_scratch.regions import train as joint
 
 MINI = Path(piza.__file__).parent / "weights/mini"
@@ -127,3 +132,42 @@ def test_the_lexicon_begins_with_what_names_taught(place):
     words = json.loads((place / "run_names/words.json").read_text())
     seen = says[[ids[word] for word in words], -STATE - 1 : -1]
     assert torch.cosine_similarity(seen, said, dim=1).min() > 0.5
+
+
+def teach_alone(place, out, *more):
+    call(
+        matcher_alone,
+        place,
+        *("--cache", "lists", "--rows", "rows.json", "--written", "rows.json", "--named", "named.jsonl"),
+        *("--streets", "streets", "--pixels", "pixels.bin", "--model", str(MINI)),
+        *("--proposals", "proposals.safetensors", "--matcher", "matcher.safetensors"),
+        *("--steps", "3", "--out", out, *more),
+    )
+    found = place / out / "matcher.safetensors"
+    return load_file(found) if found.exists() else {}
+
+
+def test_the_matcher_is_told_what_a_search_would_tell_it(place):
+    teach_alone(place, "run_alone", "--stop-after", "1")
+    states, boxes = (np.load(place / f"lists/{name}.npy")[0] for name in ("states", "moved"))
+    image = cv2.imread(str(place / "streets" / KEY.replace("/", "/images/")))[..., ::-1].copy()
+    frame, pixels = frame_window((320, 160)), 1120
+    found = piza.load("mini").encode_frame(
+        cut(image, frame, input_size(frame, True, pixels, pixels)), Detail(image, frame)
+    )
+    overlaps = iou_matrix_xyxy(cxcywh_to_xyxy(boxes[0]), cxcywh_to_xyxy(found.boxes[-1, 0].float().numpy()))
+    same = overlaps.argmax(1)  # rounding may change the order of the list
+    assert np.median(overlaps.max(1)) > 0.95
+    said = found.features[0, same, -STATE - 1 : -1].float().numpy()
+    plain, varied, mirrored = (np.abs(said - states[view]).mean() for view in (0, 1, -1))
+    assert plain < varied / 2 < mirrored / 2
+
+
+def test_a_matcher_that_is_stopped_goes_on_to_the_same_weights(place):
+    before = load_file(place / "matcher.safetensors")
+    whole = teach_alone(place, "run_whole")
+    teach_alone(place, "run_parts", "--stop-after", "2")
+    parts = teach_alone(place, "run_parts")
+    assert whole.keys() == parts.keys() and before.keys() <= whole.keys()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    assert not torch.equal(whole["matcher.words.weight"], before["matcher.words.weight"].float())

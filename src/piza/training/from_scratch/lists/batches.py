@@ -42,7 +42,7 @@ class ListedBatches:
     """Batches of cached lists, and of lists without images; a function of the step and the process.
 
     unknown: the id of a word that is not known. share: of the lists of a step, at least one of each kind. weights: how many times as
-    often the photos of a source are taken.
+    often the photos of a source are taken. shares: what LISTED and TOLD say of a step. read: the cache of a folder.
     """
 
     def __init__(
@@ -55,8 +55,11 @@ class ListedBatches:
         seed: int,
         share: float = 1.0,
         weights: Mapping[str, float] | None = None,
+        shares: Mapping[str, tuple[Any, ...]] | None = None,
+        read: Callable[[Path], Cache] = read_cache,
     ):
-        self.share, self.weights = share, weights or {}
+        self.share, self.weights, self.read = share, weights or {}, read
+        self.shares: Mapping[str, tuple[Any, ...]] = {**LISTED, **TOLD, **(shares or {})}
         self.cache_folder, self.frames = cache, frames
         self.told, self.teller, self.seed = told, teller, seed
         words = list(teller.words)
@@ -68,11 +71,11 @@ class ListedBatches:
     def __call__(self, step: int, process: int) -> MicroBatches[Any]:
         """The batches of a step."""
         if self.cache is None or step - self.read_at >= 100:  # it may be growing
-            self.cache, self.read_at = read_cache(self.cache_folder), step
+            self.cache, self.read_at = self.read(self.cache_folder), step
         rng = np.random.default_rng([self.seed, step, process])
         batches: list[Any] = []
         for kind, of_kind in self.frames.items():
-            count, rows, k = LISTED[kind]
+            count, rows, k = self.shares[kind]
             frames = of_kind.cached(self.cache)
             if not frames.keys:
                 continue
@@ -85,7 +88,7 @@ class ListedBatches:
                 self.batch([(frames.keys[i], frames.lists[i]) for i in chosen], most, rows, rng, kind)
             )
         for kind, lists in self.told.items():
-            count, k, rows, weight = TOLD[kind]
+            count, k, rows, weight = self.shares[kind]
             chosen = [int(i) for i in rng.integers(len(lists), size=some_of(count, self.share))]
             batches.append(
                 self.teller.tell([lists[i] for i in chosen], k, rows, rng, BLURS[kind], kind, weight)
@@ -109,12 +112,14 @@ class ListedBatches:
         rivals = torch.ones_like(right)
         parts: list[tuple[Tensor, ...]] = []
         mirrors: list[bool] = []
+        listed: list[int] = []
         prompts: list[list[str]] = []
         for number, ((key, one), rows) in enumerate(zip(chosen, asked, strict=True)):
             views = self.cache.by_key[key]
             view = views[int(rng.integers(len(views)))] if rng else views[0]
             mirrored = bool(rng and not key.startswith("signs/") and rng.random() < 0.3)
             mirrors.append(mirrored)
+            listed.append(view)
             features, read, seen, boxes = (
                 torch.from_numpy(values[view, :k].astype(np.float32))
                 for values in (self.cache.features, self.cache.read, self.cache.seen, self.cache.boxes)
@@ -163,6 +168,7 @@ class ListedBatches:
             rivals,
             kind,
             [key for key, _ in chosen],
+            listed,
             mirrors,
         )
 
@@ -212,7 +218,7 @@ def evaluate(
 
     read: a batch -> logits (lists, sentences, k) of which object is meant. together: all sources as one.
     """
-    batches.cache = read_cache(batches.cache_folder)
+    batches.cache = batches.read(batches.cache_folder)
     found: dict[str, list[tuple[bool, bool, bool, bool]]] = {}
     for kind in batches.frames:
         frames = batches.frames[kind].cached(batches.cache)

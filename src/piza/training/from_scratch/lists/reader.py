@@ -29,7 +29,7 @@ class ListedFrames:
     to describe the objects anew, words (lists, words) the order of attributes (another in a mirrored list), kept (lists, k, width)
     0 for features that are left out; boxes (lists, k, 4), aspect (lists,); right (lists, sentences, k + 1) 1 for every proposal that is the one, the last for none of them; asked (lists, sentences); relevance (lists,
     sentences, k, 3), 0.5 where it is not known; rivals (lists, sentences, k + 1) 0 for proposals that may be meant or not; keys of the
-    frames, and whether each list is mirrored."""
+    frames, rows of the cache, and whether each list is mirrored."""
 
     ids: Tensor
     mask: Tensor
@@ -46,6 +46,7 @@ class ListedFrames:
     rivals: Tensor
     kind: str
     keys: list[str]
+    listed: list[int]
     mirrored: list[bool]
 
 

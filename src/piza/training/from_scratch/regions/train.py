@@ -33,7 +33,7 @@ from piza.training.from_scratch.frames.cache import FrameCache
 from piza.training.from_scratch.lists.batches import ListedBatches, evaluate, some_of
 from piza.training.from_scratch.lists.cached import read_cache
 from piza.training.from_scratch.lists.listed_frames import Frames, photo_frames, scene_frames
-from piza.training.from_scratch.lists.object_lists import ListTeller, read_drawn, sorec_lists
+from piza.training.from_scratch.lists.object_lists import ListTeller, ObjectList, read_drawn, sorec_lists
 from piza.training.from_scratch.lists.reader import start_reader
 from piza.training.from_scratch.lists.train_matcher import STATES
 from piza.training.from_scratch.proposals.train import read_words, source_folders
@@ -159,8 +159,8 @@ class Checks:
             print(step, "names", found_names, flush=True)
 
 
-def read_lists(args: argparse.Namespace, teller: ListTeller, unknown: int) -> ListedBatches:
-    """All lists that sentences are about."""
+def read_sentences(args: argparse.Namespace) -> tuple[dict[str, Frames], dict[str, list[ObjectList]]]:
+    """All lists that sentences are about, by kind: those with frames, and those that are told."""
     frames = {
         "scenes": scene_frames([args.scenes] if args.scenes else []),
         "photos": photo_frames(args.rows),
@@ -171,7 +171,7 @@ def read_lists(args: argparse.Namespace, teller: ListTeller, unknown: int) -> Li
     told = {"sorec": sorec_lists(args.sorec, held_out=False)} if args.sorec else {}
     if args.drawn:
         told["drawn"] = read_drawn(args.drawn)
-    return ListedBatches(args.cache, frames, told, teller, unknown, args.seed, args.share, dict(args.weight))
+    return frames, told
 
 
 def train(
@@ -221,7 +221,15 @@ def main() -> None:
     attributes = read_words().words
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     teller = ListTeller({word: place for place, word in enumerate(attributes)}, STATES, Prompter(tokenizer))
-    lists = read_lists(args, teller, tokenizer.unk_token_id)
+    lists = ListedBatches(
+        args.cache,
+        *read_sentences(args),
+        teller,
+        tokenizer.unk_token_id,
+        args.seed,
+        args.share,
+        dict(args.weight),
+    )
     regions = named_regions(args.named)
     words = asked_words(regions, args.start or args.out)
     checks = Checks(
