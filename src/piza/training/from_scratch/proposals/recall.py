@@ -26,6 +26,7 @@ from piza.image import cut, open_image
 from piza.search.zoom_path import frame_window, input_size
 from piza.training.from_scratch.frames.cache import FrameCache
 from piza.training.from_scratch.proposals.train import (
+    network_of,
     new_network,
     normalized_pixels,
     read_photos,
@@ -47,12 +48,12 @@ def lister(args: argparse.Namespace) -> Lister:
         network: nn.Module = model.proposals
         pixels = model.config.first_pixels
     else:
-        words = read_words()
-        fresh, pixels = new_network(args.base, words, args.count), args.pixels
+        words, pixels = read_words(), args.pixels
         if args.start:
+            fresh = new_network(args.base, words, args.count, regions=False)
             start_from_nanodet(fresh, args.start, words)
         else:
-            fresh.load_state_dict({k: v.float() for k, v in load_file(args.proposals).items()})
+            fresh = network_of(args.base, load_file(args.proposals), args.count)
         fresh.half_precision = args.half
         network = fresh
     network.eval()

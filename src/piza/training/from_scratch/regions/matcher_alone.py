@@ -112,14 +112,19 @@ class MatcherAlone(nn.Module):
         super().__init__()
         reader.network.regions = None
         self.reader = reader
+        self.look_at(cache)
+
+    def look_at(self, cache: Path) -> None:
+        """Be told of the lists of this cache."""
         self.states, self.moved = (
             np.load(cache / f"{name}.npy", mmap_mode="r") for name in ("states", "moved")
         )
 
     def told(self, batch: ListedFrames) -> ListedFrames:
-        """The batch with its regions seen, each list in one of its views at random."""
+        """The batch with its regions seen: each list in one of its views at random, or, not in training, as it is."""
         plain, k = VIEWS - MIRRORED, batch.boxes.shape[1]
-        chosen = torch.randint(plain * MIRRORED, (len(batch.listed),)).tolist()
+        views = plain * MIRRORED if self.training else 1
+        chosen = torch.randint(views, (len(batch.listed),)).tolist()
         at = [
             (row, plain + n % MIRRORED if mirrored else n % plain)
             for row, n, mirrored in zip(batch.listed, chosen, batch.mirrored, strict=True)
@@ -130,6 +135,10 @@ class MatcherAlone(nn.Module):
         boxes = torch.from_numpy(np.stack([self.moved[row, view, :k] for row, view in at]))
         before, after = batch.features[..., : -STATE - 1], batch.features[..., -1:]
         return replace(batch, features=torch.cat([before, states, after], -1), boxes=boxes)
+
+    def read(self, batch: ListedFrames) -> Tensor:
+        """Which object is meant: logits (lists, sentences, k)."""
+        return self.reader.read(self.told(batch))
 
 
 def loss_of(alone: nn.Module, batch: ListedFrames | ToldLists) -> dict[str, Tensor]:
