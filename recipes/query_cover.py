@@ -19,9 +19,9 @@ from piza.data.scenes.meaning import Facts
 from piza.data.scenes.relevance import RELEVANCE, relevance
 from piza.data.scenes.write import pick_rows
 from piza.image import cut
+from piza.model.tensor_boxes import iou
 from piza.search.zoom_path import frame_window, input_size
 from piza.training.from_scratch.base_model.relevance import ON_OBJECT
-from piza.training.losses import iou
 
 SIZE = (2048, 1152)
 

@@ -85,6 +85,24 @@ def test_a_words_vector_changes_the_sentences_that_say_it(matcher, asked):
 
 def test_log_odds_are_of_one_choice():
     answers = torch.tensor([[2.0, -1.0, 0.5], [-3.0, -4.0, -3.5]])
-    probability = log_odds(answers).sigmoid()
+    apart = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.5, 0.2, 0.1, 0.1], [0.5, 0.8, 0.1, 0.1]])
     weights = answers.exp()
-    torch.testing.assert_close(probability, weights / (1 + weights.sum(-1, keepdim=True)))
+    choice = weights / (1 + weights.sum(-1, keepdim=True))
+    torch.testing.assert_close(log_odds(answers, apart).sigmoid(), choice)
+
+
+def test_a_thing_that_is_listed_twice_is_not_less_likely_for_it():
+    boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.205, 0.2, 0.1, 0.1], [0.7, 0.7, 0.1, 0.1]])
+    answers = torch.tensor([[1.0, 0.9, 1.2]])  # by itself, the third is the likeliest
+    odds = log_odds(answers, boxes)[0]
+    alone = log_odds(answers[:, [0, 2]], boxes[[0, 2]])[0]
+    assert odds[0] > odds[2] and alone[0] < alone[1]
+    together = torch.tensor([[1.0, 0.9]])
+    assert log_odds(together, boxes[:2])[0, 0] > log_odds(together[:, :1], boxes[:1])[0, 0]
+
+
+def test_what_overlaps_by_less_than_half_is_another_thing():
+    boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.24, 0.2, 0.1, 0.1]])  # IoU 0.43
+    answers = torch.tensor([[0.3, -0.4]])
+    choice = answers.exp() / (1 + answers.exp().sum())
+    torch.testing.assert_close(log_odds(answers, boxes).sigmoid(), choice)

@@ -15,8 +15,8 @@ from piza.image import cut, decode_image
 from piza.model.io import load_folder
 from piza.model.nanodet import normalized
 from piza.model.region_encoder import STATE, BoxTightener, RegionEncoder, moved
+from piza.model.tensor_boxes import giou
 from piza.search.region_crops import LEAST, SIDE, SURROUNDINGS, Detail, region_crops
-from piza.training.losses import giou
 
 MINI = Path(piza.__file__).parent / "weights/mini"
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from piza.model.grounder import Grounding
+from piza.model.tensor_boxes import giou
 from piza.training.losses import (
     Targets,
     choice_loss,
     dense_positives,
-    giou,
     look_loss,
     match_rows,
     near_answers,

@@ -12,9 +12,11 @@ from torch.nn import functional
 
 from piza.model.proposals import Proposals
 from piza.model.relations import FREQUENCIES, HIDDEN, Compare, pair_features
+from piza.model.tensor_boxes import iou
 
 ACROSS = 96.0  # the unit of distances between objects: so many of them are the width of the image
 WAVES = (1.0, 2.0, 4.0, 8.0)
+SAME = 0.5  # IoU of two boxes that may be of one thing
 TRAITS = 64  # width of what words describe of an object
 RELEVANCE = 3  # kinds of relevance of an object to a sentence, learned too: piza.data.scenes.relevance
 
@@ -204,13 +206,23 @@ class ExpressionMatcher(nn.Module):
         return similarity
 
 
-def log_odds(answers: Tensor) -> Tensor:
-    """Logits (..., k) of each object, 0 standing for none of them -> log-odds (..., k) of each against all else."""
-    probability = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1).softmax(-1)
-    places = torch.arange(probability.shape[-1], device=answers.device)
-    others = (places[:, None] != places[:-1]).to(answers.dtype)
+def log_odds(answers: Tensor, boxes: Tensor) -> Tensor:
+    """How likely each object is what is meant, with all boxes of the same thing: float32 log-odds (..., k).
+
+    A thing is often listed twice, and its boxes share what is said of it. So each has, beside its own probability, that of
+    every box it overlaps by `SAME` or more, times their IoU. The highest is the box of the most overlap with what is meant,
+    on average over what that may be.
+
+    answers: logits (..., k), where 0 stands for none of the objects. boxes: (k, 4) cxcywh, normalized.
+    """
+    same = iou(boxes.float(), boxes.float())
+    places = torch.arange(len(boxes), device=boxes.device)
+    same = torch.where(places[:, None] == places, 1.0, torch.where(same >= SAME, same, 0.0))
+    mine, none = functional.pad(answers.float(), (0, 1)).softmax(-1).split([answers.shape[-1], 1], -1)
     # A sum of the others, as 1 less something near 1 would be mostly rounding.
-    return probability[..., :-1].clamp(min=1e-12).log() - (probability @ others).clamp(min=1e-12).log()
+    others = mine @ (1 - same) + none
+    odds: Tensor = (mine @ same).clamp(min=1e-12).log() - others.clamp(min=1e-12).log()
+    return odds
 
 
 def box_features(boxes: Tensor) -> Tensor:

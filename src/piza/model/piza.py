@@ -277,7 +277,7 @@ class Piza(nn.Module):
         answers = self.matcher(ids[None], mask[None].bool(), proposals)[0][-1, 0]
         boxes = proposals.boxes[-1].expand(len(sentences), -1, -1)
         none = answers.new_zeros(())  # no cells were scored
-        return Grounding(log_odds(answers)[None, ..., None], boxes[None], none, none)
+        return Grounding(log_odds(answers, boxes[0])[None, ..., None], boxes[None], none, none)
 
 
 def merge_method(model: Piza) -> None:

@@ -147,7 +147,7 @@ class _MatcherGraph(nn.Module):
         """Log-odds (1, k) of each object. aspect: (), height over width of the window."""
         ids = input_ids[None]
         answers, _ = self.matcher.read(ids, torch.ones_like(ids, dtype=torch.bool), features, boxes, aspect)
-        return log_odds(answers[-1, 0])
+        return log_odds(answers[-1, 0], boxes[0])
 
 
 class _OpenTransformerLayer(nn.Module):

@@ -15,8 +15,9 @@ from piza.data.windows import photometric_augmentation
 from piza.image import cut
 from piza.model.piza import Piza
 from piza.model.proposals import Proposals, anchors_of
+from piza.model.tensor_boxes import giou, iou
 from piza.search.zoom_path import frame_window
-from piza.training.losses import cell_at_center, focal, giou, iou, level_of
+from piza.training.losses import cell_at_center, focal, level_of
 
 NONE = -1  # the target of a sentence that is true of nothing in the image
 FORCED_LOGIT = 50.0  # added to the score of a cell that must be chosen

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from piza.model.grounder import Grounding
+from piza.model.tensor_boxes import corners, giou
 
 
 @dataclass
@@ -40,34 +41,6 @@ def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.
     probability = logits.sigmoid()
     miss = probability * (1 - labels) + (1 - probability) * labels
     return (alpha * labels + (1 - alpha) * (1 - labels)) * miss**gamma * loss
-
-
-def corners(boxes: Tensor) -> Tensor:
-    """(..., 4) cxcywh to xyxy."""
-    center, half = boxes[..., :2], boxes[..., 2:] / 2
-    return torch.cat([center - half, center + half], -1)
-
-
-def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalized IoU of cxcywh boxes, broadcast over leading axes (Rezatofighi et al. 2019)."""
-    a, b = corners(a), corners(b)
-    overlap = (
-        (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    )
-    area = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
-    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
-    union = area - overlap
-    return overlap / union.clamp(min=1e-9) - (hull - union) / hull.clamp(min=1e-9)
-
-
-def iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """IoU of every box (..., n, 4) with every other (m, 4), both cxcywh: (..., n, m)."""
-    a, b = corners(boxes)[..., None, :], corners(others)
-    overlap = (
-        (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    )
-    union = boxes[..., None, 2:].prod(-1) + others[:, 2:].prod(-1) - overlap
-    return overlap / union.clamp(min=1e-9)
 
 
 def class_cost(logits: Tensor) -> Tensor:

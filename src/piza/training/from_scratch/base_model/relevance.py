@@ -16,7 +16,8 @@ from torch.nn import functional
 from piza.data.scenes.relevance import RELEVANCE
 from piza.data.windows import TrainingWindow
 from piza.model.grounder import Grounding
-from piza.training.losses import box_loss, cell_at_center, focal, iou
+from piza.model.tensor_boxes import iou
+from piza.training.losses import box_loss, cell_at_center, focal
 
 ON_OBJECT, OFF_OBJECT = 0.4, 0.15  # a query lies on an object from this IoU on, and on none up to that
 

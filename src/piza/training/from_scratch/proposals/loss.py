@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from piza.model.nanodet import BINS
 from piza.model.nanodet_proposals import CellProposals, cell_grid
+from piza.model.tensor_boxes import giou
+from piza.model.tensor_boxes import iou as overlaps
 from piza.training.from_scratch.proposals.crops import UNKNOWN, CropSample
-from piza.training.losses import giou
-from piza.training.losses import iou as overlaps
 
 TOP = 7  # cells of an object
 OWNED = 0.45  # a proposal is of an object from this IoU on

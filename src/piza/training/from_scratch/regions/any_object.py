@@ -29,6 +29,8 @@ from piza.image import open_image
 from piza.methods import train_only
 from piza.model import accelerate
 from piza.model.nanodet_proposals import CellProposals, NanoDetProposals, cell_grid
+from piza.model.tensor_boxes import giou
+from piza.model.tensor_boxes import iou as overlaps
 from piza.training.from_scratch.frames.cache import FrameCache
 from piza.training.from_scratch.proposals.crops import LabeledFrame, crop, flipped, haze
 from piza.training.from_scratch.proposals.loss import (
@@ -48,8 +50,6 @@ from piza.training.from_scratch.proposals.train import (
 )
 from piza.training.from_scratch.regions.kinds import kind_of
 from piza.training.from_scratch.regions.named import LOOSE, NOTHING, read_named, whole_pixels
-from piza.training.losses import giou
-from piza.training.losses import iou as overlaps
 from piza.training.trainer import Trainer
 from piza.training.trainer_config import TrainerConfig
 

@@ -21,6 +21,7 @@ from piza.files import atomic_write
 from piza.methods import train_only
 from piza.model import accelerate
 from piza.model.region_encoder import moved
+from piza.model.tensor_boxes import giou
 from piza.training.from_scratch.frames.cache import FrameCache
 from piza.training.from_scratch.lists.cached import LISTED
 from piza.training.from_scratch.lists.reader import half_precision
@@ -35,7 +36,6 @@ from piza.training.from_scratch.regions.named import (
 )
 from piza.training.from_scratch.regions.pixels import RegionPixels
 from piza.training.from_scratch.regions.reader import FAR, misplaced
-from piza.training.losses import giou
 from piza.training.trainer import Trainer
 from piza.training.trainer_config import TrainerConfig
 
