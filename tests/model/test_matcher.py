@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from piza.model.matcher import ExpressionMatcher, log_odds
+from piza.model.matcher import TEMPERATURE, ExpressionMatcher, log_odds
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_words_vector_changes_the_sentences_that_say_it(matcher, asked):
 def test_log_odds_are_of_one_choice():
     answers = torch.tensor([[2.0, -1.0, 0.5], [-3.0, -4.0, -3.5]])
     apart = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.5, 0.2, 0.1, 0.1], [0.5, 0.8, 0.1, 0.1]])
-    weights = answers.exp()
+    weights = (answers / TEMPERATURE).exp()
     choice = weights / (1 + weights.sum(-1, keepdim=True))
     torch.testing.assert_close(log_odds(answers, apart).sigmoid(), choice)
 
@@ -104,5 +104,6 @@ def test_a_thing_that_is_listed_twice_is_not_less_likely_for_it():
 def test_what_overlaps_by_less_than_half_is_another_thing():
     boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.24, 0.2, 0.1, 0.1]])  # IoU 0.43
     answers = torch.tensor([[0.3, -0.4]])
-    choice = answers.exp() / (1 + answers.exp().sum())
+    weights = (answers / TEMPERATURE).exp()
+    choice = weights / (1 + weights.sum())
     torch.testing.assert_close(log_odds(answers, boxes).sigmoid(), choice)

@@ -17,6 +17,7 @@ from piza.model.tensor_boxes import iou
 ACROSS = 96.0  # the unit of distances between objects: so many of them are the width of the image
 WAVES = (1.0, 2.0, 4.0, 8.0)
 SAME = 0.5  # IoU of two boxes that may be of one thing
+TEMPERATURE = 1.4  # of the choice among objects, which a matcher makes more surely than it is right
 TRAITS = 64  # width of what words describe of an object
 RELEVANCE = 3  # kinds of relevance of an object to a sentence, learned too: piza.data.scenes.relevance
 
@@ -218,7 +219,9 @@ def log_odds(answers: Tensor, boxes: Tensor) -> Tensor:
     same = iou(boxes.float(), boxes.float())
     places = torch.arange(len(boxes), device=boxes.device)
     same = torch.where(places[:, None] == places, 1.0, torch.where(same >= SAME, same, 0.0))
-    mine, none = functional.pad(answers.float(), (0, 1)).softmax(-1).split([answers.shape[-1], 1], -1)
+    mine, none = (
+        functional.pad(answers.float() / TEMPERATURE, (0, 1)).softmax(-1).split([answers.shape[-1], 1], -1)
+    )
     # A sum of the others, as 1 less something near 1 would be mostly rounding.
     others = mine @ (1 - same) + none
     odds: Tensor = (mine @ same).clamp(min=1e-12).log() - others.clamp(min=1e-12).log()
