@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from piza.model.matcher import TEMPERATURE, ExpressionMatcher, log_odds
+from piza.model.matcher import TEMPERATURE, ExpressionMatcher, log_odds, log_odds_of_things
 
 
 @pytest.fixture(scope="module")
@@ -85,25 +85,22 @@ def test_a_words_vector_changes_the_sentences_that_say_it(matcher, asked):
 
 def test_log_odds_are_of_one_choice():
     answers = torch.tensor([[2.0, -1.0, 0.5], [-3.0, -4.0, -3.5]])
-    apart = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.5, 0.2, 0.1, 0.1], [0.5, 0.8, 0.1, 0.1]])
-    weights = (answers / TEMPERATURE).exp()
+    weights = answers.exp()
     choice = weights / (1 + weights.sum(-1, keepdim=True))
-    torch.testing.assert_close(log_odds(answers, apart).sigmoid(), choice)
+    torch.testing.assert_close(log_odds(answers).sigmoid(), choice)
+
+
+def test_things_that_are_listed_once_have_the_probability_of_their_box():
+    boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.24, 0.2, 0.1, 0.1]])  # IoU 0.43
+    answers = torch.tensor([[0.3, -0.4]])
+    torch.testing.assert_close(log_odds_of_things(answers, boxes), log_odds(answers / TEMPERATURE))
 
 
 def test_a_thing_that_is_listed_twice_is_not_less_likely_for_it():
     boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.205, 0.2, 0.1, 0.1], [0.7, 0.7, 0.1, 0.1]])
     answers = torch.tensor([[1.0, 0.9, 1.2]])  # by itself, the third is the likeliest
-    odds = log_odds(answers, boxes)[0]
-    alone = log_odds(answers[:, [0, 2]], boxes[[0, 2]])[0]
+    odds = log_odds_of_things(answers, boxes)[0]
+    alone = log_odds_of_things(answers[:, [0, 2]], boxes[[0, 2]])[0]
     assert odds[0] > odds[2] and alone[0] < alone[1]
-    together = torch.tensor([[1.0, 0.9]])
-    assert log_odds(together, boxes[:2])[0, 0] > log_odds(together[:, :1], boxes[:1])[0, 0]
-
-
-def test_what_overlaps_by_less_than_half_is_another_thing():
-    boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.24, 0.2, 0.1, 0.1]])  # IoU 0.43
-    answers = torch.tensor([[0.3, -0.4]])
-    weights = (answers / TEMPERATURE).exp()
-    choice = weights / (1 + weights.sum())
-    torch.testing.assert_close(log_odds(answers, boxes).sigmoid(), choice)
+    once = log_odds_of_things(answers[:, :1], boxes[:1])
+    assert log_odds_of_things(answers[:, :2], boxes[:2])[0, 0] > once[0, 0]

@@ -85,7 +85,7 @@ def test_things_are_listed_once_and_each_sentence_is_read_as_if_alone(tiny_listi
     sentences = ["the red car", "a blue sign left of a car", "the number", "a car", "the round sign"]
     alone = [tiny_listing_piza.locate(PICTURE, sentence) for sentence in sentences]
     listed = spy(monkeypatch, tiny_listing_piza, "encode_frame", lambda *given: 1)
-    read = spy(monkeypatch, tiny_listing_piza, "match", lambda asked, found: len(asked))
+    read = spy(monkeypatch, tiny_listing_piza.matcher, "forward", lambda ids, *given: ids.shape[1])
     monkeypatch.setattr("piza.model.piza.MAX_MATCHED", 2)
     together = tiny_listing_piza.locate(PICTURE, sentences)
     assert listed == [1] and sum(read) == 5 and max(read) == 2

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from piza.boxes import area_xyxy, clip_xyxy, cxcywh_to_xyxy, iou_xyxy
 from piza.image import ImageArray, cut
 from piza.search.predictor import in_frame, without_gradients
-from piza.search.protocols import Detections
+from piza.search.protocols import Detections, ranked
 from piza.search.region_crops import Detail
 from piza.search.zoom_path import frame_window, input_size
 
@@ -91,15 +91,26 @@ class ListAsker:
         pixels = round(scale * self.model.config.first_pixels)
         small = cut(image, window, input_size(window, True, pixels, pixels))
         found = self.model.encode_frame(small, Detail(image, window))
-        before = self.model.first_look(texts, found, 0.0)
+        before = self._chosen(texts, found, window)
         listed = in_frame(Detections(_normalized(found), np.zeros(0)), window)
         answers: dict[int, Answer] = {}
         for box, places in _by_box(questions).items():
             left = _without(found, ~_goes_with(listed, np.array(box)))
-            after = self.model.first_look([texts[place] for place in places], left, 0.0)
+            after = self._chosen([texts[place] for place in places], left, window)
             for place, gone in zip(places, after, strict=True):
-                answers[place] = Answer(_seen(before[place], window), _seen(gone, window))
+                answers[place] = Answer(before[place], gone)
         return [answers[place] for place in range(len(questions))]
+
+    def _chosen(self, texts: Sequence[Any], found: Any, window: NDArray[Any]) -> list[Grounded]:
+        """Which of the listed objects each sentence means, every box by itself."""
+        from piza.model.matcher import log_odds
+
+        odds = log_odds(self.model.choose([text.sentence for text in texts], found)).cpu().numpy()
+        boxes = np.broadcast_to(found.boxes[-1].float().cpu().numpy(), (*odds.shape, 4))
+        return [
+            Grounded(in_frame(one, window), np.asarray(one.scores, dtype=np.float64))
+            for one in ranked(odds, boxes)
+        ]
 
 
 @dataclass(frozen=True)
@@ -187,10 +198,6 @@ def _without(found: Any, keep: NDArray[Any]) -> Any:
     known = {field.name for field in fields(found)}
     of_objects = {name: getattr(found, name)[:, places] for name in OF_OBJECTS if name in known}
     return replace(found, boxes=found.boxes[:, :, places], **of_objects)
-
-
-def _seen(detections: Detections, window: NDArray[Any]) -> Grounded:
-    return Grounded(in_frame(detections, window), np.asarray(detections.scores, dtype=np.float64))
 
 
 def _seen_by_search(result: Any) -> Grounded:

@@ -207,24 +207,29 @@ class ExpressionMatcher(nn.Module):
         return similarity
 
 
-def log_odds(answers: Tensor, boxes: Tensor) -> Tensor:
-    """How likely each object is what is meant, with all boxes of the same thing: float32 log-odds (..., k).
+def log_odds(answers: Tensor) -> Tensor:
+    """Logits (..., k) of each object, 0 standing for none of them -> float32 log-odds (..., k) of each against all else."""
+    return _log_odds(answers.float(), torch.eye(answers.shape[-1], device=answers.device))
+
+
+def log_odds_of_things(answers: Tensor, boxes: Tensor) -> Tensor:
+    """How likely the thing that each box (k, 4) shows is what is meant: float32 log-odds (..., k).
 
     A thing is often listed twice, and its boxes share what is said of it. So each has, beside its own probability, that of
-    every box it overlaps by `SAME` or more, times their IoU. The highest is the box of the most overlap with what is meant,
-    on average over what that may be.
-
-    answers: logits (..., k), where 0 stands for none of the objects. boxes: (k, 4) cxcywh, normalized.
+    every box it overlaps by `SAME` or more, times their IoU: the highest is the box that overlaps what is meant best, on
+    average over what that may be. answers: as `log_odds`. boxes: cxcywh, normalized.
     """
-    same = iou(boxes.float(), boxes.float())
-    places = torch.arange(len(boxes), device=boxes.device)
-    same = torch.where(places[:, None] == places, 1.0, torch.where(same >= SAME, same, 0.0))
-    mine, none = (
-        functional.pad(answers.float() / TEMPERATURE, (0, 1)).softmax(-1).split([answers.shape[-1], 1], -1)
-    )
+    overlap = iou(boxes.float(), boxes.float())
+    itself = torch.eye(len(boxes), device=boxes.device)
+    same = torch.where(itself > 0, itself, torch.where(overlap >= SAME, overlap, 0.0))
+    return _log_odds(answers.float() / TEMPERATURE, same)
+
+
+def _log_odds(answers: Tensor, same: Tensor) -> Tensor:
+    one, none = functional.pad(answers, (0, 1)).softmax(-1).split([answers.shape[-1], 1], -1)
     # A sum of the others, as 1 less something near 1 would be mostly rounding.
-    others = mine @ (1 - same) + none
-    odds: Tensor = (mine @ same).clamp(min=1e-12).log() - others.clamp(min=1e-12).log()
+    others = one @ (1 - same) + none
+    odds: Tensor = (one @ same).clamp(min=1e-12).log() - others.clamp(min=1e-12).log()
     return odds
 
 

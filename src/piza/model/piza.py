@@ -9,7 +9,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from piza.methods.context import zoom_embedding
 from piza.model import grounder
 from piza.model.box_history import BoxHistoryEncoder
 from piza.model.grounder import Grounding, ImageFeatures, TextFeatures
-from piza.model.matcher import ExpressionMatcher, log_odds
+from piza.model.matcher import ExpressionMatcher, log_odds_of_things
 from piza.model.nanodet_proposals import CellProposals, NanoDetProposals
 from piza.model.object_words import ObjectWords
 from piza.model.proposals import ProposalNetwork, Proposals
@@ -38,6 +38,8 @@ from piza.search.region_crops import Detail, region_crops
 MAX_WINDOWS = 4  # in one batch; larger ones are no faster on a CPU, and need more memory
 MAX_FIRST_PIXELS = 250_000  # of the inputs of a batch of first looks that ground each sentence
 MAX_MATCHED = 8  # sentences matched at once with the objects of an image
+
+T = TypeVar("T")
 
 if hasattr(os, "register_at_fork"):
     # A forked process has torch's pool of threads without the threads, and would wait for them forever.
@@ -152,11 +154,7 @@ class Piza(nn.Module):
         texts: from `encode_text`. frame: from `encode_frame`. progress: how far along the search is, in [0, 1].
         """
         if isinstance(frame, Proposals):
-            return [
-                one
-                for part in _evenly(texts, MAX_MATCHED)
-                for one in detections(self.match([text.sentence for text in part], frame))
-            ]
+            return detections(self.match([text.sentence for text in texts], frame))
         cells = frame.shapes[0][0] * frame.shapes[0][1]
         found: list[Detections] = []
         for part in _evenly(texts, max(1, min(MAX_WINDOWS, MAX_FIRST_PIXELS // (64 * cells)))):
@@ -271,13 +269,23 @@ class Piza(nn.Module):
         Returns logits (1, sentences, k, 1) and boxes (1, sentences, k, 4), as a look at the window once a sentence would.
         Raises InputError for a model that lists no objects.
         """
+        boxes = proposals.boxes[-1]
+        odds = log_odds_of_things(self.choose(sentences, proposals), boxes[0])
+        none = odds.new_zeros(())  # no cells were scored
+        return Grounding(odds[None, ..., None], boxes.expand(len(sentences), -1, -1)[None], none, none)
+
+    def choose(self, sentences: Sequence[str], proposals: Proposals) -> Tensor:
+        """Which object of one window each sentence means: logits (sentences, k), where 0 stands for none of them.
+
+        Raises InputError for a model that lists no objects.
+        """
         if self.matcher is None:
             raise InputError("the model lists no objects to match sentences with (num_proposals is 0)")
-        ids, mask, _ = (tensor.to(self.device) for tensor in self.plain_prompter([[s] for s in sentences]))
-        answers = self.matcher(ids[None], mask[None].bool(), proposals)[0][-1, 0]
-        boxes = proposals.boxes[-1].expand(len(sentences), -1, -1)
-        none = answers.new_zeros(())  # no cells were scored
-        return Grounding(log_odds(answers, boxes[0])[None, ..., None], boxes[None], none, none)
+        chosen = []
+        for part in _evenly(sentences, MAX_MATCHED):
+            ids, mask, _ = (tensor.to(self.device) for tensor in self.plain_prompter([[s] for s in part]))
+            chosen.append(self.matcher(ids[None], mask[None].bool(), proposals)[0][-1, 0])
+        return torch.cat(chosen)
 
 
 def merge_method(model: Piza) -> None:
@@ -327,11 +335,11 @@ def _joined(texts: Sequence[EncodedSentence]) -> tuple[TextFeatures, Tensor]:
     )
 
 
-def _evenly(texts: Sequence[EncodedSentence], most: int) -> list[Sequence[EncodedSentence]]:
+def _evenly(some: Sequence[T], most: int) -> list[Sequence[T]]:
     """Parts of at most this many, as even as can be: less memory."""
-    count = max(1, math.ceil(len(texts) / most))
-    cuts = [len(texts) * part // count for part in range(count + 1)]
-    return [texts[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
+    count = max(1, math.ceil(len(some) / most))
+    cuts = [len(some) * part // count for part in range(count + 1)]
+    return [some[first:last] for first, last in zip(cuts, cuts[1:], strict=False)]
 
 
 def _array(values: Tensor) -> NDArray[Any]:

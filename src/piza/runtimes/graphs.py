@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from piza.model import grounder
 from piza.model.grounder import ImageFeatures, TextFeatures
-from piza.model.matcher import log_odds
+from piza.model.matcher import log_odds_of_things
 from piza.model.nanodet_proposals import NanoDetProposals
 from piza.model.piza import Piza
 from piza.model.region_encoder import RegionEncoder, moved
@@ -147,7 +147,7 @@ class _MatcherGraph(nn.Module):
         """Log-odds (1, k) of each object. aspect: (), height over width of the window."""
         ids = input_ids[None]
         answers, _ = self.matcher.read(ids, torch.ones_like(ids, dtype=torch.bool), features, boxes, aspect)
-        return log_odds(answers[-1, 0], boxes[0])
+        return log_odds_of_things(answers[-1, 0], boxes[0])
 
 
 class _OpenTransformerLayer(nn.Module):
