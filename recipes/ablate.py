@@ -70,7 +70,7 @@ LIST_ARMS = ("everything", "without pretrained backbone", "without real photos",
 
 
 def taught_list(args: argparse.Namespace, arm: str, run: Path) -> dict[str, Any]:
-    """Teach a proposal network; the share of labeled things in the photos to choose on that it lists."""
+    """Teach a proposal network; the share that it lists of labeled things in photos to choose on and 100 drawn streets."""
     words = read_words()
     network = new_network(args.base, words, LISTED, regions=False)
     network.half_precision = args.half
@@ -98,11 +98,10 @@ def taught_list(args: argparse.Namespace, arm: str, run: Path) -> dict[str, Any]
         save_file({name: tensor.half() for name, tensor in averaged_weights(run).items()}, part)
     command = [sys.executable, "-m", "piza.training.from_scratch.proposals.recall", "--json", "--half"]
     command += ["--proposals", run / "network.safetensors", "--base", args.base, "--work", args.work]
-    command += ["--streets", args.streets, "--signs", args.signs, "--pixels", "1120"]
+    command += ["--streets", args.streets, "--signs", args.signs, "--scenes", args.scenes, "--pixels", "1120"]
     found = json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout)
-    return {
-        name: found[name]["list"] for name in ("photos but for poles", "photos but for poles, under 32 px")
-    }
+    kinds = ("photos but for poles", "photos but for poles, under 32 px", "scenes")
+    return {name: found[name]["list"] for name in kinds}
 
 
 def _ingredient(source: str) -> str:
