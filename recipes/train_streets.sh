@@ -85,4 +85,4 @@ $RUN.later_looks --base "$WORK/assembled" --rows "$WORK/train.json" --written "$
     --signs "$SIGNS" --scenes "$WORK/scenes/half_listed" --work "$WORK/later" --out "$OUT"
 # Which listed objects are whole things, by what the region encoder tells of them.
 $PYTHON recipes/fit_whole.py "$OUT" "$NAMED" --streets "$STREETS" --signs "$SIGNS" --write
-echo "wrote $OUT; now fit its evidence on rows that are neither trained nor tested on: recipes/calibrate.py $OUT ROWS IMAGES --write"
+echo "wrote $OUT; now fit its evidence on rows that are neither trained nor tested on: recipes/street_sets.py, recipes/calibrate.py"
